@@ -1,0 +1,313 @@
+"""What a store can do, and the protocol through which the engine asks it to.
+
+A *store* is one place bound to its root: a folder on a disk, a bucket prefix, a Dropbox folder. All paths
+are relative to that root, POSIX, without a leading slash. Every photosync backend is an fsspec filesystem
+with a method ``store(root: str) -> Store``; a filesystem of anyone else's is wrapped by
+`photosync.backends.anyfs.AnyStore`, which declares nothing beyond what it can prove.
+
+Rules that every store keeps, whatever it declares:
+
+* A final name holds nothing, the old complete object or the new complete object, at any instant.
+* Nothing is ever replaced: `put`, `Upload.commit`, `move` and `copy` raise
+  `photosync.engine.errors.AlreadyExists` when the final name is taken. Where the service cannot enforce
+  that (``exclusive=False``) the store looks immediately before it commits.
+* Errors are raised, never turned into an empty or short answer.
+* Methods may be called from ``write_concurrency`` (or ``read_concurrency``) threads at once. They block;
+  they start no thread and never sleep or retry: waiting is the engine's business
+  (`photosync.engine.errors.Transient` carries the server's Retry-After).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from photosync.engine.entry import NO_DIGESTS, Entry
+from photosync.engine.names import ANY, NameRules
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """How many small objects one `Store.put` call may carry.
+
+    Attributes:
+        count: objects.
+        bytes: their bodies together.
+    """
+
+    count: int = 1
+    bytes: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a store declares. The default record promises nothing: correct everywhere, only slower.
+
+    Attributes:
+        hashes: content hashes that the store computes or checks itself and reports in `Stored.digests`
+            or `Entry.digests`, in order of preference; names as in `photosync.engine.hashing`.
+        hashes_listed: the listing carries them, so that verifying costs no further request.
+        names: what names the store can hold.
+        mtime_precision_ns: granularity of kept modification times; None: it keeps none.
+        set_mtime: an existing object's time can be changed without sending its content again.
+        exclusive: the service itself refuses to replace an existing object at commit.
+        server_copy: `Store.copy` works without moving bytes through this machine.
+        server_move: `Store.move` works without moving bytes through this machine.
+        resumable: `Store.resume_upload` finds an upload again in another process.
+        parallel_parts: parts of one upload may be sent at once and in any order.
+        part_size: bytes a part of an upload has (all but the last), a multiple of 4 MiB.
+        small_limit: objects up to this many bytes go whole through `Store.put`.
+        batch: what one `put` call may carry.
+        flat_listing: `Store.list_tree` lists everything below the root in few requests.
+        change_feed: `Store.changes` tells what changed since a cursor.
+        read_concurrency: files worth reading at once; 1 for a phone.
+        write_concurrency: calls worth having in flight at once.
+        slow_read: reading is so slow that nothing should be read twice (phones, WAN).
+        writable: False for phones and other places that are only ever read.
+    """
+
+    hashes: tuple[str, ...] = ()
+    hashes_listed: bool = False
+    names: NameRules = ANY
+    mtime_precision_ns: int | None = None
+    set_mtime: bool = False
+    exclusive: bool = False
+    server_copy: bool = False
+    server_move: bool = False
+    resumable: bool = False
+    parallel_parts: bool = False
+    part_size: int = 8 << 20
+    small_limit: int = 8 << 20
+    batch: Batch = field(default=Batch())
+    flat_listing: bool = False
+    change_feed: bool = False
+    read_concurrency: int = 4
+    write_concurrency: int = 4
+    slow_read: bool = False
+    writable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A whole small object on its way to a store.
+
+    Attributes:
+        path: final name.
+        data: its bytes.
+        mtime_ns: modification time to keep, or None.
+        digests: of ``data``, name → hex; holds at least "sha256" and the store's declared hashes.
+    """
+
+    path: str
+    data: Buffer
+    mtime_ns: int | None
+    digests: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a store says it holds after a commit.
+
+    Attributes:
+        path: the name it has there.
+        size: bytes.
+        version: token as in `Entry.version`.
+        digests: hashes that the *service* computed over, or checked against, the bytes it holds.
+            A value merely echoed from the request does not belong here.
+        mtime_ns: as kept, or None.
+    """
+
+    path: str
+    size: int
+    version: str | None = None
+    digests: Mapping[str, str] = field(default_factory=lambda: NO_DIGESTS)
+    mtime_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """One answer of a change feed.
+
+    Attributes:
+        upserts: entries that appeared or changed (files only).
+        removed: paths that vanished; a vanished folder stands for everything below it.
+        cursor: where to go on next time.
+        full: True if ``upserts`` is the whole listing (no cursor was given, or the service reset it).
+    """
+
+    upserts: Sequence[Entry]
+    removed: Sequence[str]
+    cursor: str
+    full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Space at a place, in bytes; None where the service does not say."""
+
+    total: int | None
+    used: int | None
+    free: int | None
+
+
+class Reader(Protocol):
+    """An open file."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to ``size`` bytes; empty only at the end of the file."""
+        ...
+
+    def stat(self) -> Entry | None:
+        """The open file as it is now, to notice a change during the read; None if the store can't tell."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Upload(Protocol):
+    """One large object on its way to a store, part by part.
+
+    Attributes:
+        token: all that `Store.resume_upload` needs in another process; no secrets.
+        part_size: bytes of each part but the last.
+        digest: name of the content hash that `commit` will report (say "sha256-parts/8388608"), so that
+            it can be computed while the parts are read; None: the object must be read back.
+    """
+
+    token: str
+    part_size: int
+    digest: str | None
+
+    def parts_held(self) -> Mapping[int, int]:
+        """Parts that the store holds whole: index (from 0) → bytes. Asks the service."""
+        ...
+
+    def send_part(self, index: int, data: Buffer, sha256: str) -> None:
+        """Sends one part.
+
+        Args:
+            index: from 0; in order unless the store declares ``parallel_parts``.
+            data: its bytes.
+            sha256: of ``data``, hex.
+        """
+        ...
+
+    def commit(self, digests: Mapping[str, str]) -> Stored:
+        """Publishes the object under its final name, whole.
+
+        Args:
+            digests: of the whole content, as computed from the source.
+
+        Raises:
+            AlreadyExists: the final name is taken; the upload stays uncommitted and is aborted.
+            Transient: the outcome may be unknown; the caller looks before it tries again.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Forgets the upload and frees what it holds at the store."""
+        ...
+
+
+@runtime_checkable
+class Store(Protocol):
+    """A place bound to its root. See the module's text for the rules."""
+
+    capabilities: Capabilities
+    requests: Mapping[str, int]
+    """Requests made so far, by the service's own name for the operation."""
+
+    def list_folder(self, path: str) -> list[Entry]:
+        """Direct children of a folder; "" is the root.
+
+        Raises:
+            FileNotFoundError: there is no such folder (also for a root that does not exist).
+        """
+        ...
+
+    def list_tree(self) -> Iterator[Entry]:
+        """Every file below the root, any order; with ``flat_listing``. An absent root lists nothing."""
+        ...
+
+    def changes(self, cursor: str | None) -> Changes:
+        """Files below the root that changed since ``cursor``; with ``change_feed``."""
+        ...
+
+    def stat(self, path: str) -> Entry:
+        """One entry, digests included where the service has them.
+
+        Raises:
+            FileNotFoundError: nothing has that name.
+        """
+        ...
+
+    def open(self, path: str, offset: int = 0) -> Reader:
+        """Opens a file for reading from ``offset`` bytes on."""
+        ...
+
+    def put(self, blobs: Sequence[Blob]) -> list[Stored | Exception]:
+        """Stores whole small objects, at most one `Batch` of them.
+
+        Returns:
+            One result for each blob, in order: an exception concerns that blob alone.
+
+        Raises:
+            Fatal, Transient: the call as a whole failed; what it stored is unknown.
+        """
+        ...
+
+    def start_upload(self, path: str, size: int, mtime_ns: int | None) -> Upload: ...
+
+    def resume_upload(self, token: str) -> Upload:
+        """Finds an upload again.
+
+        Raises:
+            FileNotFoundError: the store has forgotten it; start anew.
+        """
+        ...
+
+    def move(self, path: str, to: str) -> Stored:
+        """Renames within the store."""
+        ...
+
+    def copy(self, path: str, to: str) -> Stored:
+        """Copies within the store; with ``server_copy``."""
+        ...
+
+    def set_mtime(self, path: str, mtime_ns: int) -> Stored:
+        """Changes the kept modification time; with ``set_mtime``."""
+        ...
+
+    def read_small(self, path: str, limit: int) -> tuple[bytes, str | None]:
+        """A whole file of at most ``limit`` bytes, and its version.
+
+        Raises:
+            FileNotFoundError: nothing has that name.
+            Corrupt: it is longer.
+        """
+        ...
+
+    def replace_small(self, path: str, data: bytes, replaces: str | None) -> str | None:
+        """Writes one of photosync's own files whole, only if nobody else has in between.
+
+        Args:
+            path: final name.
+            data: its bytes.
+            replaces: version that it must have now; None: it must not exist.
+
+        Returns:
+            The new version.
+
+        Raises:
+            AlreadyExists: it has another version.
+        """
+        ...
+
+    def delete(self, path: str) -> None:
+        """Removes one file for good. The engine calls it only for photosync's own files."""
+        ...
+
+    def about(self) -> Usage: ...
+
+    def close(self) -> None: ...

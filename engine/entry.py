@@ -1,0 +1,51 @@
+"""One file as a listing shows it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
+
+
+class Kind(StrEnum):
+    """What a listing found under a name."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    OTHER = "other"
+    """Symbolic link, pipe, device, cloud-only document: never opened, always reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name in a store, relative to the store's root.
+
+    Attributes:
+        path: POSIX path, no leading slash; undecodable bytes are surrogate-escaped.
+        size: bytes; 0 for folders.
+        mtime_ns: modification time, nanoseconds since the epoch, or None where the store has none.
+        digests: content hashes that the store itself reports, name → lowercase hex
+            (names as in `photosync.engine.hashing`).
+        version: an opaque token that changes whenever the content does (ETag, rev, ctime), or None.
+            A token, never evidence: an ETag is not an MD5.
+        kind: file, folder or other.
+        note: for OTHER, the words that say why it is skipped.
+    """
+
+    path: str
+    size: int = 0
+    mtime_ns: int | None = None
+    digests: Mapping[str, str] = field(default_factory=lambda: NO_DIGESTS)
+    version: str | None = None
+    kind: Kind = Kind.FILE
+    note: str = ""
+
+    @property
+    def is_file(self) -> bool:
+        return self.kind is Kind.FILE
+
+
+def join(folder: str, name: str) -> str:
+    """``folder/name``, or ``name`` at the root."""
+    return f"{folder}/{name}" if folder else name

@@ -1,0 +1,174 @@
+"""One pass over bytes gives every digest that anyone asks for.
+
+Names of content hashes, as they stand in listings, journals and evidence:
+
+=====================  ==========================================================================
+``blake3``             BLAKE3-256 of the whole: the *content id*
+``sha256``, ``md5``    of the whole
+``dropbox``            SHA-256 over the concatenated SHA-256 digests of 4 MiB blocks (Dropbox's
+                       "Content hash" page)
+``sha256-parts/N``     SHA-256 over the concatenated SHA-256 digests of parts of N bytes, then "-" and
+                       the number of parts: what S3 calls a composite checksum, in hex
+=====================  ==========================================================================
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import xxhash
+from blake3 import blake3
+
+from photosync.engine.capabilities import Buffer
+
+CHUNK = 4 << 20
+"""Bytes of a manifest chunk: the unit in which damage is located and healed."""
+
+
+class Digest(Protocol):
+    def update(self, data: Buffer, /) -> object: ...
+    def hexdigest(self) -> str: ...
+
+
+class _Blocks:
+    """Digest of block digests; ``counted`` appends the number of blocks as S3 does."""
+
+    def __init__(self, size: int, counted: bool) -> None:
+        self._size = size
+        self._counted = counted
+        self._outer = hashlib.sha256()
+        self._block = hashlib.sha256()
+        self._filled = 0
+        self._blocks = 0
+
+    def update(self, data: Buffer, /) -> None:
+        view = memoryview(data)
+        while view:
+            piece = view[: self._size - self._filled]
+            self._block.update(piece)
+            self._filled += len(piece)
+            view = view[len(piece) :]
+            if self._filled == self._size:
+                self._close_block()
+
+    def _close_block(self) -> None:
+        self._outer.update(self._block.digest())
+        self._block = hashlib.sha256()
+        self._filled = 0
+        self._blocks += 1
+
+    def hexdigest(self) -> str:
+        outer, blocks = self._outer.copy(), self._blocks
+        if self._filled:
+            outer.update(self._block.digest())
+            blocks += 1
+        return f"{outer.hexdigest()}-{blocks}" if self._counted else outer.hexdigest()
+
+
+_WHOLE: dict[str, Callable[[], Digest]] = {
+    "blake3": blake3,
+    "sha256": hashlib.sha256,
+    "md5": lambda: hashlib.md5(usedforsecurity=False),
+    "dropbox": lambda: _Blocks(CHUNK, counted=False),
+}
+
+
+def new(name: str) -> Digest:
+    """A running digest.
+
+    Raises:
+        ValueError: no content hash has that name.
+    """
+    if name in _WHOLE:
+        return _WHOLE[name]()
+    kind, _, size = name.partition("/")
+    if kind == "sha256-parts" and size.isdigit() and int(size) > 0:
+        return _Blocks(int(size), counted=True)
+    raise ValueError(f"no content hash is called {name!r}")
+
+
+def known(name: str) -> bool:
+    """Whether `new` can compute that hash."""
+    try:
+        new(name)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What one read of a file's bytes says about them.
+
+    Attributes:
+        size: bytes read.
+        digests: name → hex; always has "blake3" and "sha256".
+        chunks: xxh3-128 of each 4 MiB chunk, hex.
+    """
+
+    size: int
+    digests: dict[str, str]
+    chunks: tuple[str, ...]
+
+    @property
+    def content(self) -> str:
+        """The content id."""
+        return self.digests["blake3"]
+
+    def digest(self, name: str) -> str | None:
+        """A digest by name, also where it follows from another: the Dropbox hash of up to one 4 MiB block
+        is the SHA-256 of that block's SHA-256."""
+        if name == "dropbox" and name not in self.digests and self.size <= CHUNK:
+            block = bytes.fromhex(self.digests["sha256"]) if self.size else b""
+            return hashlib.sha256(block).hexdigest()
+        return self.digests.get(name)
+
+
+class Hasher:
+    """Computes a `Fingerprint` from bytes given in order.
+
+    Args:
+        names: digests wanted beside "blake3" and "sha256".
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._digests = {name: new(name) for name in dict.fromkeys(("blake3", "sha256", *names))}
+        self._chunk = xxhash.xxh3_128()
+        self._chunk_filled = 0
+        self._chunks: list[str] = []
+        self._size = 0
+
+    def update(self, data: Buffer) -> None:
+        for digest in self._digests.values():
+            digest.update(data)
+        self._size += len(data)
+        view = memoryview(data)
+        while view:
+            piece = view[: CHUNK - self._chunk_filled]
+            self._chunk.update(piece)
+            self._chunk_filled += len(piece)
+            view = view[len(piece) :]
+            if self._chunk_filled == CHUNK:
+                self._chunks.append(self._chunk.hexdigest())
+                self._chunk.reset()
+                self._chunk_filled = 0
+
+    def finish(self) -> Fingerprint:
+        chunks = list(self._chunks)
+        if self._chunk_filled:
+            chunks.append(self._chunk.hexdigest())
+        return Fingerprint(
+            self._size, {name: digest.hexdigest() for name, digest in self._digests.items()}, tuple(chunks)
+        )
+
+
+def fingerprint(data: Buffer, names: Iterable[str] = ()) -> Fingerprint:
+    """`Hasher` over bytes that are in memory already."""
+    hasher = Hasher(name for name in names if name != "dropbox" or len(data) > CHUNK)
+    hasher.update(data)
+    found = hasher.finish()
+    for name in names:
+        if (digest := found.digest(name)) is not None:
+            found.digests[name] = digest
+    return found

@@ -1,0 +1,485 @@
+"""What this machine remembers: one SQLite file, of which nothing is irreplaceable.
+
+Losing it costs re-verification, never a photo: every table caches something that can be found out again
+by reading the source or the destination. It is written by one process at a time (the run lock sees to
+that), through one connection, in groups: a commit happens every `GROUP` writes or `INTERVAL` seconds, and
+whenever something depends on it (`flush`).
+
+Paths are stored as UTF-8 bytes with surrogate escapes, so that SQLite's order is the engine's order and
+undecodable names survive.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from photosync.engine.entry import Entry
+from photosync.engine.hashing import Fingerprint
+from photosync.engine.workers import Seam, Threads
+
+VERSION = 1
+GROUP = 500
+INTERVAL = 0.5
+
+_SCHEMA = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE places (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE);
+CREATE TABLE contents (
+    place INTEGER NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER, version TEXT,
+    digests TEXT NOT NULL, chunks BLOB NOT NULL,
+    PRIMARY KEY (place, path)
+) WITHOUT ROWID;
+CREATE TABLE deliveries (
+    source INTEGER NOT NULL, destination INTEGER NOT NULL, path BLOB NOT NULL,
+    size INTEGER NOT NULL, mtime_ns INTEGER, version TEXT, content TEXT NOT NULL,
+    stored BLOB NOT NULL, stored_version TEXT, evidence TEXT NOT NULL, verified_ns INTEGER NOT NULL,
+    recorded INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (source, destination, path)
+) WITHOUT ROWID;
+CREATE INDEX unrecorded ON deliveries (destination) WHERE recorded = 0;
+CREATE TABLE withdrawn (
+    destination INTEGER NOT NULL, stored BLOB NOT NULL, PRIMARY KEY (destination, stored)
+) WITHOUT ROWID;
+CREATE TABLE uploads (
+    source INTEGER NOT NULL, destination INTEGER NOT NULL, path BLOB NOT NULL,
+    size INTEGER NOT NULL, mtime_ns INTEGER, version TEXT,
+    stored BLOB NOT NULL, token TEXT NOT NULL, parts TEXT NOT NULL,
+    PRIMARY KEY (source, destination, path)
+) WITHOUT ROWID;
+CREATE TABLE listed (
+    place INTEGER NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER,
+    version TEXT, digests TEXT NOT NULL,
+    PRIMARY KEY (place, path)
+) WITHOUT ROWID;
+CREATE TABLE cursors (place INTEGER PRIMARY KEY, cursor TEXT NOT NULL);
+CREATE TABLE heads (
+    place INTEGER PRIMARY KEY, number INTEGER NOT NULL, root TEXT NOT NULL
+);
+CREATE TABLE nodes (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, source INTEGER NOT NULL, destination INTEGER NOT NULL,
+    started_ns INTEGER NOT NULL, files INTEGER NOT NULL, report TEXT
+);
+"""
+
+
+class JournalError(Exception):
+    """The state file cannot be used; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A file that was proven to be at a destination.
+
+    Attributes:
+        path, size, mtime_ns, version: the source file as it was read.
+        content: content id of the bytes.
+        stored: path at the destination.
+        stored_version: the destination's token for it, or None.
+        evidence: how it was proven.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int | None
+    version: str | None
+    content: str
+    stored: str
+    stored_version: str | None
+    evidence: str
+
+    def of(self, entry: Entry) -> bool:
+        """Whether the source file still looks as it did when it was read."""
+        return (entry.size, entry.mtime_ns, entry.version) == (self.size, self.mtime_ns, self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingUpload:
+    """A large file whose upload was begun.
+
+    Attributes:
+        stored: final path at the destination.
+        token: what `Store.resume_upload` needs.
+        parts: SHA-256 of each part that was sent, index → hex.
+    """
+
+    stored: str
+    token: str
+    parts: Mapping[int, str]
+
+
+def key(path: str) -> bytes:
+    """The bytes by which paths are sorted everywhere in the engine."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def _path(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _delivery(row: Sequence[Any]) -> Delivery:
+    path, size, mtime_ns, version, content, stored, stored_version, evidence = row
+    name = _path(path)
+    return Delivery(
+        name, size, mtime_ns, version, content, name if stored == path else _path(stored), stored_version, evidence
+    )
+
+
+def _fingerprint(size: Any, digests: Any, packed: Any) -> Fingerprint:
+    chunks = tuple(packed[at : at + 16].hex() for at in range(0, len(packed), 16))
+    return Fingerprint(size, json.loads(digests), chunks)
+
+
+class Journal:
+    """The state file.
+
+    Args:
+        path: the SQLite file, made if missing; None: in memory, for runs without state.
+        seam: clock for group commits, and the lock that makes the journal usable from many threads.
+
+    Raises:
+        JournalError: the file is no journal, damaged, or of a newer photosync.
+    """
+
+    def __init__(self, path: Path | None, seam: Seam | None = None) -> None:
+        self._seam = seam or Threads()
+        self._lock = self._seam.monitor()
+        self._writes = 0
+        self._since = 0.0
+        try:
+            self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            found = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if found > VERSION:
+                raise JournalError(
+                    f"{path} was written by a newer photosync (state format {found}, this one knows {VERSION}). "
+                    "Update photosync, or set PHOTOSYNC_STATE_DIR to another folder."
+                )
+            if found == 0:
+                self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+            self._places = {
+                str(identity): int(number)
+                for number, identity in self._db.execute("SELECT id, identity FROM places")
+            }
+        except sqlite3.DatabaseError as error:
+            raise JournalError(
+                f"{path} is damaged ({error}). Nothing at your destinations is affected: move the file away "
+                "and run again; photosync then proves every copy anew."
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.flush()
+        with self._lock:
+            self._db.close()
+
+    def _write(self, statement: str, *rows: tuple[object, ...]) -> None:
+        with self._lock:
+            if not self._writes:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._since = self._seam.monotonic()
+            self._db.executemany(statement, rows)
+            self._writes += len(rows) or 1
+            if self._writes >= GROUP or self._seam.monotonic() - self._since >= INTERVAL:
+                self._commit()
+
+    def _commit(self) -> None:
+        if self._writes:
+            self._db.execute("COMMIT")
+            self._writes = 0
+
+    def flush(self) -> None:
+        """Makes everything written so far outlive this process."""
+        with self._lock:
+            self._commit()
+
+    def _rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(query, arguments).fetchall()
+
+    def _place(self, identity: str) -> int:
+        with self._lock:
+            if identity not in self._places:
+                number = len(self._places) + 1
+                self._write("INSERT INTO places VALUES (?, ?)", (number, identity))
+                self._places[identity] = number
+            return self._places[identity]
+
+    # facts
+
+    def fact(self, name: str) -> str | None:
+        """A remembered fact about a place, such as what its endpoint was found to check."""
+        rows = self._rows("SELECT value FROM facts WHERE name = ?", name)
+        return str(rows[0][0]) if rows else None
+
+    def set_fact(self, name: str, value: str) -> None:
+        self._write("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    # hash cache
+
+    def content(self, place: str, entry: Entry) -> Fingerprint | None:
+        """The fingerprint of a file as it was last read, if it still looks the same."""
+        rows = self._rows(
+            "SELECT digests, chunks FROM contents WHERE place = ? AND path = ? AND size = ? "
+            "AND mtime_ns IS ? AND version IS ?",
+            self._place(place),
+            key(entry.path),
+            entry.size,
+            entry.mtime_ns,
+            entry.version,
+        )
+        if not rows:
+            return None
+        return _fingerprint(entry.size, *rows[0])
+
+    def set_content(self, place: str, entry: Entry, found: Fingerprint) -> None:
+        self._write(
+            "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                self._place(place),
+                key(entry.path),
+                entry.size,
+                entry.mtime_ns,
+                entry.version,
+                json.dumps(found.digests, separators=(",", ":")),
+                bytes.fromhex("".join(found.chunks)),
+            ),
+        )
+
+    # deliveries
+
+    def deliveries(self, source: str, destination: str) -> Iterator[Delivery]:
+        """Everything delivered from one source to one destination, sorted by `key` of the path.
+
+        Rows are fetched as they are consumed; nothing may be written to the journal meanwhile.
+        """
+        with self._lock:
+            self._commit()
+            cursor = self._db.execute(
+                "SELECT path, size, mtime_ns, version, content, stored, stored_version, evidence "
+                "FROM deliveries WHERE source = ? AND destination = ? ORDER BY path",
+                (self._place(source), self._place(destination)),
+            )
+        yield from map(_delivery, cursor)
+
+    def set_delivery(self, source: str, destination: str, delivery: Delivery) -> None:
+        """Remembers a copy that was proven; it is not in the destination's manifest yet."""
+        place = self._place(destination)
+        self._write(
+            "DELETE FROM withdrawn WHERE destination = ? AND stored = ?", (place, key(delivery.stored))
+        )
+        self._write(
+            "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+            (
+                self._place(source),
+                place,
+                key(delivery.path),
+                delivery.size,
+                delivery.mtime_ns,
+                delivery.version,
+                delivery.content,
+                key(delivery.stored),
+                delivery.stored_version,
+                delivery.evidence,
+                self._seam.wall_ns(),
+            ),
+        )
+
+    def forget_delivery(self, source: str, destination: str, path: str) -> None:
+        self._write(
+            "DELETE FROM deliveries WHERE source = ? AND destination = ? AND path = ?",
+            (self._place(source), self._place(destination), key(path)),
+        )
+
+    def set_withdrawn(self, destination: str, stored: str) -> None:
+        """Remembers that a destination path holds nothing any more; its manifest does not say so yet."""
+        self._write(
+            "INSERT OR REPLACE INTO withdrawn VALUES (?, ?)", (self._place(destination), key(stored))
+        )
+
+    def unrecorded(self, destination: str) -> tuple[list[tuple[Delivery, Fingerprint]], list[str]]:
+        """What the destination's manifest does not say yet: copies with their fingerprints, and paths
+        that hold nothing any more."""
+        place = self._place(destination)
+        copies = []
+        for row in self._rows(
+            "SELECT d.path, d.size, d.mtime_ns, d.version, d.content, d.stored, d.stored_version, d.evidence, "
+            "c.digests, c.chunks FROM deliveries d JOIN contents c ON c.place = d.source AND c.path = d.path "
+            "WHERE d.destination = ? AND d.recorded = 0",
+            place,
+        ):
+            delivery, found = _delivery(row[:8]), _fingerprint(row[1], row[8], row[9])
+            if found.content == delivery.content:
+                copies.append((delivery, found))
+        gone = self._rows("SELECT stored FROM withdrawn WHERE destination = ?", place)
+        return copies, [_path(stored) for (stored,) in gone]
+
+    def set_recorded(self, destination: str, number: int, root: str) -> None:
+        """The manifest now says everything that `unrecorded` told; its newest snapshot is this one."""
+        place = self._place(destination)
+        self._write("UPDATE deliveries SET recorded = 1 WHERE destination = ? AND recorded = 0", (place,))
+        self._write("DELETE FROM withdrawn WHERE destination = ?", (place,))
+        self.set_head(destination, number, root)
+        self.flush()
+
+    # uploads begun
+
+    def upload(self, source: str, destination: str, entry: Entry) -> PendingUpload | None:
+        """The upload that was begun for exactly this state of the source file."""
+        rows = self._rows(
+            "SELECT stored, token, parts FROM uploads WHERE source = ? AND destination = ? AND path = ? "
+            "AND size = ? AND mtime_ns IS ? AND version IS ?",
+            self._place(source),
+            self._place(destination),
+            key(entry.path),
+            entry.size,
+            entry.mtime_ns,
+            entry.version,
+        )
+        if not rows:
+            return None
+        stored, token, parts = rows[0]
+        sent = {int(index): str(digest) for index, digest in json.loads(str(parts)).items()}
+        return PendingUpload(_path(stored), str(token), sent)
+
+    def set_upload(self, source: str, destination: str, entry: Entry, upload: PendingUpload) -> None:
+        """Remembers an upload at once: what is not remembered would be sent again."""
+        self._write(
+            "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                self._place(source),
+                self._place(destination),
+                key(entry.path),
+                entry.size,
+                entry.mtime_ns,
+                entry.version,
+                key(upload.stored),
+                upload.token,
+                json.dumps(dict(upload.parts), separators=(",", ":")),
+            ),
+        )
+        self.flush()
+
+    def forget_upload(self, source: str, destination: str, path: str) -> None:
+        self._write(
+            "DELETE FROM uploads WHERE source = ? AND destination = ? AND path = ?",
+            (self._place(source), self._place(destination), key(path)),
+        )
+
+    def uploads(self, destination: str) -> list[tuple[str, str]]:
+        """(path, token) of every upload that was begun and not finished."""
+        return [
+            (_path(path), str(token))
+            for path, token in self._rows(
+                "SELECT path, token FROM uploads WHERE destination = ?", self._place(destination)
+            )
+        ]
+
+    # what a change feed told
+
+    def cursor(self, place: str) -> str | None:
+        rows = self._rows("SELECT cursor FROM cursors WHERE place = ?", self._place(place))
+        return str(rows[0][0]) if rows else None
+
+    def listed(self, place: str) -> Iterator[Entry]:
+        """The listing that the cursor stands for."""
+        with self._lock:
+            self._commit()
+            cursor = self._db.execute(
+                "SELECT path, size, mtime_ns, version, digests FROM listed WHERE place = ? ORDER BY path",
+                (self._place(place),),
+            )
+        for path, size, mtime_ns, version, digests in cursor:
+            yield Entry(_path(path), size, mtime_ns, json.loads(digests), version)
+
+    def set_listed(
+        self, place: str, upserts: Iterable[Entry], removed: Iterable[str], cursor: str, full: bool
+    ) -> None:
+        """Applies one answer of a change feed, cursor and entries together or not at all."""
+        number = self._place(place)
+        with self._lock:
+            self._commit()
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                if full:
+                    self._db.execute("DELETE FROM listed WHERE place = ?", (number,))
+                for path in removed:
+                    below = key(path) + b"/"
+                    self._db.execute(
+                        "DELETE FROM listed WHERE place = ? AND (path = ? OR (path >= ? AND path < ?))",
+                        (number, key(path), below, below[:-1] + b"0"),
+                    )
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        (
+                            number,
+                            key(entry.path),
+                            entry.size,
+                            entry.mtime_ns,
+                            entry.version,
+                            json.dumps(dict(entry.digests), separators=(",", ":")),
+                        )
+                        for entry in upserts
+                    ),
+                )
+                self._db.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (number, cursor))
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    # manifests
+
+    def head(self, place: str) -> tuple[int, str] | None:
+        """Number and root of the newest snapshot seen at a destination."""
+        rows = self._rows("SELECT number, root FROM heads WHERE place = ?", self._place(place))
+        return (int(rows[0][0]), str(rows[0][1])) if rows else None
+
+    def set_head(self, place: str, number: int, root: str) -> None:
+        self._write("INSERT OR REPLACE INTO heads VALUES (?, ?, ?)", (self._place(place), number, root))
+
+    def get(self, name: str) -> bytes:
+        """A manifest node (`photosync.engine.manifest.NodeStore`).
+
+        Raises:
+            KeyError: it is not in the cache.
+        """
+        rows = self._rows("SELECT data FROM nodes WHERE name = ?", name)
+        if not rows:
+            raise KeyError(name)
+        return bytes(rows[0][0])
+
+    def put(self, name: str, data: bytes) -> None:
+        self._write("INSERT OR REPLACE INTO nodes VALUES (?, ?)", (name, data))
+
+    # runs
+
+    def last_count(self, source: str, destination: str) -> int | None:
+        """Files that the source had at the last run that saw all of it."""
+        rows = self._rows(
+            "SELECT files FROM runs WHERE source = ? AND destination = ? AND report IS NOT NULL "
+            "ORDER BY id DESC LIMIT 1",
+            self._place(source),
+            self._place(destination),
+        )
+        return int(rows[0][0]) if rows else None
+
+    def add_run(self, source: str, destination: str, started_ns: int, files: int, report: str) -> None:
+        self._write(
+            "INSERT INTO runs (source, destination, started_ns, files, report) VALUES (?, ?, ?, ?, ?)",
+            (self._place(source), self._place(destination), started_ns, files, report),
+        )
+

@@ -1,0 +1,375 @@
+"""What to do, and why: a pure function of two listings and what is known of earlier runs.
+
+No I/O, no clock. Every action carries a reason that a person understands; a dry run *is* printing the plan.
+
+For one source file, with D its delivery (what an earlier run proved) and E what stands at the destination:
+
+==================  =====================  =====================================================
+source              destination            action
+==================  =====================  =====================================================
+as in D             as in D                nothing
+as in D             gone                   copy again
+as in D             differs from D         compare: equal bytes are adopted, others both kept
+differs in size     there                  copy beside it (``copy``), or in its place (``sync``)
+differs in time     there                  compare
+no D, like a        as in that D           move, if the bytes prove equal
+vanished one
+no D                nothing there          copy
+no D                same size there        compare
+no D                another size there     copy beside it, or in its place
+==================  =====================  =====================================================
+
+"In its place" means that the old object goes to the trash first: nothing is ever overwritten.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from photosync.engine.capabilities import Capabilities
+from photosync.engine.entry import Entry
+from photosync.engine.errors import NameRefused, SafetyGuard
+from photosync.engine.journal import Delivery, key
+from photosync.engine.names import OURS, NameRules, Names, decode, match_key
+from photosync.engine.scan import Listing
+
+TRASH = f"{OURS}/trash"
+
+
+class Mode(StrEnum):
+    """What becomes of files at the destination that the source does not have."""
+
+    COPY = "copy"
+    """They stay; different bytes under one name are both kept."""
+    SYNC = "sync"
+    """They go to the trash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the user asked for.
+
+    Attributes:
+        mode: see `Mode`.
+        checksum: read every source file again instead of trusting size and time.
+        max_delete: most files that ``sync`` may move to the trash; None: a tenth of what is there,
+            at least ten.
+        stamp: names this run's folder in the trash.
+        in_scope: whether a file (path, size, mtime_ns) passes the user's filters; what does not is neither
+            trashed nor taken for renamed.
+    """
+
+    mode: Mode = Mode.COPY
+    checksum: bool = False
+    max_delete: int | None = None
+    stamp: str = "now"
+    in_scope: Callable[[str, int, int | None], bool] = field(default=lambda _path, _size, _mtime_ns: True)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Send a file.
+
+    Attributes:
+        source: the file.
+        to: final path at the destination.
+        reason: why.
+        beside: ``to`` is taken by other bytes: keep both, this one under a name with its content id.
+        displaces: path of the object that goes to the trash first.
+    """
+
+    source: Entry
+    to: str
+    reason: str
+    beside: bool = False
+    displaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Find out whether the destination's object has the source's bytes; adopt it, or keep both.
+
+    Attributes:
+        replace: if they differ, the destination's object goes to the trash (``sync``).
+        reread: read the source even if its size and time are as they were.
+    """
+
+    source: Entry
+    to: str
+    existing: Entry
+    reason: str
+    replace: bool = False
+    reread: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A file was renamed at the source: rename it at the destination once its bytes are proven equal.
+
+    Attributes:
+        origin: the delivery under the old name.
+    """
+
+    source: Entry
+    to: str
+    origin: Delivery
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trash:
+    """Move an object at the destination to the trash."""
+
+    entry: Entry
+    to: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """A source entry that cannot be stored."""
+
+    source: Entry
+    reason: str
+
+
+Action: TypeAlias = Copy | Compare | Move | Trash | Refuse
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Actions in the order in which they are carried out, and what needs none."""
+
+    actions: list[Action]
+    unchanged: int
+
+    @property
+    def bytes(self) -> int:
+        """Bytes to read at the source, if every comparison needs them."""
+        return sum(action.source.size for action in self.actions if isinstance(action, Copy | Compare | Move))
+
+    def describe(self) -> Iterator[dict[str, object]]:
+        """One JSON-able object an action."""
+        for action in self.actions:
+            if isinstance(action, Trash):
+                yield {
+                    "action": "trash",
+                    "path": action.entry.path,
+                    "to": action.to,
+                    "bytes": action.entry.size,
+                    "reason": action.reason,
+                }
+                continue
+            row: dict[str, object] = {
+                "action": type(action).__name__.lower(),
+                "path": action.source.path,
+                "bytes": action.source.size,
+                "reason": action.reason,
+            }
+            if not isinstance(action, Refuse):
+                row["to"] = action.to
+            if isinstance(action, Move):
+                row["from"] = action.origin.stored
+            yield row
+
+
+def same_there(existing: Entry, delivery: Delivery) -> bool:
+    """Whether the destination's object is still the one that was proven."""
+    return existing.size == delivery.size and existing.version == delivery.stored_version
+
+
+def make_plan(
+    source: Listing,
+    destination: Listing,
+    known: Iterable[Delivery],
+    policy: Policy,
+    capabilities: Capabilities,
+) -> Plan:
+    """Decides what to do.
+
+    Args:
+        source: listing of the source; if incomplete, nothing is trashed or taken for renamed.
+        destination: complete listing of the destination.
+        known: deliveries from this source to this destination, sorted by `key` of the path.
+        policy: what the user asked for.
+        capabilities: the destination's.
+
+    Raises:
+        SafetyGuard: ``sync`` would trash more than ``max_delete`` allows, or the source listing is
+            incomplete or empty.
+    """
+    return _Planner(source, destination, policy, capabilities.names).plan(known)
+
+
+class _Planner:
+    def __init__(self, source: Listing, destination: Listing, policy: Policy, rules: NameRules) -> None:
+        self.source = source
+        self.destination = destination
+        self.policy = policy
+        self.rules = rules
+        self.there: Mapping[str, Entry] = {match_key(e.path, rules): e for e in destination.entries}
+        self.actions: list[Action] = []
+        self.claimed: set[str] = set()
+        self.unchanged = 0
+
+    def plan(self, known: Iterable[Delivery]) -> Plan:
+        new: list[Entry] = []
+        vanished: list[Delivery] = []
+        logical: dict[str, str] = {}
+        for entry, delivery in _join(self.source.entries, known):
+            if delivery is not None:
+                place = match_key(delivery.stored, self.rules)
+                logical[place] = delivery.path
+                if entry is None:
+                    vanished.append(delivery)
+                    continue
+                self.claimed.add(place)
+            if entry is not None and delivery is not None:
+                self._known(entry, delivery)
+            elif entry is not None:
+                new.append(entry)
+        self._new(new, vanished, logical)
+        self.actions += [
+            Refuse(entry, entry.note or "not a regular file") for entry in self.source.others
+        ]
+        if self.policy.mode is Mode.SYNC:
+            self._trash()
+        order = {Move: 0, Compare: 1, Copy: 1, Refuse: 2, Trash: 3}
+        self.actions.sort(key=lambda action: order[type(action)])
+        return Plan(self.actions, self.unchanged)
+
+    def _known(self, entry: Entry, delivery: Delivery) -> None:
+        existing = self.there.get(match_key(delivery.stored, self.rules))
+        if existing is None:
+            gone = "gone from the destination" if delivery.of(entry) else "modified since it was copied"
+            self.actions.append(Copy(entry, delivery.stored, gone))
+        elif delivery.of(entry) and same_there(existing, delivery) and not self.policy.checksum:
+            self.unchanged += 1
+        elif delivery.of(entry):
+            why = "asked to compare contents" if same_there(existing, delivery) else "changed at the destination"
+            self._compare(entry, existing, why)
+        elif entry.size != existing.size:
+            self._differs(entry, existing, "modified since it was copied")
+        else:
+            self._compare(entry, existing, "modified since it was copied")
+
+    def _compare(self, entry: Entry, existing: Entry, reason: str) -> None:
+        self.actions.append(
+            Compare(
+                entry,
+                existing.path,
+                existing,
+                reason,
+                replace=self.policy.mode is Mode.SYNC,
+                reread=self.policy.checksum,
+            )
+        )
+
+    def _differs(self, entry: Entry, existing: Entry, reason: str) -> None:
+        if self.policy.mode is Mode.SYNC:
+            self.actions.append(Copy(entry, existing.path, reason, displaces=existing.path))
+        else:
+            self.actions.append(Copy(entry, existing.path, reason, beside=True))
+
+    def _new(self, new: list[Entry], vanished: list[Delivery], logical: dict[str, str]) -> None:
+        if not new:
+            return
+        for place, entry in self.there.items():
+            logical.setdefault(place, decode(entry.path))
+        names = Names(self.rules, logical)
+        renamed = _Renames(vanished if self.source.complete else [], self.policy, self.there, self.rules)
+        for entry in new:
+            try:
+                to = names.assign(entry.path)
+            except NameRefused as error:
+                self.actions.append(Refuse(entry, str(error)))
+                continue
+            place = match_key(to, self.rules)
+            self.claimed.add(place)
+            existing = self.there.get(place)
+            origin = renamed.match(entry) if existing is None else None
+            if origin is not None:
+                self.claimed.add(match_key(origin.stored, self.rules))
+                self.actions.append(Move(entry, to, origin, f"renamed from {origin.path}"))
+            elif existing is None:
+                self.actions.append(Copy(entry, to, "new"))
+            elif existing.size == entry.size:
+                self._compare(entry, existing, "a file of that name and size is there")
+            else:
+                self._differs(entry, existing, "another file of that name is there")
+
+    def _trash(self) -> None:
+        if not self.source.complete:
+            first = self.source.errors[0]
+            raise SafetyGuard(
+                f"the source could not be listed completely ({first.path or '/'}: {first.error}), so nothing is "
+                "deleted and nothing was changed. Mend that, or use `photosync copy`, which never deletes."
+            )
+        extra = [
+            entry
+            for place, entry in self.there.items()
+            if place not in self.claimed and self.policy.in_scope(entry.path, entry.size, entry.mtime_ns)
+        ]
+        limit = self.policy.max_delete
+        if limit is None:
+            limit = max(10, len(self.there) // 10)
+        if len(extra) > limit:
+            raise SafetyGuard(
+                f"sync would move {len(extra)} of {len(self.there)} files at the destination to the trash, more "
+                f"than the limit of {limit}; nothing was changed. If that is right, run it again with "
+                f"--max-delete {len(extra)}."
+            )
+        for entry in extra:
+            self.actions.append(
+                Trash(entry, f"{TRASH}/{self.policy.stamp}/{entry.path}", "not at the source any more")
+            )
+
+
+class _Renames:
+    """Pairs new files with deliveries whose source vanished: same size and time, else same size."""
+
+    def __init__(
+        self, vanished: list[Delivery], policy: Policy, there: Mapping[str, Entry], rules: NameRules
+    ) -> None:
+        self._exact: dict[tuple[int, int | None], list[Delivery]] = {}
+        self._sized: dict[int, list[Delivery]] = {}
+        self._used: set[str] = set()
+        for delivery in vanished:
+            existing = there.get(match_key(delivery.stored, rules))
+            if (
+                delivery.size
+                and existing is not None
+                and same_there(existing, delivery)
+                and policy.in_scope(delivery.path, delivery.size, delivery.mtime_ns)
+            ):
+                self._exact.setdefault((delivery.size, delivery.mtime_ns), []).append(delivery)
+                self._sized.setdefault(delivery.size, []).append(delivery)
+
+    def match(self, entry: Entry) -> Delivery | None:
+        for candidates in (self._exact.get((entry.size, entry.mtime_ns), []), self._sized.get(entry.size, [])):
+            free = [delivery for delivery in candidates if delivery.path not in self._used]
+            if free:
+                name = entry.path.rpartition("/")[2]
+                best = next((d for d in free if d.path.rpartition("/")[2] == name), free[0])
+                self._used.add(best.path)
+                return best
+        return None
+
+
+def _join(
+    entries: Iterable[Entry], known: Iterable[Delivery]
+) -> Iterator[tuple[Entry | None, Delivery | None]]:
+    """Merge join of two iterables sorted by `key` of the path."""
+    left, right = iter(entries), iter(known)
+    entry, delivery = next(left, None), next(right, None)
+    while entry is not None or delivery is not None:
+        if delivery is None or (entry is not None and key(entry.path) < key(delivery.path)):
+            yield entry, None
+            entry = next(left, None)
+        elif entry is None or key(entry.path) > key(delivery.path):
+            yield None, delivery
+            delivery = next(right, None)
+        else:
+            yield entry, delivery
+            entry, delivery = next(left, None), next(right, None)

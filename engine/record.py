@@ -1,0 +1,111 @@
+"""Brings a destination's manifest up to date with what the journal knows to be proven there."""
+
+import datetime
+
+from photosync.engine import compare, manifest
+from photosync.engine.errors import AlreadyExists
+from photosync.engine.hashing import Fingerprint
+from photosync.engine.journal import Delivery, Journal
+from photosync.engine.names import OURS, decode, is_shortened
+from photosync.engine.nodes import ManifestEntry, name_of
+from photosync.engine.snapshots import Changed, HeadMoved, Snapshots
+from photosync.engine.target import Target
+from photosync.engine.workers import Seam
+
+TRIES = 5
+PACK_LIMIT = 1 << 30
+"""Bytes of the largest pack that is believed to be one."""
+
+
+class TargetFiles:
+    """`photosync.engine.snapshots.SnapshotFiles` at a destination, under ``.photosync/``, with retries."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def read(self, name: str) -> tuple[bytes, str]:
+        path = f"{OURS}/{name}"
+        data, version = self._target.call(
+            lambda: self._target.store.read_small(path, PACK_LIMIT), f"reading {path}"
+        )
+        return data, version or name_of(data)
+
+    def write(self, name: str, data: bytes, replaces: str | None) -> str:
+        path = f"{OURS}/{name}"
+        try:
+            version = self._target.call(
+                lambda: self._target.store.replace_small(path, data, replaces), f"writing {path}"
+            )
+        except (AlreadyExists, FileNotFoundError) as error:
+            if replaces is None:
+                raise FileExistsError(str(error)) from error
+            raise Changed(str(error)) from error
+        return version or name_of(data)
+
+    def remove(self, name: str) -> None:
+        path = f"{OURS}/{name}"
+        self._target.call(lambda: self._target.store.delete(path), f"removing {path}")
+
+
+def manifest_entry(delivery: Delivery, found: Fingerprint) -> ManifestEntry:
+    """What a manifest says of one proven copy.
+
+    Its path is the logical one that the stored name decodes to, so that equal libraries have equal roots
+    whatever their destinations can spell; only a name that cannot be decoded is kept as it is stored.
+    """
+    short = is_shortened(delivery.stored)
+    return ManifestEntry(
+        path=delivery.path if short else decode(delivery.stored),
+        size=found.size,
+        mtime_ns=delivery.mtime_ns or 0,
+        content=found.content,
+        sha256=found.digests["sha256"],
+        chunks=found.chunks,
+        stored=delivery.stored if short else None,
+    )
+
+
+def record(destination: str, journal: Journal, target: Target, seam: Seam, device: str) -> bool:
+    """Writes a snapshot if the manifest does not say yet what the journal knows.
+
+    Args:
+        destination: what the journal calls the place.
+        journal: holds what is proven, and caches the manifest's nodes.
+        target: the place.
+        seam: its clock dates the snapshot.
+        device: names this machine in it.
+
+    Returns:
+        Whether one was written.
+
+    Raises:
+        ManifestError: the manifest there is damaged, forged, rolled back, or of a newer format; it was left
+            as it is.
+    """
+    copies, gone = journal.unrecorded(destination)
+    if not copies and not gone:
+        return False
+    snapshots = Snapshots(TargetFiles(target), journal)
+    known = journal.head(destination)
+    upserts = {entry.path: entry for entry in (manifest_entry(*copy) for copy in copies)}
+    removals = [path for path in map(decode, gone) if path not in upserts]
+    for attempt in range(1, TRIES + 1):
+        head = snapshots.head()
+        try:
+            if head is not None:
+                snapshots.load(head)
+            base = head.root if head is not None else manifest.build([], journal)
+            root = manifest.edit(base, upserts.values(), removals, journal)
+            written = snapshots.write(root, device=device, time=_now(seam), known=known)
+        except HeadMoved:
+            if attempt == TRIES:
+                raise
+            continue
+        journal.set_recorded(destination, written.number, written.root)
+        return written != head
+    raise AssertionError("unreachable")
+
+
+def _now(seam: Seam) -> str:
+    moment = datetime.datetime.fromtimestamp(seam.wall_ns() / 1e9, datetime.UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,108 @@
+"""What a run did, counted, and the exit code that says so."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from photosync.engine.errors import PhotosyncError
+from photosync.engine.events import Outcome, Status
+from photosync.engine.scan import ListingError
+
+
+class Exit(IntEnum):
+    """Exit codes, as rclone documents them ("List of exit codes")."""
+
+    OK = 0
+    OTHER = 1
+    USAGE = 2
+    DIRECTORY_NOT_FOUND = 3
+    FILE_NOT_FOUND = 4
+    RETRY = 5
+    NO_RETRY = 6
+    FATAL = 7
+    LIMIT = 8
+    NOTHING_TRANSFERRED = 9
+
+
+@dataclass(slots=True)
+class Tally:
+    """Outcomes as they come in."""
+
+    counts: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
+    bytes: int = 0
+    transient: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        self.counts[outcome.status] += 1
+        self.bytes += outcome.sent
+        if outcome.transient:
+            self.transient += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The end of a run against one destination.
+
+    Attributes:
+        destination: its name.
+        tally: files by how they ended.
+        source_bytes: bytes read at the source.
+        requests: requests to the destination, by operation.
+        seconds: how long it took.
+        root: root of the newest manifest there, hex, or None.
+        snapshot: its number, or None.
+        listing_errors: what could not be listed at the source.
+        fatal: why the run ended early, or None.
+        interrupted: it was stopped from outside.
+        warnings: what a person should know though no file failed.
+        manifest_error: why the manifest at the destination could not be brought up to date, or None; the
+            copies themselves are as their outcomes say.
+    """
+
+    destination: str
+    tally: Tally
+    source_bytes: int = 0
+    requests: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    root: str | None = None
+    snapshot: int | None = None
+    listing_errors: Sequence[ListingError] = ()
+    fatal: PhotosyncError | None = None
+    interrupted: bool = False
+    warnings: Sequence[str] = ()
+    manifest_error: PhotosyncError | None = None
+
+    def count(self, *statuses: Status) -> int:
+        return sum(self.tally.counts[status] for status in statuses)
+
+    @property
+    def transferred(self) -> int:
+        """Files that this run brought to the destination or proved there."""
+        return self.count(Status.VERIFIED, Status.WRITTEN, Status.CONFLICT)
+
+    @property
+    def clean(self) -> bool:
+        """Every file of the source is proven at the destination under its own name."""
+        bad = self.count(Status.CONFLICT, Status.REFUSED, Status.FAILED, Status.PENDING)
+        return not (bad or self.listing_errors or self.fatal or self.interrupted or self.manifest_error)
+
+    @property
+    def status(self) -> str:
+        """ "ok", "partial", "failed" or "nothing"."""
+        if self.clean:
+            return "ok" if self.transferred or self.count(Status.TRASHED) else "nothing"
+        if self.count(Status.VERIFIED, Status.WRITTEN, Status.UNCHANGED, Status.CONFLICT):
+            return "partial"
+        return "failed"
+
+    @property
+    def exit_code(self) -> Exit:
+        if self.fatal is not None:
+            return Exit.FATAL
+        if self.interrupted:
+            return Exit.OTHER
+        if self.tally.transient or self.listing_errors:
+            return Exit.RETRY
+        if self.count(Status.FAILED, Status.REFUSED):
+            return Exit.NO_RETRY
+        return Exit.OTHER if self.count(Status.CONFLICT) or self.manifest_error else Exit.OK

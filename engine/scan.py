@@ -1,0 +1,168 @@
+"""Listing a place, strictly: what cannot be listed is said, never left out.
+
+The walk is our own over `Store.list_folder`: fsspec's ``find``, ``walk`` and ``glob`` return nothing for a
+folder that fails to list, and a source that looks empty is how backups get deleted.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from photosync.engine.capabilities import Store
+from photosync.engine.entry import Entry, Kind
+from photosync.engine.errors import Fatal, NameRefused, PhotosyncError, classify
+from photosync.engine.journal import Journal, key
+from photosync.engine.names import OURS, check_relative, is_ours
+
+
+@dataclass(frozen=True, slots=True)
+class ListingError:
+    """A folder that could not be listed, or a name that could not be trusted.
+
+    Attributes:
+        path: the folder or name.
+        error: what went wrong.
+    """
+
+    path: str
+    error: PhotosyncError
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All files below a root.
+
+    Attributes:
+        entries: files, sorted by `photosync.engine.journal.key` of the path.
+        others: what is there but is no file that can be copied (links, pipes, cloud documents).
+        errors: empty if the listing is complete.
+        own: photosync's own files at a destination, by path.
+        exists: False if the root itself is not there.
+    """
+
+    entries: Sequence[Entry]
+    others: Sequence[Entry] = ()
+    errors: Sequence[ListingError] = ()
+    own: Sequence[Entry] = ()
+    exists: bool = True
+
+    @property
+    def complete(self) -> bool:
+        return not self.errors
+
+
+class _Collector:
+    """Sorts what a place tells into files, others, own and untrustworthy."""
+
+    def __init__(self, wants: Callable[[Entry], bool]) -> None:
+        self.wants = wants
+        self.entries: list[Entry] = []
+        self.others: list[Entry] = []
+        self.errors: list[ListingError] = []
+        self.own: list[Entry] = []
+
+    def add(self, entry: Entry) -> None:
+        try:
+            check_relative(entry.path)
+        except NameRefused as error:
+            self.errors.append(ListingError(entry.path, error))
+            return
+        if is_ours(entry.path):
+            self.own.append(entry)
+        elif not self.wants(entry):
+            return
+        elif entry.kind is Kind.FILE:
+            self.entries.append(entry)
+        else:
+            self.others.append(entry)
+
+    def listing(self) -> Listing:
+        self.entries.sort(key=lambda entry: key(entry.path))
+        return Listing(self.entries, self.others, self.errors, self.own)
+
+
+def _everything(_entry: Entry) -> bool:
+    return True
+
+
+def every_folder(_path: str) -> bool:
+    return True
+
+
+def walk(
+    store: Store,
+    *,
+    check: Callable[[], None],
+    wants: Callable[[Entry], bool] = _everything,
+    enters: Callable[[str], bool] = every_folder,
+    retry: Callable[[Callable[[], list[Entry]], str], list[Entry]] = lambda run, _doing: run(),
+) -> Listing:
+    """Lists a store folder by folder.
+
+    Args:
+        store: the place.
+        check: called between folders; raises to stop.
+        wants: filter on files and others.
+        enters: filter on folders; one that it declines is not listed at all.
+        retry: runs a call with retries.
+
+    Returns:
+        The listing; folders that failed are in ``errors``.
+
+    Raises:
+        FileNotFoundError: the root is not there.
+        Fatal: the place itself is gone.
+    """
+    found = _Collector(wants)
+    pending = [""]
+    while pending:
+        check()
+        folder = pending.pop()
+        try:
+            children = retry(lambda folder=folder: store.list_folder(folder), f"listing {folder or '/'}")  # type: ignore[misc]
+        except FileNotFoundError as error:
+            if not folder:
+                raise
+            found.errors.append(ListingError(folder, classify(error, f"listing {folder}")))
+            continue
+        except Exception as error:
+            failure = classify(error, f"listing {folder or '/'}")
+            if isinstance(failure, Fatal):
+                raise failure from error
+            found.errors.append(ListingError(folder, failure))
+            continue
+        for entry in children:
+            if entry.kind is not Kind.FOLDER:
+                found.add(entry)
+            elif is_ours(entry.path):
+                if entry.path == OURS:
+                    pending.append(entry.path)
+            elif enters(entry.path):
+                pending.append(entry.path)
+    return found.listing()
+
+
+def flat(store: Store, *, check: Callable[[], None]) -> Listing:
+    """Lists a store that declares ``flat_listing``. An absent root is an empty listing."""
+    found = _Collector(_everything)
+    for number, entry in enumerate(store.list_tree()):
+        if number % 1000 == 0:
+            check()
+        found.add(entry)
+    return found.listing()
+
+
+def fed(store: Store, journal: Journal, place: str) -> Listing:
+    """Lists a store that declares ``change_feed``: what the journal remembers, brought up to date."""
+    drain(store, journal, place)
+    found = _Collector(_everything)
+    for entry in journal.listed(place):
+        found.add(entry)
+    return found.listing()
+
+
+def drain(store: Store, journal: Journal, place: str) -> None:
+    """Applies everything that happened at a place since its cursor to the journal's listing of it."""
+    changes = store.changes(journal.cursor(place))
+    upserts: Iterable[Entry] = (entry for entry in changes.upserts if entry.kind is Kind.FILE)
+    journal.set_listed(place, upserts, changes.removed, changes.cursor, changes.full)
+

@@ -1,0 +1,138 @@
+"""Reading the source: each file once, in order, exactly as many bytes as it was said to have."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from photosync.engine import retry
+from photosync.engine.capabilities import Reader, Store
+from photosync.engine.entry import Entry
+from photosync.engine.errors import Fatal, Permanent, SourceChanged, classify
+from photosync.engine.hashing import Fingerprint, Hasher
+from photosync.engine.limits import Gate
+from photosync.engine.retry import RetryPolicy
+from photosync.engine.workers import Workers
+
+BLOCK = 1 << 20
+
+
+class SourceGone(Exception):
+    """The source as a whole is gone; ``__cause__`` says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A source file that is open, and what it looked like when it was opened."""
+
+    reader: Reader
+    entry: Entry
+
+
+class Source:
+    """Where photos come from.
+
+    Args:
+        store: the place.
+        workers: scope whose cancellation stops a read between blocks.
+        gate: the place's gate.
+        retries: how stubborn to be about opening a file.
+        progress: told (path, bytes) for each block read, from any thread.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        workers: Workers,
+        gate: Gate,
+        retries: RetryPolicy,
+        progress: Callable[[str, int], None],
+    ) -> None:
+        self.store = store
+        self._workers = workers
+        self._gate = gate
+        self._retries = retries
+        self._progress = progress
+
+    def open(self, entry: Entry) -> OpenFile:
+        """Opens a file.
+
+        Raises:
+            SourceGone: the source as a whole cannot be read any more.
+            Permanent: this file cannot.
+        """
+        try:
+            reader = retry.call(
+                lambda: self.store.open(entry.path),
+                f"opening {entry.path}",
+                self._workers,
+                self._gate,
+                self._retries,
+            )
+            try:
+                now = reader.stat()
+            except BaseException:
+                reader.close()
+                raise
+        except FileNotFoundError as error:
+            raise Permanent(f"{entry.path} vanished from the source before it was read") from error
+        except Fatal as error:
+            raise SourceGone from error
+        if now is None:
+            return OpenFile(reader, entry)
+        return OpenFile(reader, replace(entry, size=now.size, mtime_ns=now.mtime_ns, version=now.version))
+
+    def blocks(self, file: OpenFile) -> Iterator[bytes]:
+        """The file's bytes; closes it.
+
+        Raises:
+            SourceChanged: it gave fewer or more bytes than it was said to have, or looks different now.
+            SourceGone, PhotosyncError: as `open`.
+        """
+        entry, done = file.entry, 0
+        try:
+            while True:
+                self._workers.check()
+                block = file.reader.read(BLOCK)
+                if not block:
+                    break
+                done += len(block)
+                self._progress(entry.path, len(block))
+                if done > entry.size:
+                    raise SourceChanged(
+                        f"{entry.path} is longer than the {entry.size} bytes it was said to have"
+                    )
+                yield block
+            now = file.reader.stat()
+        except Exception as error:
+            found = classify(error, f"reading {entry.path}")
+            if isinstance(found, Fatal):
+                raise SourceGone from found
+            raise found from (None if found is error else error)
+        finally:
+            file.reader.close()
+        if done != entry.size:
+            raise SourceChanged(
+                f"{entry.path} gave {done} bytes though it was said to have {entry.size}; nothing was stored. "
+                "If it stays so, copy this file another way: some phones cut files short."
+            )
+        if now is not None and (now.size, now.mtime_ns, now.version) != (
+            entry.size,
+            entry.mtime_ns,
+            entry.version,
+        ):
+            raise SourceChanged(f"{entry.path} changed while it was read")
+
+    def whole(self, entry: Entry, limit: int) -> tuple[bytes, Entry]:
+        """A small file's bytes, and what it looked like when they were read."""
+        file = self.open(entry)
+        if file.entry.size > limit:
+            file.reader.close()
+            raise SourceChanged(f"{entry.path} has grown since it was listed")
+        return b"".join(self.blocks(file)), file.entry
+
+    def hash(self, entry: Entry, names: tuple[str, ...]) -> tuple[Fingerprint, Entry]:
+        """A file's fingerprint, and what it looked like when it was read."""
+        file = self.open(entry)
+        hasher = Hasher(names)
+        for block in self.blocks(file):
+            hasher.update(block)
+        return hasher.finish(), file.entry

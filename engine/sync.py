@@ -1,0 +1,283 @@
+"""One run: list both sides, plan, transfer, write the manifest, report."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from photosync.engine import record, retry, scan
+from photosync.engine.capabilities import Store
+from photosync.engine.entry import Entry
+from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard
+from photosync.engine.events import Event, Finished, Listener, Notice, Phase, Planned, Status
+from photosync.engine.filters import Filter
+from photosync.engine.journal import Journal
+from photosync.engine.limits import Gate, Timetable
+from photosync.engine.nodes import ManifestError
+from photosync.engine.plan import Plan, Policy, make_plan
+from photosync.engine.report import Report, Tally
+from photosync.engine.retry import RetryPolicy
+from photosync.engine.scan import Listing
+from photosync.engine.transfer import Pair, Settings, Transfer
+from photosync.engine.workers import Cancelled, Seam, Workers
+
+SHRUNKEN_FROM = 20
+"""A source with fewer files than this at the last run may shrink as it likes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that a run needs to know.
+
+    Attributes:
+        pair: where from and where to.
+        policy: what becomes of what.
+        settings: how to transfer.
+        filter: which source files count; None: all.
+        allow_empty: an empty source is no error.
+        allow_shrunken: a source with less than half the files of the last run is no error.
+        requests_per_second: to the destination; None: as many as there are.
+        bandwidth: to the destination; None: all of it.
+        device: names this machine in snapshots.
+    """
+
+    pair: Pair
+    policy: Policy = field(default_factory=Policy)
+    settings: Settings = field(default_factory=Settings)
+    filter: Filter | None = None
+    allow_empty: bool = False
+    allow_shrunken: bool = False
+    requests_per_second: float | None = None
+    bandwidth: Timetable | None = None
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is there, and what is to be done."""
+
+    source: Listing
+    destination: Listing
+    plan: Plan
+
+
+def run(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Report:
+    """Brings one destination up to date.
+
+    Args:
+        job: what to do.
+        journal: state of earlier runs; nobody else may be writing it.
+        seam: threads and time.
+        listener: told what happens, from one thread at a time.
+
+    Returns:
+        The report; what stopped the run early is in it. It is complete after Ctrl-C, too.
+
+    Raises:
+        FileNotFoundError: the source is not there.
+    """
+    return _Run(job, journal, seam, listener).run()
+
+
+def prepare(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Prepared:
+    """Only looks: the plan that `run` would carry out.
+
+    Raises:
+        FileNotFoundError: the source is not there.
+        PhotosyncError: a side cannot be listed, or a safety guard says no.
+    """
+    this = _Run(job, journal, seam, listener)
+    with Workers(seam) as workers:
+        return this.prepare(workers)
+
+
+class _Run:
+    def __init__(self, job: Job, journal: Journal, seam: Seam, listener: Listener) -> None:
+        self.job, self.journal, self.seam = job, journal, seam
+        self.pair = job.pair
+        self.tally = Tally()
+        self.warnings: list[str] = []
+        self.manifest_error: ManifestError | None = None
+        self._listener = listener
+        self._telling = seam.monitor()
+
+    def emit(self, event: Event) -> None:
+        with self._telling:
+            if isinstance(event, Finished):
+                self.tally.add(event.outcome)
+            self._listener(event)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+        self.emit(Notice("warning", text))
+
+    def run(self) -> Report:
+        began, started_ns = self.seam.monotonic(), self.seam.wall_ns()
+        before = dict(self.pair.destination.requests)
+        prepared: Prepared | None = None
+        transfer: Transfer | None = None
+        fatal: PhotosyncError | None = None
+        interrupted = False
+        try:
+            with Workers(self.seam) as workers:
+                prepared = self.prepare(workers)
+                gates = self._gates(workers)
+                transfer = Transfer(self.pair, self.journal, workers, gates, self.job.settings, self.emit)
+                self.emit(Phase("transfer", self.pair.name))
+                transfer.run(prepared.plan)
+                self._record(transfer)
+        except* KeyboardInterrupt:
+            interrupted = True
+        except* PhotosyncError as group:
+            fatal = _worst(group)
+        except* Cancelled:
+            interrupted = True
+        self.journal.flush()
+        if transfer is not None and fatal is None:
+            fatal = transfer.source_gone
+        head = self.journal.head(self.pair.destination_id)
+        report = Report(
+            destination=self.pair.name,
+            tally=self.tally,
+            source_bytes=transfer.source_bytes if transfer else 0,
+            requests=_since(before, dict(self.pair.destination.requests)),
+            seconds=self.seam.monotonic() - began,
+            root=head[1] if head else None,
+            snapshot=head[0] if head else None,
+            listing_errors=prepared.source.errors if prepared else (),
+            fatal=fatal,
+            interrupted=interrupted,
+            warnings=self.warnings,
+            manifest_error=self.manifest_error,
+        )
+        if prepared is not None and prepared.source.complete and self.job.filter is None:
+            self.journal.add_run(
+                self.pair.source_id,
+                self.pair.destination_id,
+                started_ns,
+                len(prepared.source.entries),
+                report.status,
+            )
+            self.journal.flush()
+        return report
+
+    def _gates(self, workers: Workers) -> tuple[Gate, Gate]:
+        return Gate(workers), Gate(workers, self.job.requests_per_second, self.job.bandwidth)
+
+    def prepare(self, workers: Workers) -> Prepared:
+        gates = self._gates(workers)
+        self.emit(Phase("scan", self.pair.name))
+        source = self._scan_source(workers, gates[0])
+        self._guard(source)
+        destination = list_place(
+            self.pair.destination,
+            self.pair.destination_id,
+            self.journal,
+            workers,
+            gates[1],
+            self.job.settings.retries,
+        )
+        for error in destination.errors:
+            raise error.error
+        self.emit(Phase("plan", self.pair.name))
+        known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
+        plan = make_plan(source, destination, known, self._policy(), self.pair.destination.capabilities)
+        self.tally.counts[Status.UNCHANGED] = plan.unchanged
+        self.emit(Planned(self.pair.name, len(plan.actions), plan.bytes, plan.unchanged))
+        return Prepared(source, destination, plan)
+
+    def _policy(self) -> Policy:
+        found = self.job.filter
+        if found is None:
+            return self.job.policy
+        return replace(self.job.policy, in_scope=found.wants)
+
+    def _scan_source(self, workers: Workers, gate: Gate) -> Listing:
+        store, wanted = self.pair.source, self.job.filter
+
+        def wants(entry: Entry) -> bool:
+            return wanted is None or wanted.wants(entry.path, entry.size, entry.mtime_ns)
+
+        def retried(run: Callable[[], list[Entry]], doing: str) -> list[Entry]:
+            return retry.call(run, doing, workers, gate, self.job.settings.retries)
+
+        listing = scan.walk(
+            store,
+            check=workers.check,
+            wants=wants,
+            enters=wanted.enters if wanted is not None else scan.every_folder,
+            retry=retried,
+        )
+        for error in listing.errors:
+            self.warn(f"{error.path or '/'} could not be listed at the source: {error.error}")
+        return listing
+
+    def _guard(self, source: Listing) -> None:
+        """Absence is not evidence: a source that lost most of its files is not believed."""
+        if not source.entries and not self.job.allow_empty and source.complete and self.job.filter is None:
+            raise SafetyGuard(
+                "the source is empty. If it is a phone, unlock it and allow file transfer; if it really is "
+                "empty, say --allow-empty. Nothing was changed."
+            )
+        last = self.journal.last_count(self.pair.source_id, self.pair.destination_id)
+        if (
+            last is not None
+            and last >= SHRUNKEN_FROM
+            and len(source.entries) * 2 < last
+            and self.job.filter is None
+            and not self.job.allow_shrunken
+        ):
+            raise SafetyGuard(
+                f"the source has {len(source.entries)} files where the last run saw {last}. If you removed them, "
+                "run again with --allow-shrunken; if not, check the device. Nothing was changed."
+            )
+
+    def _record(self, transfer: Transfer) -> None:
+        """Writes what is proven into the destination's manifest, an interrupted run's work included."""
+        pair = self.pair
+        self.journal.flush()
+        self.emit(Phase("snapshot", pair.name))
+        try:
+            written = record.record(pair.destination_id, self.journal, transfer.target, self.seam, self.job.device)
+        except ManifestError as error:
+            self.manifest_error = error
+            self.emit(Notice("error", f"the manifest at {pair.name} was not brought up to date: {error}"))
+            return
+        if written and pair.destination.capabilities.change_feed:
+            transfer.target.call(
+                lambda: scan.drain(pair.destination, self.journal, pair.destination_id),
+                f"asking {pair.name} what changed",
+            )
+
+
+def list_place(
+    store: Store, identity: str, journal: Journal, workers: Workers, gate: Gate, retries: RetryPolicy
+) -> Listing:
+    """Everything at a destination, the cheapest way that the store offers. An absent root is empty."""
+
+    def once() -> Listing:
+        if store.capabilities.change_feed:
+            return scan.fed(store, journal, identity)
+        if store.capabilities.flat_listing:
+            return scan.flat(store, check=workers.check)
+        try:
+            return scan.walk(store, check=workers.check)
+        except FileNotFoundError:
+            return Listing((), exists=False)
+
+    return retry.call(once, "listing the destination", workers, gate, retries)
+
+
+def _worst(group: BaseExceptionGroup[PhotosyncError]) -> PhotosyncError:
+    errors = list(_leaves(group))
+    return next((error for error in errors if isinstance(error, Fatal)), errors[0])
+
+
+def _leaves(error: BaseException) -> Iterator[PhotosyncError]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    elif isinstance(error, PhotosyncError):
+        yield error
+
+
+def _since(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    return {name: count - before.get(name, 0) for name, count in after.items() if count > before.get(name, 0)}

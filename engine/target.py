@@ -1,0 +1,167 @@
+"""What stands at the destination: looking, proving, renaming, setting aside. Never overwriting."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from photosync.engine import retry, verify
+from photosync.engine.capabilities import Store, Stored, Upload
+from photosync.engine.entry import Entry
+from photosync.engine.errors import AlreadyExists, Corrupt, Fatal, Permanent, PhotosyncError, Transient
+from photosync.engine.hashing import Fingerprint
+from photosync.engine.limits import Gate
+from photosync.engine.names import OURS
+from photosync.engine.retry import RetryPolicy
+from photosync.engine.verify import Verify
+from photosync.engine.workers import Workers
+
+T = TypeVar("T")
+
+QUARANTINE = f"{OURS}/quarantine"
+
+
+class Target:
+    """Where photos go.
+
+    Args:
+        store: the place.
+        workers: scope whose cancellation ends waiting and reading back.
+        gate: the place's gate.
+        retries: how stubborn to be.
+        how: how hard to look after a copy.
+    """
+
+    def __init__(
+        self, store: Store, workers: Workers, gate: Gate, retries: RetryPolicy, how: Verify
+    ) -> None:
+        self.store = store
+        self.gate = gate
+        self.retries = retries
+        self._workers = workers
+        self._how = how
+
+    def call(self, run: Callable[[], T], doing: str) -> T:
+        """One call with retries, see `photosync.engine.retry.call`."""
+        return retry.call(run, doing, self._workers, self.gate, self.retries)
+
+    def look(self, path: str) -> Entry | None:
+        """What has that name, or None."""
+        try:
+            return self.call(lambda: self.store.stat(path), f"looking at {path}")
+        except FileNotFoundError:
+            return None
+
+    def prove(self, stored: Stored, found: Fingerprint, aside: str) -> str:
+        """Proves what was just stored.
+
+        Args:
+            stored: as the store reported it.
+            found: what was read at the source.
+            aside: name under which damaged bytes are kept for inspection.
+
+        Returns:
+            The evidence.
+
+        Raises:
+            Corrupt: it arrived damaged; it no longer has its final name.
+            Permanent: it arrived damaged and could not be renamed.
+        """
+        try:
+            if stored.size != found.size:
+                raise Corrupt(f"the destination holds {stored.size} bytes, expected {found.size}")
+            return self._evidence(stored.path, stored, found, self._how)
+        except Corrupt as error:
+            away = f"{QUARANTINE}/{aside}/{stored.path}"
+            try:
+                self.call(lambda: self.store.move(stored.path, away), f"setting aside {stored.path}")
+            except (PhotosyncError, OSError) as failure:
+                if isinstance(failure, Fatal):
+                    raise
+                raise Permanent(
+                    f"{stored.path} arrived damaged ({error}) and could not be set aside ({failure}): "
+                    "remove it at the destination, then run again"
+                ) from failure
+            raise Corrupt(f"{stored.path} arrived damaged and was set aside as {away}: {error}") from error
+
+    def same(self, existing: Entry, found: Fingerprint) -> str | None:
+        """Evidence that an object has these bytes; None if it has others."""
+        if existing.size != found.size or not existing.is_file:
+            return None
+        how = Verify.AUTO if self._how is Verify.NONE else self._how
+        try:
+            return self._evidence(existing.path, existing, found, how)
+        except Corrupt:
+            return None
+
+    def _evidence(self, path: str, reported: Stored | Entry, found: Fingerprint, how: Verify) -> str:
+        return self.call(
+            lambda: verify.prove(self.store, path, reported.digests, found, how, self._workers.check),
+            f"verifying {path}",
+        )
+
+    def keep_time(self, existing: Entry, mtime_ns: int | None) -> Stored:
+        """Gives an adopted object the source's time, where the store can do that."""
+        can = self.store.capabilities
+        if (
+            can.set_mtime
+            and can.mtime_precision_ns is not None
+            and mtime_ns is not None
+            and (existing.mtime_ns is None or abs(existing.mtime_ns - mtime_ns) >= can.mtime_precision_ns)
+        ):
+            return self.call(
+                lambda: self.store.set_mtime(existing.path, mtime_ns), f"setting the time of {existing.path}"
+            )
+        return as_stored(existing)
+
+    def set_aside(self, path: str, to: str) -> None:
+        """Moves an object to the trash. An earlier try may have succeeded though its answer was lost."""
+
+        def move() -> None:
+            try:
+                self.store.move(path, to)
+            except FileNotFoundError:
+                self.store.stat(to)
+
+        self.call(move, f"moving {path} to the trash")
+
+    def rename(self, path: str, to: str) -> Stored | None:
+        """Renames; None if the old object is gone or the new name is taken."""
+
+        def move() -> Stored | None:
+            try:
+                return self.store.move(path, to)
+            except AlreadyExists:
+                return None
+            except FileNotFoundError:
+                return as_stored(self.store.stat(to))
+
+        try:
+            return self.call(move, f"renaming {path} to {to}")
+        except FileNotFoundError:
+            return None
+
+    def commit(self, upload: Upload, path: str, found: Fingerprint) -> Stored:
+        """Publishes an upload; where the outcome is unknown, looks before the call is repeated.
+
+        Raises:
+            AlreadyExists: the name is taken by other bytes.
+            FileNotFoundError: the store has forgotten the upload.
+        """
+
+        def attempt() -> Stored:
+            try:
+                return upload.commit(found.digests)
+            except (Transient, FileNotFoundError):
+                try:
+                    there = self.store.stat(path)
+                except FileNotFoundError:
+                    pass
+                else:
+                    if there.size == found.size and verify.agreed(there.digests, found) is not None:
+                        return as_stored(there)
+                raise
+
+        return self.call(attempt, f"storing {path}")
+
+
+def as_stored(entry: Entry) -> Stored:
+    return Stored(entry.path, entry.size, entry.version, entry.digests, entry.mtime_ns)

@@ -1,0 +1,611 @@
+"""Carries out a plan against one destination.
+
+Readers take actions in order and read each source file once, sequentially, hashing as they go; a phone has
+one reader. Senders do everything that talks to the destination: batches of small objects, parts of large
+ones (`photosync.engine.large`), commits, proofs. Between them lie a byte budget, which bounds memory
+whatever the sizes, and a channel of tasks. So a slow upload never idles the phone, and chunks of one file
+travel in parallel where the service allows it.
+
+Every action ends in exactly one `Outcome`; what was not reached ends as pending.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from photosync.engine import verify
+from photosync.engine.capabilities import Blob, Store, Stored
+from photosync.engine.entry import Entry
+from photosync.engine.errors import (
+    AlreadyExists,
+    Corrupt,
+    Fatal,
+    NameRefused,
+    Permanent,
+    PhotosyncError,
+    SourceChanged,
+    Transient,
+    classify,
+)
+from photosync.engine.events import Event, Finished, Moved, Outcome, Status
+from photosync.engine.hashing import Fingerprint, fingerprint
+from photosync.engine.journal import Delivery, Journal
+from photosync.engine.large import Large
+from photosync.engine.limits import Gate
+from photosync.engine.names import NameRules, encode
+from photosync.engine.plan import TRASH, Compare, Copy, Move, Plan, Refuse, Trash
+from photosync.engine.retry import RetryPolicy
+from photosync.engine.source import Source, SourceGone
+from photosync.engine.target import Target
+from photosync.engine.workers import ByteBudget, Channel, Workers
+
+ITEM_ATTEMPTS = 3
+"""Times a file is read anew because it changed under the reader or arrived damaged."""
+LINGER = 5.0
+"""Seconds after which a batch of small files is sent though it is not full: a slow phone should not hold
+back what has been read."""
+OVERHEAD = 4096
+"""Bytes that a file in flight costs beside its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One source and one destination.
+
+    Attributes:
+        source, destination: the stores.
+        source_id, destination_id: what the journal calls them.
+        name: what people call the destination.
+    """
+
+    source: Store
+    destination: Store
+    source_id: str
+    destination_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to transfer.
+
+    Attributes:
+        how: see `photosync.engine.verify.Verify`.
+        memory: bytes of all chunks in flight together.
+        transfers: most files read, and most calls to the destination, at once; None: as the stores like it.
+        stamp: names this run's folder in the trash.
+        retries: how stubborn.
+    """
+
+    how: verify.Verify = verify.Verify.AUTO
+    memory: int = 128 << 20
+    transfers: int | None = None
+    stamp: str = "now"
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+@dataclass(slots=True)
+class Item:
+    """An action under way.
+
+    Attributes:
+        action: what the plan says; replaced when the file turns out to be another case.
+        number: its place in the plan.
+        to: final path, as far as it is known.
+        beside: it is kept beside another file of its name.
+        content: content id that ``to`` shows, for ``beside``.
+        displaces: object to be moved to the trash before this one is published.
+        attempt: reads so far.
+        sent: bytes sent.
+    """
+
+    action: Copy | Compare | Move | Trash
+    number: int
+    to: str
+    beside: bool = False
+    content: str | None = None
+    displaces: str | None = None
+    attempt: int = 1
+    sent: int = 0
+
+    @property
+    def source(self) -> Entry:
+        return self.action.entry if isinstance(self.action, Trash) else self.action.source
+
+    def saw(self, source: Entry) -> None:
+        """Notes what the file looked like when it was opened."""
+        if not isinstance(self.action, Trash):
+            self.action = replace(self.action, source=source)
+
+    def becomes(self, action: Copy) -> None:
+        self.action, self.to = action, action.to
+        self.beside, self.displaces = action.beside, action.displaces
+
+
+@dataclass(slots=True)
+class _Package:
+    """A small file in memory, on its way."""
+
+    item: Item
+    data: bytes
+    found: Fingerprint
+
+    @property
+    def cost(self) -> int:
+        return len(self.data) + OVERHEAD
+
+
+class Transfer:
+    """One plan, one destination.
+
+    Args:
+        pair: where from and where to.
+        journal: remembers deliveries, hashes and uploads begun.
+        workers: scope for the threads.
+        gates: of the source and of the destination.
+        settings: how.
+        emit: told of progress and outcomes, from any thread.
+
+    Attributes:
+        source_gone: why the source could not be read to the end, or None.
+        source_bytes: bytes read at the source.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        journal: Journal,
+        workers: Workers,
+        gates: tuple[Gate, Gate],
+        settings: Settings,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self.pair, self.journal, self.settings, self.emit = pair, journal, settings, emit
+        self.can = pair.destination.capabilities
+        self.source = Source(pair.source, workers, gates[0], settings.retries, self._read_some)
+        self.target = Target(pair.destination, workers, gates[1], settings.retries, settings.how)
+        self.budget = ByteBudget(workers, settings.memory)
+        self.state = workers.monitor()
+        self.source_gone: PhotosyncError | None = None
+        self.source_bytes = 0
+        self._workers = workers
+        self._queue: Channel[Item] = Channel(workers)
+        self._tasks: Channel[Callable[[], None]] = Channel(workers)
+        self._open_items = 0
+        self._ended: set[int] = set()
+        self._batch: list[_Package] = []
+        self._batch_bytes = 0
+        self._batch_since = 0.0
+
+    def run(self, plan: Plan) -> None:
+        """Carries out the plan.
+
+        Raises:
+            Fatal: the destination cannot be used any further; what was not reached is pending.
+        """
+        items: list[Item] = []
+        for number, action in enumerate(plan.actions):
+            if isinstance(action, Refuse):
+                outcome = Outcome(
+                    action.source.path, Status.REFUSED, bytes=action.source.size, error=action.reason
+                )
+                self._end(number, outcome)
+            elif isinstance(action, Copy):
+                items.append(Item(action, number, action.to, action.beside, None, action.displaces))
+            else:
+                items.append(Item(action, number, action.to))
+        self._open_items = len(items)
+        try:
+            if items:
+                for item in items:
+                    self._queue.put(item)
+                most = self.settings.transfers or len(items)
+                for number in range(min(most, self.source.store.capabilities.read_concurrency, len(items))):
+                    self._workers.start(self._read_all, f"read-{number}")
+                for number in range(min(most, self.can.write_concurrency)):
+                    self._workers.start(self._send_all, f"send-{number}")
+                self._workers.join()
+        finally:
+            for item in items:
+                self._pending(item, None)
+
+    def _read_all(self) -> None:
+        for item in self._queue:
+            try:
+                if self.source_gone is not None and not isinstance(item.action, Trash):
+                    self._pending(item, self.source_gone)
+                else:
+                    self._take(item)
+            except SourceGone as gone:
+                error = gone.__cause__
+                assert isinstance(error, PhotosyncError)
+                self.source_gone = error
+                self._pending(item, error)
+            except Exception as error:
+                self.problem(item, classify(error, f"reading {item.source.path}"))
+            self.flush_if_stale()
+
+    def _send_all(self) -> None:
+        for task in self._tasks:
+            task()
+
+    def send(self, item: Item, run: Callable[[], None]) -> None:
+        """Queues work on an item for the senders; whatever it raises ends or repeats the item."""
+
+        def task() -> None:
+            try:
+                run()
+            except Fatal:
+                raise
+            except Exception as error:
+                self.problem(item, classify(error, f"storing {item.to}"))
+
+        self._tasks.put(task)
+
+    def _read_some(self, path: str, size: int) -> None:
+        with self.state:
+            self.source_bytes += size
+        self.emit(Moved(self.pair.name, path, read=size))
+
+    def sent(self, item: Item, size: int) -> None:
+        """Counts bytes that arrived."""
+        with self.state:
+            item.sent += size
+        self.emit(Moved(self.pair.name, item.source.path, sent=size))
+
+    # how items end
+
+    def _end(self, number: int, outcome: Outcome) -> bool:
+        with self.state:
+            if number in self._ended:
+                return False
+            self._ended.add(number)
+        self.emit(Finished(self.pair.name, outcome))
+        return True
+
+    def _close(self, item: Item, outcome: Outcome) -> None:
+        if not self._end(item.number, outcome):
+            return
+        with self.state:
+            self._open_items -= 1
+            last = self._open_items == 0
+        if last:
+            self._queue.close()
+            self._tasks.close()
+
+    def _outcome(self, item: Item, status: Status, evidence: str, stored: str | None) -> Outcome:
+        return Outcome(
+            item.source.path, status, evidence, item.source.size, item.sent, stored, item.action.reason
+        )
+
+    def _pending(self, item: Item, error: PhotosyncError | None) -> None:
+        outcome = self._outcome(item, Status.PENDING, verify.NONE, None)
+        self._close(item, replace(outcome, error=str(error) if error else None, transient=True))
+
+    def problem(self, item: Item, error: PhotosyncError) -> None:
+        """Ends an item that failed, or has it read anew if that may help."""
+        again = isinstance(error, SourceChanged | Corrupt) and self.source_gone is None
+        if again and item.attempt < ITEM_ATTEMPTS:
+            item.attempt += 1
+            item.to, item.content = item.action.to, None
+            self._queue.put(item)
+            return
+        status = Status.REFUSED if isinstance(error, NameRefused) else Status.FAILED
+        outcome = self._outcome(item, status, verify.NONE, None)
+        self._close(item, replace(outcome, error=str(error), transient=isinstance(error, Transient)))
+
+    def _delivered(self, item: Item, found: Fingerprint, stored: Stored, evidence: str) -> None:
+        """Writes down a copy that is there, and ends its item."""
+        pair, entry = self.pair, item.source
+        if isinstance(item.action, Move):
+            self.journal.forget_delivery(pair.source_id, pair.destination_id, item.action.origin.path)
+        self.journal.set_content(pair.source_id, entry, found)
+        self.journal.set_delivery(
+            pair.source_id,
+            pair.destination_id,
+            Delivery(
+                entry.path,
+                entry.size,
+                entry.mtime_ns,
+                entry.version,
+                found.content,
+                stored.path,
+                stored.version,
+                evidence,
+            ),
+        )
+        self.journal.forget_upload(pair.source_id, pair.destination_id, entry.path)
+        if item.beside:
+            status = Status.CONFLICT
+        else:
+            status = Status.WRITTEN if evidence == verify.NONE else Status.VERIFIED
+        self._close(item, self._outcome(item, status, evidence, stored.path))
+
+    # reading
+
+    def _take(self, item: Item) -> None:
+        """Reads what an action needs and hands it to the senders."""
+        action = item.action
+        if isinstance(action, Trash):
+            self.send(item, lambda: self._trash(item, action))
+            return
+        if isinstance(action, Compare) and not action.reread and item.attempt == 1:
+            known = self.journal.content(self.pair.source_id, action.source)
+            if known is not None:
+                self.send(item, lambda: self._compare(item, action, known, None))
+                return
+        if item.source.size <= self.can.small_limit:
+            self._take_small(item)
+        elif isinstance(action, Copy):
+            if item.beside and item.content is None:
+                found, entry = self.source.hash(item.source, self.can.hashes)
+                item.saw(entry)
+                self._name_beside(item, found)
+            self._take_large(item)
+        else:
+            found, entry = self.source.hash(item.source, self.can.hashes)
+            item.saw(entry)
+            self._hashed(item, found, None)
+
+    def _take_small(self, item: Item) -> None:
+        cost = item.source.size + OVERHEAD
+        self.acquire(cost)
+        package = None
+        try:
+            data, entry = self.source.whole(item.source, self.can.small_limit)
+            item.saw(entry)
+            package = _Package(item, data, fingerprint(data, self.can.hashes))
+        finally:
+            # The file may have another size now than when it was listed.
+            if package is None:
+                self.budget.release(cost)
+            elif package.cost < cost:
+                self.budget.release(cost - package.cost)
+            elif package.cost > cost:
+                self.budget.exceed(package.cost - cost)
+        if not isinstance(item.action, Copy):
+            self._hashed(item, package.found, package)
+            return
+        if item.beside:
+            self._name_beside(item, package.found)
+        self._add(package)
+
+    def _hashed(self, item: Item, found: Fingerprint, package: _Package | None) -> None:
+        action = item.action
+        if isinstance(action, Compare):
+            self.send(item, lambda: self._compare(item, action, found, package))
+        elif isinstance(action, Move):
+            self.send(item, lambda: self._move(item, action, found, package))
+
+    def _take_large(self, item: Item) -> None:
+        file = self.source.open(item.source)
+        try:
+            item.saw(file.entry)
+            large = Large(self, item)
+        except BaseException:
+            file.reader.close()
+            raise
+        try:
+            for block in self.source.blocks(file):
+                large.feed(block)
+            large.read_to_end()
+        except SourceGone:
+            raise
+        except Exception as error:
+            large.give_up(error)
+
+    def acquire(self, size: int) -> None:
+        """Takes bytes from the budget; what waits in a batch must not be what is waited for."""
+        if not self.budget.try_acquire(size):
+            self._flush_if(lambda: bool(self._batch))
+            self.budget.acquire(size)
+
+    # small files
+
+    def _add(self, package: _Package) -> None:
+        with self.state:
+            if not self._batch:
+                self._batch_since = self._workers.seam.monotonic()
+            self._batch.append(package)
+            self._batch_bytes += len(package.data)
+        self._flush_if(
+            lambda: len(self._batch) >= self.can.batch.count
+            or self._batch_bytes >= min(self.can.batch.bytes, self.settings.memory // 3)
+        )
+
+    def flush_if_stale(self) -> None:
+        """Sends a batch that waited long enough, or to which nothing more will come soon."""
+        if self._batch:
+            self._flush_if(
+                lambda: self._queue.empty() or self._workers.seam.monotonic() - self._batch_since >= LINGER
+            )
+
+    def _flush_if(self, due: Callable[[], bool]) -> None:
+        with self.state:
+            if not self._batch or not due():
+                return
+            packages, self._batch, self._batch_bytes = self._batch, [], 0
+        for batch in _split(packages, self.can.batch.count, self.can.batch.bytes):
+            self._tasks.put(lambda batch=batch: self._send_batch(batch))  # type: ignore[misc]
+
+    def _send_batch(self, packages: list[_Package]) -> None:
+        """Stores small files together; each ends, or is tried again, on its own."""
+        try:
+            waiting, tries = packages, 0
+            while waiting:
+                tries += 1
+                again: list[_Package] = []
+                wait = 0.0
+                for package, result in zip(waiting, self._put(waiting), strict=True):
+                    if isinstance(result, Transient) and tries < self.settings.retries.attempts:
+                        jitter = self._workers.seam.random()
+                        wait = max(wait, self.settings.retries.wait(tries, result, jitter))
+                        again.append(package)
+                    else:
+                        self._settle(package, result)
+                if again:
+                    self.target.gate.hold(wait)
+                waiting = again
+        finally:
+            self.budget.release(sum(package.cost for package in packages))
+
+    def _put(self, packages: list[_Package]) -> list[Stored | Exception]:
+        for package in packages:
+            self.displace(package.item)
+        blobs = [
+            Blob(package.item.to, package.data, package.item.source.mtime_ns, package.found.digests)
+            for package in packages
+        ]
+        self.target.gate.spend(sum(len(blob.data) for blob in blobs))
+        try:
+            results = self.target.call(lambda: self.target.store.put(blobs), f"storing {blobs[0].path}")
+        except Fatal:
+            raise
+        except Exception as error:
+            failure = classify(error, f"storing {blobs[0].path}")
+            # The call as a whole was tried often enough; its files are not tried once more each.
+            spent = Permanent if not isinstance(failure, Transient) else _Exhausted
+            return [spent(str(failure)) for _ in blobs]
+        for package, result in zip(packages, results, strict=True):
+            if isinstance(result, Stored):
+                self.sent(package.item, len(package.data))
+        return results
+
+    def _settle(self, package: _Package, result: Stored | Exception) -> None:
+        item = package.item
+        try:
+            if isinstance(result, Stored):
+                self.prove(item, package.found, result)
+            elif isinstance(result, AlreadyExists | FileExistsError):
+                self.taken(item, package.found, package)
+            else:
+                raise result
+        except Fatal:
+            raise
+        except Exception as error:
+            self.problem(item, classify(error, f"storing {item.to}"))
+
+    # what stands at the destination
+
+    def prove(self, item: Item, found: Fingerprint, stored: Stored) -> None:
+        """Proves what was just stored and ends its item."""
+        evidence = self.target.prove(stored, found, f"{found.content[:16]}-{self.settings.stamp}-{item.attempt}")
+        self._delivered(item, found, stored, evidence)
+
+    def taken(self, item: Item, found: Fingerprint, package: _Package | None) -> None:
+        """The final name is taken: adopts what is there if it is equal, else keeps both."""
+        existing = self.target.look(item.to)
+        if existing is None:
+            raise Transient(f"{item.to} was there a moment ago and is gone now; run again")
+        evidence = self.target.same(existing, found)
+        if evidence is None:
+            self._keep_both(item, found, package)
+        else:
+            self._adopt(item, found, existing, evidence)
+
+    def _adopt(self, item: Item, found: Fingerprint, existing: Entry, evidence: str) -> None:
+        self._delivered(item, found, self.target.keep_time(existing, item.source.mtime_ns), evidence)
+
+    def _name_beside(self, item: Item, found: Fingerprint) -> None:
+        item.beside, item.content = True, found.content
+        item.to = beside(item.action.to, found.content, self.can.names)
+
+    def _keep_both(self, item: Item, found: Fingerprint, package: _Package | None) -> None:
+        taken = item.to
+        self._name_beside(item, found)
+        if item.to == taken:
+            raise Permanent(
+                f"{taken} is taken by other bytes although its name shows this content; rename that file"
+            )
+        self._again(item, Copy(item.source, item.action.to, item.action.reason, beside=True), package)
+
+    def _again(self, item: Item, copy: Copy, package: _Package | None) -> None:
+        """Sends a file after all: from memory if it is there, else by reading it again."""
+        to, content = item.to, item.content
+        item.becomes(copy)
+        if copy.beside:
+            item.to, item.content = to, content
+        if package is None:
+            self._queue.put(item)
+        else:
+            self._settle(package, self._put([package])[0])
+
+    def displace(self, item: Item) -> None:
+        """``sync``: the object in the way goes to the trash before the new one is published."""
+        if item.displaces is not None:
+            self.target.set_aside(item.displaces, f"{TRASH}/{self.settings.stamp}/{item.displaces}")
+            item.displaces = None
+
+    def _compare(self, item: Item, action: Compare, found: Fingerprint, package: _Package | None) -> None:
+        try:
+            existing = self.target.look(action.existing.path)
+            evidence = None if existing is None else self.target.same(existing, found)
+            if existing is None:
+                self._again(item, Copy(item.source, action.to, "gone from the destination"), package)
+            elif evidence is not None:
+                self._adopt(item, found, existing, evidence)
+            elif action.replace:
+                copy = Copy(item.source, action.to, action.reason, displaces=existing.path)
+                self._again(item, copy, package)
+            else:
+                self._keep_both(item, found, package)
+        finally:
+            if package is not None:
+                self.budget.release(package.cost)
+
+    def _move(self, item: Item, action: Move, found: Fingerprint, package: _Package | None) -> None:
+        try:
+            stored = None
+            if found.content == action.origin.content and self.can.server_move:
+                stored = self.target.rename(action.origin.stored, action.to)
+            if stored is None:
+                self._again(item, Copy(item.source, action.to, "new"), package)
+                return
+            self.journal.set_withdrawn(self.pair.destination_id, action.origin.stored)
+            self.prove(item, found, stored)
+        finally:
+            if package is not None:
+                self.budget.release(package.cost)
+
+    def _trash(self, item: Item, action: Trash) -> None:
+        self.target.set_aside(action.entry.path, action.to)
+        self.journal.set_withdrawn(self.pair.destination_id, action.entry.path)
+        self._close(item, self._outcome(item, Status.TRASHED, verify.NONE, action.to))
+
+
+class _Exhausted(Permanent):
+    """Worth another run, not another try in this one."""
+
+
+_SHOWS_CONTENT = re.compile(r"~[0-9a-f]{8}\Z")
+
+
+def beside(path: str, content: str, rules: NameRules) -> str:
+    """The name under which a file is kept when another has its own: the content id shows in it.
+
+    "a/IMG_1.jpg" with content 3f9a2b7c… becomes "a/IMG_1~3f9a2b7c.jpg".
+
+    Args:
+        path: destination path that is taken.
+        content: content id of the file to be kept beside it.
+        rules: the destination's names; a name too long for them is shortened.
+    """
+    folder, slash, name = path.rpartition("/")
+    stem, dot, extension = name.rpartition(".")
+    if not stem:
+        stem, dot, extension = name, "", ""
+    made = f"{folder}{slash}{_SHOWS_CONTENT.sub('', stem)}~{content[:8]}{dot}{extension}"
+    return made if len(name.encode("utf-8", "surrogateescape")) + 9 <= rules.max_component else encode(made, rules)
+
+
+def _split(packages: list[_Package], count: int, size: int) -> Iterator[list[_Package]]:
+    batch: list[_Package] = []
+    total = 0
+    for package in packages:
+        if batch and (len(batch) >= count or total + len(package.data) > size):
+            yield batch
+            batch, total = [], 0
+        batch.append(package)
+        total += len(package.data)
+    if batch:
+        yield batch

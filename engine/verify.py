@@ -1,0 +1,96 @@
+"""Proof that bytes arrived. Size, time, ETag and "200 OK" prove nothing.
+
+A copy is *verified* when the digest of the bytes read at the source equals a content hash that the service
+computed over what it holds, or the digest of everything read back from it. Three answers are kept apart:
+equal, different (`Corrupt`), and not known.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+
+from photosync.engine.capabilities import Reader, Store
+from photosync.engine.errors import Corrupt
+from photosync.engine.hashing import Fingerprint, Hasher
+
+BLOCK = 1 << 20
+NONE = "none"
+REREAD = "reread"
+
+
+class Verify(StrEnum):
+    """How hard to look after a copy."""
+
+    AUTO = "auto"
+    """The service's own hash where there is one, else reading back."""
+    REREAD = "reread"
+    """Always reading back."""
+    NONE = "none"
+    """Only a hash that costs no request; otherwise the copy counts as written, not verified."""
+
+
+def agreed(reported: Mapping[str, str], found: Fingerprint) -> str | None:
+    """Name of a hash that the service reports and that equals ours; None if there is none in common.
+
+    Raises:
+        Corrupt: a hash in common differs.
+    """
+    name = None
+    for candidate, value in reported.items():
+        ours = found.digest(candidate)
+        if ours is None:
+            continue
+        if ours != value:
+            raise Corrupt(f"the destination holds other bytes: {candidate} {value}, expected {ours}")
+        name = candidate
+    return name
+
+
+def reread(reader: Reader, names: tuple[str, ...] = (), check: Callable[[], None] | None = None) -> Fingerprint:
+    """Reads a file to its end and closes it."""
+    hasher = Hasher(names)
+    try:
+        while data := reader.read(BLOCK):
+            hasher.update(data)
+            if check is not None:
+                check()
+    finally:
+        reader.close()
+    return hasher.finish()
+
+
+def prove(
+    store: Store,
+    path: str,
+    reported: Mapping[str, str],
+    found: Fingerprint,
+    how: Verify,
+    check: Callable[[], None] | None = None,
+) -> str:
+    """The evidence that a store holds certain bytes.
+
+    Args:
+        store: the destination.
+        path: the object.
+        reported: content hashes that the service itself reports for it.
+        found: what was read at the source.
+        how: see `Verify`.
+        check: called while reading back; raises to stop.
+
+    Returns:
+        "server-hash:<name>", "reread" or "none".
+
+    Raises:
+        Corrupt: the bytes differ.
+    """
+    name = agreed(reported, found)
+    if name is not None and how is not Verify.REREAD:
+        return f"server-hash:{name}"
+    if how is Verify.NONE:
+        return NONE
+    back = reread(store.open(path), check=check)
+    if (back.size, back.content) != (found.size, found.content):
+        raise Corrupt(
+            f"read back {back.size} bytes with content id {back.content[:16]}, "
+            f"expected {found.size} with {found.content[:16]}"
+        )
+    return REREAD

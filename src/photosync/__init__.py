@@ -1,0 +1,1 @@
+"""photosync: every photo on a phone, whole and proven, wherever people choose."""
