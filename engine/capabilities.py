@@ -175,9 +175,12 @@ class Upload(Protocol):
             it can be computed while the parts are read; None: the object must be read back.
     """
 
-    token: str
-    part_size: int
-    digest: str | None
+    @property
+    def token(self) -> str: ...
+    @property
+    def part_size(self) -> int: ...
+    @property
+    def digest(self) -> str | None: ...
 
     def parts_held(self) -> Mapping[int, int]:
         """Parts that the store holds whole: index (from 0) → bytes. Asks the service."""

@@ -110,4 +110,3 @@ class Notice:
 
 Event: TypeAlias = Phase | Planned | Moved | Finished | Notice
 Listener: TypeAlias = Callable[[Event], None]
-

@@ -41,6 +41,7 @@ CREATE TABLE deliveries (
     PRIMARY KEY (source, destination, path)
 ) WITHOUT ROWID;
 CREATE INDEX unrecorded ON deliveries (destination) WHERE recorded = 0;
+CREATE INDEX by_stored ON deliveries (destination, stored);
 CREATE TABLE withdrawn (
     destination INTEGER NOT NULL, stored BLOB NOT NULL, PRIMARY KEY (destination, stored)
 ) WITHOUT ROWID;
@@ -125,7 +126,14 @@ def _delivery(row: Sequence[Any]) -> Delivery:
     path, size, mtime_ns, version, content, stored, stored_version, evidence = row
     name = _path(path)
     return Delivery(
-        name, size, mtime_ns, version, content, name if stored == path else _path(stored), stored_version, evidence
+        name,
+        size,
+        mtime_ns,
+        version,
+        content,
+        name if stored == path else _path(stored),
+        stored_version,
+        evidence,
     )
 
 
@@ -303,11 +311,44 @@ class Journal:
             (self._place(source), self._place(destination), key(path)),
         )
 
+    def digests(self, destination: str, stored: str, content: str) -> dict[str, str]:
+        """Every digest known of what was delivered to a destination path; empty if that was other bytes."""
+        for (digests,) in self._rows(
+            "SELECT c.digests FROM deliveries d JOIN contents c ON c.place = d.source AND c.path = d.path "
+            "WHERE d.destination = ? AND d.stored = ? AND d.content = ?",
+            self._place(destination),
+            key(stored),
+            content,
+        ):
+            known: dict[str, str] = json.loads(digests)
+            if known["blake3"] == content:
+                return known
+        return {}
+
+    def stored_names(self, destination: str) -> list[str]:
+        """Destination paths that differ from what the source calls the file."""
+        rows = self._rows(
+            "SELECT stored FROM deliveries WHERE destination = ? AND stored != path", self._place(destination)
+        )
+        return [_path(stored) for (stored,) in rows]
+
+    def distrust(self, destination: str, stored: str) -> None:
+        """Forgets that a destination path was ever proven: the next run looks at it again."""
+        self._write(
+            "DELETE FROM deliveries WHERE destination = ? AND stored = ?",
+            (self._place(destination), key(stored)),
+        )
+
+    def forget_head(self, destination: str) -> None:
+        """Forgets the destination's manifest, so that the next snapshot tells all that is proven there."""
+        place = self._place(destination)
+        self._write("DELETE FROM heads WHERE place = ?", (place,))
+        self._write("UPDATE deliveries SET recorded = 0 WHERE destination = ?", (place,))
+        self.flush()
+
     def set_withdrawn(self, destination: str, stored: str) -> None:
         """Remembers that a destination path holds nothing any more; its manifest does not say so yet."""
-        self._write(
-            "INSERT OR REPLACE INTO withdrawn VALUES (?, ?)", (self._place(destination), key(stored))
-        )
+        self._write("INSERT OR REPLACE INTO withdrawn VALUES (?, ?)", (self._place(destination), key(stored)))
 
     def unrecorded(self, destination: str) -> tuple[list[tuple[Delivery, Fingerprint]], list[str]]:
         """What the destination's manifest does not say yet: copies with their fingerprints, and paths
@@ -482,4 +523,3 @@ class Journal:
             "INSERT INTO runs (source, destination, started_ns, files, report) VALUES (?, ?, ?, ?, ?)",
             (self._place(source), self._place(destination), started_ns, files, report),
         )
-

@@ -230,9 +230,7 @@ class _Planner:
             elif entry is not None:
                 new.append(entry)
         self._new(new, vanished, logical)
-        self.actions += [
-            Refuse(entry, entry.note or "not a regular file") for entry in self.source.others
-        ]
+        self.actions += [Refuse(entry, entry.note or "not a regular file") for entry in self.source.others]
         if self.policy.mode is Mode.SYNC:
             self._trash()
         order = {Move: 0, Compare: 1, Copy: 1, Refuse: 2, Trash: 3}
@@ -247,7 +245,11 @@ class _Planner:
         elif delivery.of(entry) and same_there(existing, delivery) and not self.policy.checksum:
             self.unchanged += 1
         elif delivery.of(entry):
-            why = "asked to compare contents" if same_there(existing, delivery) else "changed at the destination"
+            why = (
+                "asked to compare contents"
+                if same_there(existing, delivery)
+                else "changed at the destination"
+            )
             self._compare(entry, existing, why)
         elif entry.size != existing.size:
             self._differs(entry, existing, "modified since it was copied")
@@ -347,7 +349,10 @@ class _Renames:
                 self._sized.setdefault(delivery.size, []).append(delivery)
 
     def match(self, entry: Entry) -> Delivery | None:
-        for candidates in (self._exact.get((entry.size, entry.mtime_ns), []), self._sized.get(entry.size, [])):
+        for candidates in (
+            self._exact.get((entry.size, entry.mtime_ns), []),
+            self._sized.get(entry.size, []),
+        ):
             free = [delivery for delivery in candidates if delivery.path not in self._used]
             if free:
                 name = entry.path.rpartition("/")[2]

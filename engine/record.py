@@ -1,12 +1,13 @@
 """Brings a destination's manifest up to date with what the journal knows to be proven there."""
 
 import datetime
+from collections.abc import Mapping
 
-from photosync.engine import compare, manifest
+from photosync.engine import manifest
 from photosync.engine.errors import AlreadyExists
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.journal import Delivery, Journal
-from photosync.engine.names import OURS, decode, is_shortened
+from photosync.engine.names import OURS, NameRules, decode, encode, is_shortened
 from photosync.engine.nodes import ManifestEntry, name_of
 from photosync.engine.snapshots import Changed, HeadMoved, Snapshots
 from photosync.engine.target import Target
@@ -63,6 +64,28 @@ def manifest_entry(delivery: Delivery, found: Fingerprint) -> ManifestEntry:
         chunks=found.chunks,
         stored=delivery.stored if short else None,
     )
+
+
+def name_there(entry: ManifestEntry, rules: NameRules, stored: Mapping[str, str]) -> str:
+    """Where an entry lies at a destination.
+
+    Args:
+        entry: from its manifest.
+        rules: what names it can hold.
+        stored: logical path → stored path, where the journal knows that it is another one.
+    """
+    return entry.stored or stored.get(entry.path) or encode(entry.path, rules)
+
+
+def set_manifest_aside(target: Target, seam: Seam) -> str | None:
+    """Renames the manifest's HEAD, so that a new one can be begun; None if there is none.
+
+    Returns:
+        Its path at the destination.
+    """
+    stamp = _now(seam).replace(":", "").replace("-", "")
+    aside = f"{OURS}/HEAD-{stamp}"
+    return aside if target.rename(f"{OURS}/HEAD", aside) is not None else None
 
 
 def record(destination: str, journal: Journal, target: Target, seam: Seam, device: str) -> bool:

@@ -165,4 +165,3 @@ def drain(store: Store, journal: Journal, place: str) -> None:
     changes = store.changes(journal.cursor(place))
     upserts: Iterable[Entry] = (entry for entry in changes.upserts if entry.kind is Kind.FILE)
     journal.set_listed(place, upserts, changes.removed, changes.cursor, changes.full)
-

@@ -236,7 +236,9 @@ class _Run:
         self.journal.flush()
         self.emit(Phase("snapshot", pair.name))
         try:
-            written = record.record(pair.destination_id, self.journal, transfer.target, self.seam, self.job.device)
+            written = record.record(
+                pair.destination_id, self.journal, transfer.target, self.seam, self.job.device
+            )
         except ManifestError as error:
             self.manifest_error = error
             self.emit(Notice("error", f"the manifest at {pair.name} was not brought up to date: {error}"))

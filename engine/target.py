@@ -30,9 +30,7 @@ class Target:
         how: how hard to look after a copy.
     """
 
-    def __init__(
-        self, store: Store, workers: Workers, gate: Gate, retries: RetryPolicy, how: Verify
-    ) -> None:
+    def __init__(self, store: Store, workers: Workers, gate: Gate, retries: RetryPolicy, how: Verify) -> None:
         self.store = store
         self.gate = gate
         self.retries = retries

@@ -409,8 +409,10 @@ class Transfer:
             self._batch.append(package)
             self._batch_bytes += len(package.data)
         self._flush_if(
-            lambda: len(self._batch) >= self.can.batch.count
-            or self._batch_bytes >= min(self.can.batch.bytes, self.settings.memory // 3)
+            lambda: (
+                len(self._batch) >= self.can.batch.count
+                or self._batch_bytes >= min(self.can.batch.bytes, self.settings.memory // 3)
+            )
         )
 
     def flush_if_stale(self) -> None:
@@ -489,7 +491,9 @@ class Transfer:
 
     def prove(self, item: Item, found: Fingerprint, stored: Stored) -> None:
         """Proves what was just stored and ends its item."""
-        evidence = self.target.prove(stored, found, f"{found.content[:16]}-{self.settings.stamp}-{item.attempt}")
+        evidence = self.target.prove(
+            stored, found, f"{found.content[:16]}-{self.settings.stamp}-{item.attempt}"
+        )
         self._delivered(item, found, stored, evidence)
 
     def taken(self, item: Item, found: Fingerprint, package: _Package | None) -> None:
@@ -595,7 +599,11 @@ def beside(path: str, content: str, rules: NameRules) -> str:
     if not stem:
         stem, dot, extension = name, "", ""
     made = f"{folder}{slash}{_SHOWS_CONTENT.sub('', stem)}~{content[:8]}{dot}{extension}"
-    return made if len(name.encode("utf-8", "surrogateescape")) + 9 <= rules.max_component else encode(made, rules)
+    return (
+        made
+        if len(name.encode("utf-8", "surrogateescape")) + 9 <= rules.max_component
+        else encode(made, rules)
+    )
 
 
 def _split(packages: list[_Package], count: int, size: int) -> Iterator[list[_Package]]:

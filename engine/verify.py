@@ -45,7 +45,9 @@ def agreed(reported: Mapping[str, str], found: Fingerprint) -> str | None:
     return name
 
 
-def reread(reader: Reader, names: tuple[str, ...] = (), check: Callable[[], None] | None = None) -> Fingerprint:
+def reread(
+    reader: Reader, names: tuple[str, ...] = (), check: Callable[[], None] | None = None
+) -> Fingerprint:
     """Reads a file to its end and closes it."""
     hasher = Hasher(names)
     try:

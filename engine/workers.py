@@ -66,7 +66,7 @@ class Threads:
         return time.time_ns()
 
     def random(self) -> float:
-        return random.random()  # noqa: S311 - jitter, not a secret
+        return random.random()
 
     def start(self, run: Callable[[], None], name: str) -> None:
         threading.Thread(target=run, name=name, daemon=True).start()

@@ -181,4 +181,6 @@ class Model:
         there = list(self.there.visible().values())
         for data in set(there) & self.ever:
             had = sum(data in contents for contents in self.phone.shown.values())
-            assert there.count(data) <= had, f"{there.count(data)} copies of {data[:40]!r}, the source had {had}"
+            assert there.count(data) <= had, (
+                f"{there.count(data)} copies of {data[:40]!r}, the source had {had}"
+            )

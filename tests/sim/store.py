@@ -330,7 +330,10 @@ class SimUpload:
         del self.store.world.uploads[self.number]
         if self.digest:
             name = self.digest
-            stored = replace(stored, digests={name: fingerprint(self.store.world.things[self.path].data, [name]).digests[name]})
+            stored = replace(
+                stored,
+                digests={name: fingerprint(self.store.world.things[self.path].data, [name]).digests[name]},
+            )
         self.store._after("commit")
         return stored
 

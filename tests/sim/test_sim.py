@@ -1,6 +1,6 @@
 """The engine as a whole, under seeds: threads, faults and crashes chosen by chance, promises checked always.
 
-    pytest tests/sim --seeds 2000        a longer run
+pytest tests/sim --seeds 2000        a longer run
 """
 
 import random

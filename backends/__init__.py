@@ -1,0 +1,1 @@
+"""One file a backend, each an fsspec filesystem that declares what it can do."""

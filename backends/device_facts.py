@@ -1,0 +1,138 @@
+"""What this machine says about mounts, USB and volumes without touching any device.
+
+The mount table, sysfs and /dev/disk are answered by the kernel at once, whatever state a device is in.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+_MEDIA = ("/media", "/run/media", "/mnt", "/Volumes")
+_APPLE_VENDOR = "05ac"
+_STILL_IMAGE_CLASS = "06"
+_PATIENCE = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of the mount table.
+
+    Attributes:
+        source: device node or name of the daemon.
+        target: absolute folder.
+        fstype: as in /proc/self/mounts.
+        token: changes when something else is mounted there; "" where the system has none.
+    """
+
+    source: str
+    target: str
+    fstype: str
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Usb:
+    """A USB device that speaks MTP or PTP. ``address`` is (bus number, device number)."""
+
+    serial: str
+    model: str
+    apple: bool
+    address: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the machine says without touching any device.
+
+    Attributes:
+        mounts: the mount table.
+        usb: phones and cameras on the USB.
+        volume_ids: device node → volume id.
+        media: folders below which removable media are mounted.
+        patience: seconds that a mount may take to show its folders.
+    """
+
+    mounts: tuple[Mount, ...] = ()
+    usb: tuple[Usb, ...] = ()
+    volume_ids: Mapping[str, str] = field(default_factory=dict)
+    media: tuple[str, ...] = _MEDIA
+    patience: float = _PATIENCE
+
+
+def gather_facts() -> Facts:
+    """Reads the facts of this machine. Never blocks on a device, never raises for what can't be read."""
+    if sys.platform == "darwin":
+        return Facts(mounts=tuple(_mac_volumes()))
+    return Facts(tuple(_mount_table()), tuple(_usb_devices()), _volume_ids())
+
+
+def mount_at(path: str, mounts: Iterable[Mount]) -> Mount | None:
+    """The mount that a path lies in."""
+    holding = [m for m in mounts if path == m.target or path.startswith(m.target.rstrip("/") + "/")]
+    # Of several on one target the last one mounted is the one seen.
+    return max(enumerate(holding), key=lambda pair: (len(pair[1].target), pair[0]))[1] if holding else None
+
+
+def _mount_table() -> Iterator[Mount]:
+    """Parses /proc/self/mountinfo (proc_pid_mountinfo(5)): /proc/self/mounts plus ids."""
+    try:
+        with open("/proc/self/mountinfo", "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        left, _, right = line.partition(b" - ")
+        mount_id, _, numbers, _, target = left.split()[:5]
+        fstype, source = right.split(b" ")[:2]
+        yield Mount(_text(source), _text(target), _text(fstype), f"{_text(mount_id)} {_text(numbers)}")
+
+
+def _text(raw: bytes) -> str:
+    return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), raw))
+
+
+def _mac_volumes() -> Iterator[Mount]:
+    try:
+        with os.scandir("/Volumes") as entries:
+            volumes = [entry.name for entry in entries if not entry.is_symlink()]
+    except OSError:
+        return
+    for name in volumes:
+        yield Mount(name, f"/Volumes/{name}", "volume")
+
+
+def _usb_devices() -> Iterator[Usb]:
+    """Devices with a still-image (PTP, MTP) interface or one that calls itself MTP, from sysfs."""
+    base = "/sys/bus/usb/devices"
+    for name in _names_or_none(base):
+        serial = _line(f"{base}/{name}/serial")
+        if ":" in name or not re.search(r"\w", serial):
+            continue
+        interfaces = [f"{base}/{other}" for other in _names_or_none(base) if other.startswith(f"{name}:")]
+        still = any(_line(f"{path}/bInterfaceClass") == _STILL_IMAGE_CLASS for path in interfaces)
+        if still or any("MTP" in _line(f"{path}/interface") for path in interfaces):
+            apple = _line(f"{base}/{name}/idVendor") == _APPLE_VENDOR
+            address = (int(_line(f"{base}/{name}/busnum") or 0), int(_line(f"{base}/{name}/devnum") or 0))
+            yield Usb(serial, _line(f"{base}/{name}/product") or "phone", apple, address)
+
+
+def _volume_ids() -> dict[str, str]:
+    folder = "/dev/disk/by-uuid"
+    return {os.path.realpath(f"{folder}/{name}"): name for name in _names_or_none(folder)}
+
+
+def _names_or_none(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _line(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,307 @@
+"""Dropbox as an fsspec filesystem: ``fsspec.filesystem("psdropbox", refresh_token=…, app_key=…)``.
+
+Nothing here tries again: what may work later raises `photosync.engine.errors.Transient`. The engine does not
+use the filesystem's methods but those of its `DropboxBackend.store`.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from fsspec import AbstractFileSystem
+
+from photosync.backends.dropbox_client import SECRETS, Account
+from photosync.backends.dropbox_files import BUFFER, RemoteReader, StagedWriter, os_errors
+from photosync.backends.dropbox_metadata import full_path
+from photosync.backends.dropbox_store import CONCURRENCY, DropboxStore
+from photosync.engine.entry import join
+
+_UNSHARED = (*SECRETS, "expires_at", "on_token")
+
+
+class DropboxBackend(AbstractFileSystem):  # type: ignore[misc]
+    """An account, or one namespace of it. Paths have no leading slash; "" is the root.
+
+    An instance may be used from many threads. It keeps its secrets to itself: they are in no repr, JSON or
+    pickle, so a copy in another process is not signed in. It signs in by what fsspec's configuration says
+    there (``FSSPEC_PSDROPBOX_REFRESH_TOKEN`` and ``FSSPEC_PSDROPBOX_APP_KEY`` in the environment, or
+    ``fsspec.config.conf["psdropbox"]``), or the process makes an instance of its own.
+
+    Args:
+        access_token: lives about four hours.
+        refresh_token: gives new access tokens; needs ``app_key``.
+        app_key: of the app that the tokens are for.
+        app_secret: of that app; not needed for tokens from PKCE.
+        expires_at: when ``access_token`` ends, seconds since the epoch; with a refresh token and without
+            this, a new access token is fetched first.
+        on_token: called with a new token, a dict of the five above as far as they are known, whenever it was
+            refreshed. It may not use this filesystem.
+        root_namespace: id of the namespace that paths start from, for team spaces.
+        storage_options: fsspec's own.
+    """
+
+    protocol = "psdropbox"
+    root_marker = ""
+    cachable = False
+
+    def __init__(
+        self,
+        *,
+        access_token: str | None = None,
+        refresh_token: str | None = None,
+        app_key: str | None = None,
+        app_secret: str | None = None,
+        expires_at: float | None = None,
+        on_token: Callable[[dict[str, str | float | None]], None] | None = None,
+        root_namespace: str | None = None,
+        **storage_options: Any,
+    ) -> None:
+        super().__init__(**storage_options)
+        token: dict[str, str | float | None] = {
+            "access_token": access_token,
+            "refresh_token": refresh_token,
+            "app_key": app_key,
+            "app_secret": app_secret,
+            "expires_at": expires_at,
+        }
+        # One connection more than calls: a long listing or download goes on beside them.
+        self._account = Account(token, on_token, root_namespace, CONCURRENCY + 1)
+        self._store = self.store("")
+
+    @property
+    def storage_options(self) -> dict[str, Any]:
+        """What pickles and JSON of this instance carry."""
+        return self._shared_options
+
+    @storage_options.setter
+    def storage_options(self, options: Mapping[str, Any]) -> None:
+        self._shared_options = {key: value for key, value in options.items() if key not in _UNSHARED}
+
+    def store(self, root: str) -> DropboxStore:
+        """A folder as the engine's store. It need not exist.
+
+        Args:
+            root: path of the folder.
+        """
+        return DropboxStore(self._account, self._strip_protocol(root))
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """Requests so far, by endpoint: "files/list_folder" …"""
+        return self._account.requests
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        stripped = super()._strip_protocol(path)
+        return stripped if isinstance(stripped, list) else stripped.strip("/")
+
+    # Looking
+
+    def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
+        """Entries of a folder, or the one of a file.
+
+        Raises:
+            FileNotFoundError: nothing has that name.
+        """
+        path = self._strip_protocol(path)
+        try:
+            found = list(self._listed(path))
+        except NotADirectoryError:
+            found = [self.info(path)]
+        return found if detail else sorted(each["name"] for each in found)
+
+    def _listed(self, path: str) -> Iterator[dict[str, Any]]:
+        from photosync.backends.dropbox_listing import Pages
+
+        pages = Pages(self._account, full_path("", path), recursive=False)
+        while not pages.done:
+            yield from (_info(each, join(path, each.name)) for each in pages.next())
+
+    def info(self, path: str, **kwargs: Any) -> dict[str, Any]:
+        """``name``, ``type``, ``size`` and, of a file, ``rev``, ``content_hash``, ``created`` (when this
+        revision came to Dropbox), ``modified``.
+
+        Raises:
+            FileNotFoundError: nothing has that name.
+        """
+        path = self._strip_protocol(path)
+        if not path:
+            return {"name": "", "size": 0, "type": "directory"}
+        with self._account.calling("looking for", path) as sdk:
+            metadata = sdk.files_get_metadata(full_path("", path))
+        return _info(metadata, join(path.rpartition("/")[0], metadata.name))
+
+    def exists(self, path: str, **kwargs: Any) -> bool:
+        """Whether anything has that name; errors are raised, unlike in fsspec's own."""
+        try:
+            self.info(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def isdir(self, path: str) -> bool:
+        """Whether it is a folder; errors are raised, unlike in fsspec's own."""
+        return self._type(path) == "directory"
+
+    def isfile(self, path: str) -> bool:
+        """Whether it is a file; errors are raised, unlike in fsspec's own."""
+        return self._type(path) == "file"
+
+    def _type(self, path: str) -> str | None:
+        try:
+            return str(self.info(path)["type"])
+        except FileNotFoundError:
+            return None
+
+    def created(self, path: str) -> datetime:
+        """When the file's present revision came to Dropbox."""
+        return self._time(path, "created")
+
+    def modified(self, path: str) -> datetime:
+        """The file's modification time as its writer gave it."""
+        return self._time(path, "modified")
+
+    def _time(self, path: str, name: str) -> datetime:
+        info = self.info(path)
+        if name not in info:
+            raise IsADirectoryError(f"{path!r} is a folder, which has no times at Dropbox")
+        found: datetime = info[name]
+        return found
+
+    def ukey(self, path: str) -> str:
+        """The file's revision."""
+        return str(self.info(path).get("rev", ""))
+
+    # Reading and writing
+
+    def open(self, path: str, mode: str = "rb", compression: str | None = None, **kwargs: Any) -> Any:
+        """See fsspec. A file being written appears when it is closed cleanly, never in part."""
+        if compression is not None and "r" not in mode:
+            raise ValueError(
+                "a compressor that is opened here never closes the file below it; use fsspec.open(…, "
+                "compression=…) for writing"
+            )
+        return super().open(path, mode, compression=compression, **kwargs)
+
+    def _open(self, path: str, mode: str = "rb", autocommit: bool = True, **kwargs: Any) -> Any:
+        full = full_path("", path)
+        if mode == "rb":
+            return io.BufferedReader(RemoteReader(self._account, full, path), BUFFER)
+        if mode not in ("wb", "xb"):
+            raise ValueError(f"mode {mode!r} is not possible at Dropbox; use rb, wb or xb")
+        return StagedWriter(self._account, full, path, exclusive=mode == "xb", autocommit=autocommit)
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
+        """Bytes of a file from ``start`` up to ``end``; negative ones count from its end."""
+        path = self._strip_protocol(path)
+        if (start or 0) < 0 or (end or 0) < 0:
+            size = int(self.info(path)["size"])
+            start, end, _ = slice(start, end).indices(size)
+        reader = self._store.open(path, start or 0)
+        try:
+            left = reader.stat().size - (start or 0) if end is None else end - (start or 0)
+            pieces = []
+            while left > 0 and (piece := reader.read(min(left, BUFFER))):
+                pieces.append(piece)
+                left -= len(piece)
+            return b"".join(pieces)
+        finally:
+            reader.close()
+
+    def pipe_file(self, path: str, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
+        """Writes a file whole; ``mode`` "create" refuses to replace one."""
+        with self.open(path, "xb" if mode == "create" else "wb") as file:
+            file.write(value)
+
+    # Changing the tree
+
+    def rm_file(self, path: str) -> None:
+        """Removes one file.
+
+        Raises:
+            IsADirectoryError: it is a folder.
+        """
+        self._store.delete(self._strip_protocol(path))
+
+    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
+        """Removes files and, with ``recursive``, folders with all that is in them."""
+        for each in [path] if isinstance(path, str) else path:
+            one = self._strip_protocol(each)
+            if not recursive:
+                self.rm_file(one)
+            elif not one or maxdepth is not None:
+                raise ValueError("remove folders one by one: neither the root nor a depth can be removed")
+            else:
+                with os_errors(one), self._account.writing("removing", one) as sdk:
+                    sdk.files_delete_v2(full_path("", one))
+
+    def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
+        """Copies a file at the server; of a folder, the folder alone.
+
+        Raises:
+            FileExistsError: ``path2`` is taken.
+        """
+        source, to = self._strip_protocol(path1), self._strip_protocol(path2)
+        if self.isdir(source):
+            self.makedirs(to, exist_ok=True)
+            return
+        with os_errors(to):
+            self._store.copy(source, to)
+
+    def mv(
+        self, path1: str, path2: str, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
+    ) -> None:
+        """Moves a file, or a folder with all that is in it, at the server.
+
+        Raises:
+            FileExistsError: ``path2`` is taken.
+        """
+        source, to = self._strip_protocol(path1), self._strip_protocol(path2)
+        with os_errors(to), self._account.writing("moving", source) as sdk:
+            sdk.files_move_v2(full_path("", source), full_path("", to), autorename=False)
+
+    def mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
+        """Makes a folder; Dropbox always makes its parents.
+
+        Raises:
+            FileExistsError: the name is taken.
+        """
+        path = self._strip_protocol(path)
+        if not path:
+            raise FileExistsError("the root of a Dropbox is always there")
+        with os_errors(path), self._account.writing("making the folder", path) as sdk:
+            sdk.files_create_folder_v2(full_path("", path), autorename=False)
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Makes a folder and its parents."""
+        try:
+            self.mkdir(path)
+        except FileExistsError:
+            if not exist_ok or not self.isdir(path):
+                raise
+
+    def rmdir(self, path: str) -> None:
+        """Removes a folder that is empty when looked at; Dropbox has no way to make sure it stays so.
+
+        Raises:
+            OSError: it is not empty.
+        """
+        path = self._strip_protocol(path)
+        if self._store.list_folder(path):
+            raise OSError(f"the folder {path!r} at Dropbox is not empty")
+        self.rm(path, recursive=True)
+
+
+def _info(metadata: Any, name: str) -> dict[str, Any]:
+    if not hasattr(metadata, "rev"):
+        return {"name": name, "size": 0, "type": "directory"}
+    return {
+        "name": name,
+        "size": metadata.size,
+        "type": "file" if metadata.is_downloadable and metadata.symlink_info is None else "other",
+        "rev": metadata.rev,
+        "content_hash": metadata.content_hash,
+        "created": metadata.server_modified.replace(tzinfo=UTC),
+        "modified": metadata.client_modified.replace(tzinfo=UTC),
+    }

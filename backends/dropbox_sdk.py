@@ -1,0 +1,176 @@
+"""The official SDK's client, fit for threads, proxies and slow lines. Import it lazily: it loads the SDK.
+
+What the SDK leaves to do:
+
+* Its session sends a body in one piece. Over TLS that piece has to be gone within the socket's timeout, which
+  on a new connection is the one for connecting: 8 MiB in 10 seconds. Here a body goes in small pieces, each
+  with that much time.
+* requests prefers ``REQUESTS_CA_BUNDLE`` to the session's own setting, takes ``Authorization`` from a
+  ``.netrc`` if that names the host, and follows redirects with the body. Here it does neither.
+* urllib3 leaves Nagle's algorithm on towards a proxy, which costs 40 ms a request.
+* Every thread that meets an expired token refreshes it. Here the first one does, the others wait.
+"""
+
+import io
+import json
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import dropbox
+import requests
+from dropbox.dropbox_client import PATH_ROOT_HEADER
+from dropbox.exceptions import BadInputError, HttpError
+from requests.adapters import HTTPAdapter
+
+from photosync.backends.dropbox_errors import REMEDY
+from photosync.backends.tls import ca_bundle
+from photosync.engine.errors import NotSignedIn
+
+PIECE = 64 << 10
+TIMEOUT = (10.0, 100.0)
+"""Seconds to connect, and to wait for any byte of a reply."""
+
+Token = dict[str, str | float | None]
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(self, ca_file: str, connections: int) -> None:
+        self._ca_file = ca_file
+        super().__init__(pool_connections=4, pool_maxsize=connections)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
+        super().init_poolmanager(connections, maxsize, block, **_SOCKETS, **options)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        return super().proxy_manager_for(proxy, **_SOCKETS, **options)
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        if isinstance(request.body, bytes) and len(request.body) > PIECE:
+            request.body = io.BytesIO(request.body)  # type: ignore[assignment]
+        return super().send(request, stream, timeout, self._ca_file, cert, proxies)
+
+
+_SOCKETS: dict[str, Any] = {
+    "blocksize": PIECE,
+    "socket_options": [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+}
+
+
+def open_session(connections: int) -> requests.Session:
+    """A session that trusts `ca_bundle`, uses the environment's proxies and keeps ``connections`` a host."""
+    session = requests.Session()
+    session.mount("https://", _Adapter(ca_bundle(), connections))
+    session.auth = _leave_alone
+    session.max_redirects = 0
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return session
+
+
+def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+class Client(dropbox.Dropbox):  # type: ignore[misc]
+    """The SDK's client with counting, timeouts, no retries and single-flight refresh.
+
+    Args:
+        token: access_token, refresh_token, expires_at (seconds since the epoch), app_key, app_secret.
+        on_token: told the token anew, with the same keys, each time it was refreshed.
+        root_namespace: namespace that paths start from; None: the account's own folder.
+        connections: kept open to one host.
+        counts: where requests are counted, by endpoint.
+    """
+
+    def __init__(
+        self,
+        token: Token,
+        on_token: Callable[[Token], None] | None,
+        root_namespace: str | None,
+        connections: int,
+        counts: Counter[str],
+    ) -> None:
+        expires = token.get("expires_at")
+        headers = None
+        if root_namespace is not None:
+            root = {".tag": "namespace_id", "namespace_id": root_namespace}
+            headers = {PATH_ROOT_HEADER: json.dumps(root)}
+        super().__init__(
+            oauth2_access_token=token.get("access_token"),
+            oauth2_refresh_token=token.get("refresh_token"),
+            oauth2_access_token_expiration=None
+            if expires is None
+            else datetime.fromtimestamp(float(expires), UTC).replace(tzinfo=None),
+            app_key=token.get("app_key"),
+            app_secret=token.get("app_secret"),
+            session=open_session(connections),
+            headers=headers,
+            timeout=TIMEOUT,
+            max_retries_on_error=0,
+            max_retries_on_rate_limit=0,
+            user_agent="photosync",
+        )
+        self._token = token
+        self._on_token = on_token
+        self._refreshing = threading.RLock()
+        self._used = threading.local()
+        self._counting = threading.Lock()
+        self._counts = counts
+
+    def _count(self, route: str) -> None:
+        with self._counting:
+            self._counts[route] += 1
+
+    def request_json_string(self, host: str, func_name: str, *args: Any, **options: Any) -> Any:
+        """One HTTP request, as the SDK's own; counted, and its token remembered."""
+        self._count(func_name)
+        self._used.token = self._oauth2_access_token
+        return super().request_json_string(host, func_name, *args, **options)
+
+    def check_and_refresh_access_token(self) -> None:
+        """Renews a token that is about to expire, before it is used."""
+        with self._refreshing:
+            self._used.token = self._oauth2_access_token
+            super().check_and_refresh_access_token()
+
+    def refresh_access_token(self, *args: Any, **options: Any) -> None:
+        """Renews the token unless another thread has, since this one used it.
+
+        Raises:
+            NotSignedIn: the app's key or secret is not accepted.
+        """
+        with self._refreshing:
+            if self._oauth2_access_token != getattr(self._used, "token", None):
+                return
+            if not (self._oauth2_refresh_token and self._app_key):
+                return
+            self._count("oauth2/token")
+            try:
+                super().refresh_access_token(*args, **options)
+            except BadInputError as error:
+                raise NotSignedIn(
+                    f"Dropbox refused to renew the sign-in for this app key or refresh token. {REMEDY}"
+                ) from error
+            expires = self._oauth2_access_token_expiration.replace(tzinfo=UTC).timestamp()
+            self._token = self._token | {"access_token": self._oauth2_access_token, "expires_at": expires}
+            if self._on_token is not None:
+                self._on_token(dict(self._token))
+
+    def raise_dropbox_error_for_resp(self, res: requests.Response) -> None:
+        """Raises for error replies; the SDK would take a proxy's 403 or 404 for JSON."""
+        super().raise_dropbox_error_for_resp(res)
+        is_json = "json" in res.headers.get("content-type", "")
+        if res.status_code in (403, 404, 409) and not is_json:
+            raise HttpError(res.headers.get("x-dropbox-request-id"), res.status_code, None)

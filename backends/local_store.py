@@ -1,0 +1,444 @@
+"""A folder on a disk as a store: staged, durable, never replacing, confined to its root."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import io
+import os
+import secrets
+import stat
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from photosync.backends import posix
+from photosync.backends.local_tree import Tree
+from photosync.backends.local_upload import LocalUpload, temporary
+from photosync.engine.capabilities import Batch, Blob, Capabilities, Changes, Stored, Usage
+from photosync.engine.entry import Entry, Kind, join
+from photosync.engine.errors import (
+    AlreadyExists,
+    Corrupt,
+    NameRefused,
+    PhotosyncError,
+    SourceChanged,
+    Unsupported,
+    classify,
+)
+from photosync.engine.names import ANY, OURS, POSIX, WINDOWS, check_relative, printable
+
+LOCK = "lock"
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_SECOND = 1_000_000_000
+
+_DISK = Capabilities(
+    names=POSIX,
+    mtime_precision_ns=1,
+    set_mtime=True,
+    exclusive=True,
+    server_copy=True,
+    server_move=True,
+    resumable=True,
+    parallel_parts=True,
+    batch=Batch(64),
+)
+_WINDOWS_DISK = replace(_DISK, names=WINDOWS, mtime_precision_ns=100)
+# Nobody can tell what a FUSE program makes of names and times, or whether it honours a rename flag.
+_UNKNOWN = replace(_DISK, names=ANY, mtime_precision_ns=2 * _SECOND, exclusive=False)
+
+_BY_TYPE: Mapping[str, Capabilities] = {
+    **dict.fromkeys(
+        ("bcachefs", "btrfs", "ceph", "ext4", "f2fs", "jfs", "nfs", "nfs4", "overlay", "ramfs", "tmpfs"),
+        _DISK,
+    ),
+    **dict.fromkeys(("virtiofs", "xfs", "zfs"), _DISK),
+    **dict.fromkeys(("ext2", "ext3"), replace(_DISK, mtime_precision_ns=_SECOND)),
+    **dict.fromkeys(("vfat", "msdos"), replace(_WINDOWS_DISK, mtime_precision_ns=2 * _SECOND)),
+    "exfat": replace(_WINDOWS_DISK, mtime_precision_ns=10_000_000),
+    **dict.fromkeys(("cifs", "smb3", "ntfs", "ntfs3"), _WINDOWS_DISK),
+    # ntfs-3g or exfat-fuse.
+    "fuseblk": replace(_WINDOWS_DISK, mtime_precision_ns=2 * _SECOND, exclusive=False),
+}
+"""What file systems can do, by their names in ``/proc/self/mountinfo``.
+
+Times: ext2 and ext3 may keep whole seconds, FAT two of them, exFAT 10 ms, NTFS 100 ns.
+"""
+
+
+class LocalReader:
+    """An open regular file."""
+
+    def __init__(self, path: str, fd: int) -> None:
+        self._path = path
+        self._file = io.FileIO(fd)
+
+    def read(self, size: int, /) -> bytes:
+        return self._file.read(size)
+
+    def stat(self) -> Entry | None:
+        return posix.entry_of(self._path, os.fstat(self._file.fileno()))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@dataclass(slots=True)
+class _Staged:
+    """A small object that is written, but has no final name yet."""
+
+    index: int
+    path: str
+    folder: int
+    temporary: str
+    fd: int
+    published: bool = False
+
+
+class LocalStore:
+    """A folder on a disk.
+
+    What `put` and `commit` store is on the medium when they return: contents are synced before they get their
+    final names, folders after. Then the pages leave the cache, so that reading back to verify asks the disk
+    and not the memory the bytes were just copied to.
+
+    Args:
+        root: absolute path; made at the first write if it is missing.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.capabilities = _BY_TYPE.get(posix.filesystem_type(root), _UNKNOWN)
+        self._tree = Tree(root)
+        self._requests: Counter[str] = Counter()
+        self._counting = threading.Lock()
+        self.requests: Mapping[str, int] = MappingProxyType(self._requests)
+
+    def _count(self, operation: str) -> None:
+        with self._counting:
+            self._requests[operation] += 1
+
+    # reading
+
+    def list_folder(self, path: str) -> list[Entry]:
+        """Direct children; links, pipes and devices are `Kind.OTHER`."""
+        self._count("list")
+        entries = []
+        with self._tree.folder(path) as folder, os.scandir(folder) as children:
+            for child in children:
+                # A file that is removed during the listing is simply not there; all other errors are raised.
+                with contextlib.suppress(FileNotFoundError):
+                    entries.append(posix.entry_of(join(path, child.name), child.stat(follow_symlinks=False)))
+        return entries
+
+    def list_tree(self) -> Iterator[Entry]:
+        raise Unsupported("a disk is listed folder by folder")
+
+    def changes(self, cursor: str | None) -> Changes:
+        raise Unsupported("a disk has no change feed")
+
+    def stat(self, path: str) -> Entry:
+        self._count("stat")
+        with self._parent(path) as (folder, name):
+            return posix.entry_of(path, os.stat(name, dir_fd=folder, follow_symlinks=False))
+
+    def open(self, path: str, offset: int = 0) -> LocalReader:
+        """Opens a regular file.
+
+        Raises:
+            FileNotFoundError: nothing has that name.
+            NameRefused: it is a link, pipe or device, or a link leads to it.
+        """
+        self._count("open")
+        fd, _ = self._open(path)
+        if offset:
+            os.lseek(fd, offset, os.SEEK_SET)
+        return LocalReader(path, fd)
+
+    def _open(self, path: str) -> tuple[int, os.stat_result]:
+        with self._parent(path) as (folder, name):
+            # Looked at first: merely opening some devices does something.
+            _regular(path, os.stat(name, dir_fd=folder, follow_symlinks=False))
+            fd = os.open(name, _READ, dir_fd=folder)
+        try:
+            return fd, _regular(path, os.fstat(fd))
+        except BaseException:
+            os.close(fd)
+            raise
+
+    @contextlib.contextmanager
+    def _parent(self, path: str, make: bool = False) -> Iterator[tuple[int, str]]:
+        parent, _, name = check_relative(path).rpartition("/")
+        with self._tree.folder(parent, make) as folder:
+            yield folder, name
+
+    # small objects
+
+    def put(self, blobs: Sequence[Blob]) -> list[Stored | Exception]:
+        """Writes all, then syncs each, then publishes all, then syncs each folder once.
+
+        The kernel starts writing at once what `posix.drop_cache` is told of, so the later syncs find most of
+        their work done, or done by each other's journal commit. ``syncfs`` would be a single call, and
+        measured no faster, but it waits for everybody's writes and hides whose failed.
+        """
+        self._count("put")
+        results: dict[int, Stored | Exception] = {}
+        folders: dict[str, int] = {}
+        staged: list[_Staged] = []
+        with contextlib.ExitStack() as stack:
+            for index, blob in enumerate(blobs):
+                with _noting(results, index, blob.path):
+                    staged.append(self._stage(index, blob, folders, stack))
+            for one in staged:
+                with _noting(results, one.index, one.path):
+                    os.fsync(one.fd)
+                    posix.drop_cache(one.fd)
+            for one in staged:
+                if one.index not in results:
+                    with _noting(results, one.index, one.path):
+                        name = one.path.rpartition("/")[2]
+                        self._publish(one.folder, one.temporary, one.folder, name)
+                        one.published = True
+            for folder in folders.values():
+                inside = [one for one in staged if one.published and one.folder == folder]
+                _sync_folder(folder, inside, results)
+            for one in staged:
+                if one.index not in results:
+                    with _noting(results, one.index, one.path):
+                        results[one.index] = _stored(one.path, os.fstat(one.fd))
+        return [results[index] for index in range(len(blobs))]
+
+    def _stage(self, index: int, blob: Blob, folders: dict[str, int], stack: contextlib.ExitStack) -> _Staged:
+        parent = check_relative(blob.path).rpartition("/")[0]
+        folder = folders.get(parent)
+        if folder is None:
+            folder = self._tree.open_folder(parent, make=True)
+            stack.callback(os.close, folder)
+            folders[parent] = folder
+        name, fd = _new_temporary(folder)
+        staged = _Staged(index, blob.path, folder, name, fd)
+        stack.callback(_discard, staged)
+        posix.write_all(fd, blob.data, 0)
+        if blob.mtime_ns is not None:
+            posix.keep_mtime(fd, blob.mtime_ns)
+        posix.drop_cache(fd)
+        return staged
+
+    def _publish(self, folder: int, name: str, to_folder: int, to_name: str) -> None:
+        """Gives a complete file its final name.
+
+        Raises:
+            FileExistsError: something has it already.
+        """
+        if posix.rename_exclusive(folder, name, to_folder, to_name):
+            return
+        # exfat-fuse, for one, has neither hard links nor rename flags: what is left is looking first, safe
+        # against every other photosync on this machine, and declared as ``exclusive=False``.
+        with self._locked():
+            try:
+                os.stat(to_name, dir_fd=to_folder, follow_symlinks=False)
+            except FileNotFoundError:
+                os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
+            else:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), to_name)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keeps every photosync on this machine out for the moment it takes to look and rename."""
+        with self._tree.folder(OURS, make=True) as folder:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(LOCK, flags, 0o666, dir_fd=folder)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    # large objects
+
+    def start_upload(self, path: str, size: int, mtime_ns: int | None) -> LocalUpload:
+        self._count("start_upload")
+        part_size = self.capabilities.part_size
+        return LocalUpload.start(self._tree, self._publish, path, size, mtime_ns, part_size)
+
+    def resume_upload(self, token: str) -> LocalUpload:
+        self._count("resume_upload")
+        return LocalUpload.resume(self._tree, self._publish, token)
+
+    # what is there already
+
+    def move(self, path: str, to: str) -> Stored:
+        """Renames; a link, pipe or device is refused."""
+        self._count("move")
+        with self._parent(path) as (folder, name), self._parent(to, make=True) as (to_folder, to_name):
+            _regular(path, os.stat(name, dir_fd=folder, follow_symlinks=False))
+            try:
+                self._publish(folder, name, to_folder, to_name)
+            except FileExistsError as error:
+                raise _taken(to) from error
+            os.fsync(to_folder)
+            os.fsync(folder)
+            return _stored(to, os.stat(to_name, dir_fd=to_folder, follow_symlinks=False))
+
+    def copy(self, path: str, to: str) -> Stored:
+        """Copies without reading into this process, sharing blocks where the file system can.
+
+        Raises:
+            SourceChanged: the file was written to meanwhile.
+        """
+        self._count("copy")
+        source, before = self._open(path)
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, source)
+            folder, name = stack.enter_context(self._parent(to, make=True))
+            new, fd = _new_temporary(folder)
+            staged = _Staged(0, to, folder, new, fd)
+            stack.callback(_discard, staged)
+            posix.copy_all(source, fd)
+            after = os.fstat(source)
+            if (before.st_ctime_ns, before.st_size) != (after.st_ctime_ns, os.fstat(fd).st_size):
+                raise SourceChanged(f"{path} was written to while it was copied")
+            posix.keep_mtime(fd, before.st_mtime_ns)
+            os.fsync(fd)
+            posix.drop_cache(fd)
+            try:
+                self._publish(folder, new, folder, name)
+            except FileExistsError as error:
+                raise _taken(to) from error
+            staged.published = True
+            os.fsync(folder)
+            return _stored(to, os.fstat(fd))
+
+    def set_mtime(self, path: str, mtime_ns: int) -> Stored:
+        self._count("set_mtime")
+        fd, _ = self._open(path)
+        try:
+            if not posix.keep_mtime(fd, mtime_ns):
+                raise Unsupported(f"{path}: the disk does not keep this modification time")
+            os.fsync(fd)
+            return _stored(path, os.fstat(fd))
+        finally:
+            os.close(fd)
+
+    def delete(self, path: str) -> None:
+        self._count("delete")
+        with self._parent(path) as (folder, name):
+            os.unlink(name, dir_fd=folder)
+            os.fsync(folder)
+
+    def about(self) -> Usage:
+        self._count("about")
+        place = self._tree.root
+        while not os.path.exists(place):
+            place = os.path.dirname(place)
+        found = os.statvfs(place)
+        block = found.f_frsize
+        return Usage(found.f_blocks * block, (found.f_blocks - found.f_bfree) * block, found.f_bavail * block)
+
+    # photosync's own files
+
+    def read_small(self, path: str, limit: int) -> tuple[bytes, str | None]:
+        """The version is the SHA-256 of the content.
+
+        A disk's clock ticks every few milliseconds only, so two writes may well share a change time; of
+        `replace_small`, which must not lose one of them, more is asked than of `Entry.version`.
+        """
+        self._count("read_small")
+        fd, _ = self._open(path)
+        with open(fd, "rb") as file:
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise Corrupt(f"{path} is longer than {limit} bytes; it is no file of photosync's")
+        return data, _version(data)
+
+    def replace_small(self, path: str, data: bytes, replaces: str | None) -> str | None:
+        """Compares and renames under a lock that every photosync on this machine takes."""
+        self._count("replace_small")
+        with self._parent(path, make=True) as (folder, name), contextlib.ExitStack() as stack:
+            new, fd = _new_temporary(folder)
+            staged = _Staged(0, path, folder, new, fd)
+            stack.callback(_discard, staged)
+            posix.write_all(fd, data, 0)
+            os.fsync(fd)
+            if replaces is None:
+                try:
+                    self._publish(folder, new, folder, name)
+                except FileExistsError as error:
+                    raise _taken(path) from error
+            else:
+                with self._locked():
+                    if self._current(path) != replaces:
+                        raise AlreadyExists(
+                            f"{path} was written by somebody else meanwhile; it was left as it is"
+                        )
+                    os.replace(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+            staged.published = True
+            os.fsync(folder)
+        return _version(data)
+
+    def _current(self, path: str) -> str | None:
+        try:
+            fd, _ = self._open(path)
+        except FileNotFoundError:
+            return None
+        with open(fd, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def close(self) -> None:
+        """Nothing is held open between calls."""
+
+
+@contextlib.contextmanager
+def _noting(results: dict[int, Stored | Exception], index: int, path: str) -> Iterator[None]:
+    """An error concerns this object alone."""
+    try:
+        yield
+    except FileExistsError as error:
+        results[index] = _taken(path)
+        results[index].__cause__ = error  # type: ignore[union-attr]
+    except (OSError, PhotosyncError) as error:
+        results[index] = classify(error, f"storing {path}")
+
+
+def _sync_folder(folder: int, inside: list[_Staged], results: dict[int, Stored | Exception]) -> None:
+    if not inside:
+        return
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        for one in inside:
+            results[one.index] = classify(error, f"storing {one.path}")
+
+
+def _new_temporary(folder: int) -> tuple[str, int]:
+    name = temporary(secrets.token_hex(8))
+    return name, os.open(name, posix.NEW_FILE, 0o666, dir_fd=folder)
+
+
+def _discard(staged: _Staged) -> None:
+    os.close(staged.fd)
+    if not staged.published:
+        with contextlib.suppress(OSError):
+            os.unlink(staged.temporary, dir_fd=staged.folder)
+
+
+def _regular(path: str, found: os.stat_result) -> os.stat_result:
+    if stat.S_ISREG(found.st_mode):
+        return found
+    entry = posix.entry_of(path, found)
+    what = "a folder" if entry.kind is Kind.FOLDER else f"not a regular file ({entry.note})"
+    raise NameRefused(f"{printable(path)} is {what}; it is never opened")
+
+
+def _stored(path: str, found: os.stat_result) -> Stored:
+    entry = posix.entry_of(path, found)
+    return Stored(path, entry.size, entry.version, mtime_ns=entry.mtime_ns)
+
+
+def _taken(path: str) -> AlreadyExists:
+    return AlreadyExists(f"{path} exists already; it was left as it is")
+
+
+def _version(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,125 @@
+"""Folders below a root, reached so that no symbolic link below it is ever followed."""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+from photosync.engine.errors import AlreadyExists, DeviceGone, NameRefused
+from photosync.engine.names import check_relative, printable
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Tree:
+    """Opens folders component by component from the root's descriptor (``openat``, ``O_NOFOLLOW``).
+
+    Each call walks from the root's path again. Descriptors kept for longer would keep a disk from being
+    ejected, and would go on pointing at folders that somebody has renamed meanwhile; a walk costs
+    microseconds.
+
+    Args:
+        root: absolute path; links in it are the user's own choice and followed.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._device: int | None = None
+
+    @contextlib.contextmanager
+    def folder(self, path: str, make: bool = False) -> Iterator[int]:
+        """An open descriptor of a folder; "" is the root.
+
+        Args:
+            path: below the root.
+            make: create what is missing, durably.
+
+        Raises:
+            FileNotFoundError: there is no such folder.
+            NameRefused: the path leaves the root, or a symbolic link is in it.
+            AlreadyExists: a file stands where a folder must be made.
+            DeviceGone: the root was there before, and is gone or on another device now.
+        """
+        fd = self.open_folder(path, make)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def open_folder(self, path: str, make: bool = False) -> int:
+        """As `folder`; the caller closes the descriptor."""
+        if path:
+            check_relative(path)
+        fd = self._open_root(path, make)
+        if not path:
+            return fd
+        try:
+            for name in path.split("/"):
+                inner = self._enter(fd, name, path, make)
+                os.close(fd)
+                fd = inner
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _open_root(self, path: str, make: bool) -> int:
+        try:
+            fd = os.open(self.root, _FOLDER)
+        except FileNotFoundError as error:
+            if self._device is not None and (make or path):
+                raise DeviceGone(
+                    f"{printable(self.root)} has vanished. Plug the device in or mount it, then run again."
+                ) from error
+            if not make:
+                raise
+            _make_durably(self.root)
+            fd = os.open(self.root, _FOLDER)
+        device = os.fstat(fd).st_dev
+        if self._device not in (None, device):
+            os.close(fd)
+            raise DeviceGone(
+                f"{printable(self.root)} is on another device than before. "
+                "Plug the device in or mount it, then run again."
+            )
+        self._device = device
+        return fd
+
+    def _enter(self, fd: int, name: str, path: str, make: bool) -> int:
+        try:
+            return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
+        except FileNotFoundError as error:
+            if not make:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            if stat.S_ISLNK(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                raise NameRefused(
+                    f"{printable(path)}: {printable(name)!r} is a symbolic link, and links below "
+                    f"{printable(self.root)} are not followed. Replace it by a folder, then run again."
+                ) from error
+            if make:
+                raise AlreadyExists(
+                    f"{printable(path)}: a file called {printable(name)!r} stands where a folder is needed"
+                ) from error
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, dir_fd=fd)
+        # Also by whoever loses the race to make it: no file is durable before its folder is.
+        os.fsync(fd)
+        return self._enter(fd, name, path, make=False)
+
+
+def _make_durably(root: str) -> None:
+    if not os.path.isdir(root):
+        parent = os.path.dirname(root)
+        _make_durably(parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(root)
+        fd = os.open(parent, _FOLDER)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,190 @@
+"""What S3 services and botocore raise, as members of photosync's error tree.
+
+Codes: "Error responses", Amazon S3 API Reference; those that begin with XMinio are MinIO's.
+"""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from photosync.engine.errors import (
+    AlreadyExists,
+    DestinationFull,
+    Fatal,
+    NameRefused,
+    NotSignedIn,
+    Permanent,
+    Transient,
+    Unsupported,
+)
+
+
+class NoBucket(Fatal, FileNotFoundError):
+    """There is no such bucket: for a listing the folder is absent, for a run nothing further can work."""
+
+
+_WAYS = (
+    "Give `key` and `secret`, name a `profile` of ~/.aws, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+)
+_SIGN_IN = {
+    "InvalidAccessKeyId": "The access key is unknown there: check it, and that the endpoint is the right one",
+    "SignatureDoesNotMatch": "The secret does not belong to the access key: enter both again",
+    "ExpiredToken": "The session token has expired: sign in again (say `aws sso login`)",
+    "ExpiredTokenException": "The session token has expired: sign in again (say `aws sso login`)",
+    "TokenRefreshRequired": "The session token must be renewed: sign in again (say `aws sso login`)",
+    "InvalidToken": "The session token is not valid: sign in again (say `aws sso login`)",
+    "RequestTimeTooSkewed": "This machine's clock and the server's are too far apart: set the clock right",
+    "RequestExpired": "This machine's clock and the server's are too far apart: set the clock right",
+    "NotSignedUp": "The account is not signed up for S3: complete the sign-up with the provider",
+    "AccountProblem": "The provider has blocked the account: ask its support",
+    "MissingSecurityHeader": f"The request carried no signature. {_WAYS}",
+    "InvalidSecurity": "The credentials are not valid: enter them again",
+}
+_REGION = {
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "PermanentRedirect",
+    "301",
+    "307",
+}
+_FULL = {"QuotaExceeded", "StorageFull", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "507"}
+_AGAIN = {
+    "BandwidthLimitExceeded",
+    "ConditionalRequestConflict",
+    "InternalError",
+    "OperationAborted",
+    "PriorRequestNotComplete",
+    "RequestLimitExceeded",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+    "SlowDownRead",
+    "SlowDownWrite",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+}
+DAMAGED = {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
+"""The service found that the bytes it got are not those that were hashed."""
+
+_ABSENT = {"404", "NoSuchKey", "NoSuchUpload", "NoSuchVersion", "NotFound"}
+_TAKEN = {"412", "PreconditionFailed"}
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Raises what S3 or botocore raises inside as photosync's own, chained.
+
+    Args:
+        doing: what is being done to which object ("writing bucket/key"), for messages.
+    """
+    import botocore.exceptions
+    import urllib3.exceptions
+
+    try:
+        yield
+    except (
+        botocore.exceptions.ClientError,
+        botocore.exceptions.BotoCoreError,
+        urllib3.exceptions.HTTPError,
+    ) as error:
+        raise translate(error, doing) from error
+
+
+def translate(error: Exception, doing: str) -> Exception:
+    """The exception that stands for one of botocore's."""
+    import botocore.exceptions as raised
+    from botocore.parsers import ResponseParserError
+
+    if isinstance(error, raised.ClientError):
+        return _refusal(error.response, doing)
+    if isinstance(error, raised.ProfileNotFound):
+        return NotSignedIn(f"{doing}: {error}. Correct the profile's name or add it to ~/.aws/config.")
+    if isinstance(
+        error,
+        (
+            raised.NoCredentialsError,
+            raised.PartialCredentialsError,
+            raised.CredentialRetrievalError,
+            raised.TokenRetrievalError,
+            raised.SSOError,
+            raised.InvalidConfigError,
+        ),
+    ):
+        return NotSignedIn(f"{doing}: no usable S3 credentials ({type(error).__name__}). {_WAYS}.")
+    if isinstance(error, raised.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return Fatal(
+            f"{doing}: the server's certificate is not signed by an authority that is trusted here. "
+            "Behind a proxy with an authority of its own, name its file in SSL_CERT_FILE."
+        )
+    if isinstance(
+        error, (raised.ParamValidationError, raised.InvalidRegionError, raised.UnknownEndpointError)
+    ):
+        return Permanent(f"{doing}: {error}")
+    if isinstance(error, raised.EndpointConnectionError):
+        return Transient(f"{doing}: no connection to the server. Is the endpoint right, and is it up?")
+    if isinstance(
+        error,
+        (
+            raised.ConnectionError,
+            raised.HTTPClientError,
+            raised.IncompleteReadError,
+            raised.ResponseStreamingError,
+            ResponseParserError,
+        ),
+    ) or not isinstance(error, raised.BotoCoreError):
+        return Transient(f"{doing}: the connection broke ({type(error).__name__})")
+    return Permanent(f"{doing}: {type(error).__name__}: {error}")
+
+
+def code_of(response: Any) -> str:
+    """S3's code of a refusal; the HTTP status where there was no body, as after HEAD."""
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def status_of(response: Any) -> int:
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _refusal(response: Any, doing: str) -> Exception:
+    code, status = code_of(response), status_of(response)
+    said = str(response.get("Error", {}).get("Message", "")).strip().rstrip(".")
+    text = f"{doing}: {code}" + (f" ({said})" if said and said != code else "")
+    if code in _SIGN_IN:
+        return NotSignedIn(f"{doing}: {code}. {_SIGN_IN[code]}.")
+    if code == "NoSuchBucket":
+        return NoBucket(f"{doing}: there is no such bucket. Correct its name, or create it first.")
+    if code in _REGION:
+        return Fatal(f"{text}. The bucket is in another region: set `region_name` to it.")
+    if code in _FULL or status == 507:
+        return DestinationFull(f"{text}. Free some space or raise the quota, then run again.")
+    if code == "InvalidObjectState":
+        return Permanent(f"{doing}: it lies in an archive tier. Restore it with the provider's tools first.")
+    if code in _TAKEN:
+        return AlreadyExists(f"{doing}: another object holds that name, or it has changed meanwhile")
+    if code == "KeyTooLongError":
+        return NameRefused(f"{text}. Choose a shorter root folder.")
+    if code in _ABSENT:
+        return FileNotFoundError(f"{doing}: there is no such object")
+    if code in DAMAGED:
+        return Transient(f"{text}: the bytes were damaged on the way")
+    if code in _AGAIN or status in {408, 429} or (status >= 500 and status != 501):
+        return Transient(text, retry_after=_retry_after(response))
+    if code in {"NotImplemented", "501"} or status == 501:
+        return Unsupported(f"{text}. This service cannot do it.")
+    if code in {"BucketAlreadyExists", "BucketAlreadyOwnedByYou"}:
+        return FileExistsError(f"{doing}: the bucket exists")
+    if code == "BucketNotEmpty":
+        return OSError(errno.ENOTEMPTY, f"{doing}: the bucket is not empty")
+    if status == 403:
+        return Permanent(
+            f"{text}. These credentials may not do that here: check the bucket's name and their policy."
+        )
+    return Permanent(text)
+
+
+def _retry_after(response: Any) -> float | None:
+    """Seconds of a Retry-After header. Its other form, a date, needs a clock that can be trusted: ignored."""
+    said = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after", "")
+    return float(said) if said.isdigit() else None

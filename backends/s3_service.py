@@ -1,0 +1,146 @@
+"""One signed-in connection to an S3 service: botocore's client set up for photosync, and what it cost."""
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from photosync.backends.s3_errors import DAMAGED, code_of, status_of, translated
+from photosync.backends.tls import ca_bundle
+from photosync.engine.errors import Fatal, Transient
+
+CONNECTIONS = 32
+"""Requests worth having in flight at once; as many connections are kept open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How to reach and sign in to a service. What is None is taken from where AWS's own tools take it.
+
+    Attributes:
+        key, secret, token: credentials; else environment, ~/.aws, SSO, instance role.
+        profile: of ~/.aws/config and credentials.
+        endpoint_url: else AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, the profile, Amazon.
+        region_name: else AWS_REGION or AWS_DEFAULT_REGION, the profile.
+        anon: sign nothing.
+        addressing_style: "path", "virtual" or "auto".
+    """
+
+    key: str | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    profile: str | None = None
+    endpoint_url: str | None = None
+    region_name: str | None = None
+    anon: bool = False
+    addressing_style: str | None = None
+
+
+class Service:
+    """Calls operations of S3 by name; safe to use from several threads.
+
+    Attributes:
+        requests: sent so far, by operation; redirects count, since they cost as much.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._lock = threading.Lock()
+        self.requests: Counter[str] = Counter()
+
+    def call(self, operation: str, doing: str, **parameters: Any) -> dict[str, Any]:
+        """Makes one request.
+
+        Args:
+            operation: botocore's name for it ("put_object").
+            doing: for messages: what is being done to which object.
+
+        Raises:
+            Exception: see `photosync.backends.s3_errors`.
+        """
+        with translated(doing):
+            response: dict[str, Any] = getattr(self.client, operation)(**parameters)
+            return response
+
+    def attempt(self, operation: str, doing: str, **parameters: Any) -> tuple[int, dict[str, Any]]:
+        """Makes one request whose refusal is an answer as well.
+
+        Returns:
+            HTTP status and response. The status is 200, or that of a refusal for what the request asked:
+            400 (checksum), 412 (precondition), 416 (range), 501 (unknown feature).
+        """
+        import botocore.exceptions
+
+        try:
+            return 200, self.call(operation, doing, **parameters)
+        except Exception as error:
+            cause = error.__cause__
+            if not isinstance(cause, botocore.exceptions.ClientError) or isinstance(error, Fatal):
+                raise
+            response, status = cause.response, status_of(cause.response)
+            if isinstance(error, Transient) and code_of(response) not in DAMAGED:
+                raise
+            if status not in {400, 412, 416, 501}:
+                raise
+            return status, dict(response)
+
+    def close(self) -> None:
+        """Closes idle connections; a later call opens new ones."""
+        with self._lock:
+            if client := self.__dict__.pop("_made", None):
+                client.close()
+
+    @property
+    def client(self) -> Any:
+        """botocore's client."""
+        with self._lock:
+            return self._made
+
+    @cached_property
+    def _made(self) -> Any:
+        from botocore import UNSIGNED
+        from botocore.config import Config
+        from botocore.session import Session
+
+        account = self._account
+        addressing: Any = {"addressing_style": account.addressing_style or "auto"}
+        config = Config(
+            # The engine retries, because it alone knows what has been sent and what was asked to wait.
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            connect_timeout=10,
+            read_timeout=60,
+            tcp_keepalive=True,
+            max_pool_connections=CONNECTIONS,
+            # Every body goes out with a digest of ours; botocore's CRC-32 would be a second one.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3=addressing,
+            signature_version=UNSIGNED if account.anon else None,
+            user_agent_extra="photosync",
+        )
+        with translated("signing in to S3"):
+            session = Session(profile=account.profile)
+            try:
+                client: Any = session.create_client(
+                    "s3",
+                    region_name=account.region_name,
+                    endpoint_url=account.endpoint_url,
+                    aws_access_key_id=account.key,
+                    aws_secret_access_key=account.secret,
+                    aws_session_token=account.token,
+                    verify=ca_bundle(session.get_config_variable("ca_bundle")),
+                    config=config,
+                )
+            except ValueError as error:
+                raise Fatal(f"signing in to S3: {error}. Correct the endpoint or region.") from error
+        if client.meta.endpoint_url.startswith("https:"):
+            # Over TLS botocore leaves bodies unsigned if they have a checksum of its own making; ours are
+            # as good, and hashing them a second time would cost as much as everything else here.
+            client.meta.config.s3["payload_signing_enabled"] = False
+        client.meta.events.register("before-send.s3", self._count)
+        return client
+
+    def _count(self, event_name: str, **_: Any) -> None:
+        with self._lock:
+            self.requests[event_name.rpartition(".")[2]] += 1

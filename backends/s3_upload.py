@@ -1,0 +1,245 @@
+"""Multipart uploads: large objects part by part, in parallel, resumable from any process."""
+
+import base64
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from photosync.backends.s3_objects import body, metadata, to_base64, version_of
+from photosync.backends.s3_probe import composite
+from photosync.backends.s3_service import Service
+from photosync.engine.capabilities import Buffer, Stored
+from photosync.engine.entry import NO_DIGESTS
+from photosync.engine.errors import AlreadyExists, Corrupt, Fatal, PhotosyncError, Transient
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    size: int
+    tag: str
+    checksum: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an upload will become.
+
+    Attributes:
+        path: relative to the store's root.
+        upload_id: the service's name for the upload.
+        part_size: bytes of each part but the last.
+        size: bytes of the object.
+        mtime: modification time in nanoseconds since the epoch, or None.
+    """
+
+    path: str
+    upload_id: str
+    part_size: int
+    size: int
+    mtime: int | None
+
+    @classmethod
+    def parse(cls, token: str) -> "Target":
+        """The target of a token.
+
+        Raises:
+            FileNotFoundError: this code never wrote that token.
+        """
+        try:
+            said = json.loads(token)
+            target = cls(
+                str(said["path"]), str(said["upload_id"]), int(said["part_size"]), int(said["size"]),
+                None if said["mtime"] is None else int(said["mtime"]),
+            )  # fmt: skip
+        except (ValueError, KeyError, TypeError) as error:
+            raise FileNotFoundError("the token of an unfinished upload is damaged; start it anew") from error
+        if target.part_size <= 0 or target.size < 0:
+            raise FileNotFoundError("the token of an unfinished upload is damaged; start it anew")
+        return target
+
+    def token(self) -> str:
+        return json.dumps(
+            {"path": self.path, "upload_id": self.upload_id, "part_size": self.part_size,
+             "size": self.size, "mtime": self.mtime}
+        )  # fmt: skip
+
+    @property
+    def count(self) -> int:
+        """Parts that it has; an empty object has one, which is empty."""
+        return max(1, -(-self.size // self.part_size))
+
+    def size_of(self, index: int) -> int:
+        """Bytes of the part with that index, from 0."""
+        return min(self.part_size, self.size - index * self.part_size)
+
+
+class S3Upload:
+    """See `photosync.engine.capabilities.Upload`.
+
+    Args:
+        service: to call.
+        place: Bucket and Key of the object.
+        target: what is uploaded.
+        checked: the service checks parts against SHA-256 and reports the composite checksum.
+        exclusive: the service refuses to replace an object when it completes the upload.
+    """
+
+    def __init__(
+        self, service: Service, place: dict[str, str], target: Target, checked: bool, exclusive: bool
+    ) -> None:
+        self.token = target.token()
+        self.part_size = target.part_size
+        self.digest = f"sha256-parts/{target.part_size}" if checked else None
+        self._service = service
+        self._place = place
+        self._target = target
+        self._exclusive = exclusive
+        self._parts: dict[int, _Part] = {}
+
+    def parts_held(self) -> Mapping[int, int]:
+        """A part that is held with another size than it will have does not count: it is sent anew."""
+        parts: dict[int, _Part] = {}
+        marker = 0
+        while True:
+            page = self._call("list_parts", "looking at", **({"PartNumberMarker": marker} if marker else {}))
+            for part in page.get("Parts", ()):
+                index = part["PartNumber"] - 1
+                if index < self._target.count and part["Size"] == self._target.size_of(index):
+                    known = self._parts.get(index)
+                    checksum = part.get("ChecksumSHA256")
+                    if not checksum and known and known.tag == part["ETag"]:
+                        checksum = known.checksum
+                    parts[index] = _Part(part["Size"], part["ETag"], checksum)
+            if not page.get("IsTruncated"):
+                break
+            last, marker = marker, int(page.get("NextPartNumberMarker") or 0)
+            if marker <= last:
+                raise Transient(
+                    f"looking at {self._name}: the service broke off its list of parts without saying how to "
+                    "go on"
+                )
+        self._parts = parts
+        return {index: part.size for index, part in parts.items()}
+
+    def send_part(self, index: int, data: Buffer, sha256: str) -> None:
+        if not 0 <= index < self._target.count or len(data) != self._target.size_of(index):
+            raise ValueError(f"part {index} of {self._name} cannot have {len(data)} bytes")
+        checksum = to_base64(sha256) if self.digest else None
+        sums = {"ChecksumSHA256": checksum} if checksum else {}
+        sent = self._call("upload_part", f"sending part {index + 1} of",
+                          PartNumber=index + 1, Body=body(data), **sums)  # fmt: skip
+        self._parts[index] = _Part(len(data), sent["ETag"], checksum)
+
+    def keep_part(self, index: int, sha256: str) -> None:
+        """Says which bytes a part has that the service holds already, instead of sending it.
+
+        Amazon lists the checksums of parts, SeaweedFS does not, and wants them all the same to complete.
+
+        Args:
+            index: of a part that `parts_held` told.
+            sha256: of its bytes, as just read from the source, hex.
+        """
+        part = self._parts[index]
+        if self.digest and not part.checksum:
+            self._parts[index] = _Part(part.size, part.tag, to_base64(sha256))
+
+    def commit(self, digests: Mapping[str, str]) -> Stored:
+        if len(self._parts) < self._target.count:
+            self.parts_held()
+        missing = self._target.count - len(self._parts)
+        if missing:
+            raise Transient(
+                f"{missing} of {self._target.count} parts of {self._name} have not arrived: send them"
+            )
+        self._compare(digests)
+        if not self._exclusive:
+            self._look()
+        try:
+            done = self._call(
+                "complete_multipart_upload",
+                "completing",
+                MultipartUpload={"Parts": [self._listed(index) for index in range(self._target.count)]},
+                **({"IfNoneMatch": "*"} if self._exclusive else {}),
+            )
+        except AlreadyExists:
+            self._discard()
+            raise
+        except FileNotFoundError as error:
+            if isinstance(error, Fatal):
+                raise
+            # After a lost reply the upload is gone because it was completed: only a look can tell.
+            raise Transient(f"the upload of {self._name} is no longer known to the service") from error
+        said = composite(self._service, self._place, f"checking {self._name}", done) if self.digest else None
+        return Stored(
+            self._target.path,
+            self._target.size,
+            version_of(done),
+            {self.digest: said} if self.digest and said else NO_DIGESTS,
+            self._target.mtime,
+        )
+
+    def abort(self) -> None:
+        try:
+            self._call("abort_multipart_upload", "forgetting the upload of")
+        except FileNotFoundError:
+            return
+
+    def _compare(self, digests: Mapping[str, str]) -> None:
+        """Parts that another process sent may be of another version of the file: never publish those."""
+        expected = digests.get(self.digest) if self.digest else None
+        checksums = [self._parts[index].checksum for index in range(self._target.count)]
+        if self.digest and not all(checksums):
+            self._discard()
+            raise FileNotFoundError(f"nobody knows what the parts of {self._name} hold: send it anew")
+        if not expected:
+            return
+        outer = hashlib.sha256(b"".join(base64.b64decode(str(checksum)) for checksum in checksums))
+        if f"{outer.hexdigest()}-{len(checksums)}" != expected:
+            self._discard()
+            raise Corrupt(
+                f"the parts that {self._name} was to be made of are not those of the file: send it anew"
+            )
+
+    def _look(self) -> None:
+        try:
+            self._service.call("head_object", f"looking at {self._name}", **self._place)
+        except FileNotFoundError:
+            return
+        self._discard()
+        raise AlreadyExists(f"completing {self._name}: another object holds that name")
+
+    def _discard(self) -> None:
+        # That the name is taken is what the caller must hear; the provider's lifecycle rules find the rest.
+        with contextlib.suppress(PhotosyncError):
+            self.abort()
+
+    def _listed(self, index: int) -> dict[str, Any]:
+        part = self._parts[index]
+        sums = {"ChecksumSHA256": part.checksum} if part.checksum else {}
+        return {"PartNumber": index + 1, "ETag": part.tag, **sums}
+
+    @property
+    def _name(self) -> str:
+        return f"{self._place['Bucket']}/{self._place['Key']}"
+
+    def _call(self, operation: str, doing: str, **parameters: Any) -> dict[str, Any]:
+        return self._service.call(
+            operation, f"{doing} {self._name}", **self._place, UploadId=self._target.upload_id, **parameters
+        )
+
+
+def start(
+    service: Service, place: dict[str, str], path: str, size: int, part_size: int, mtime_ns: int | None,
+    checked: bool, exclusive: bool,
+) -> S3Upload:  # fmt: skip
+    """Begins an upload; arguments as for `S3Upload` and `Target`."""
+    sums = {"ChecksumAlgorithm": "SHA256"} if checked else {}
+    created = service.call(
+        "create_multipart_upload", f"beginning {place['Bucket']}/{place['Key']}",
+        **place, Metadata=metadata(mtime_ns), **sums,
+    )  # fmt: skip
+    target = Target(path, created["UploadId"], part_size, size, mtime_ns)
+    return S3Upload(service, place, target, checked, exclusive)

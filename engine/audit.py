@@ -1,0 +1,269 @@
+"""Looking without touching: two places against each other, or a destination against its manifest."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from photosync.engine import verify
+from photosync.engine.entry import Entry
+from photosync.engine.errors import Fatal, PhotosyncError, Transient, classify
+from photosync.engine.hashing import CHUNK, Fingerprint
+from photosync.engine.journal import Journal
+from photosync.engine.names import decode
+from photosync.engine.nodes import ManifestEntry
+from photosync.engine.scan import Listing
+from photosync.engine.source import Source, SourceGone
+from photosync.engine.target import Target
+from photosync.engine.workers import Channel, Workers
+
+
+class Result(StrEnum):
+    """What was found of one file."""
+
+    MATCH = "match"
+    DIFFER = "differ"
+    """It has other bytes."""
+    MISSING = "missing"
+    """The destination lacks it."""
+    EXTRA = "extra"
+    """Only the destination has it."""
+    UNREADABLE = "unreadable"
+    """It could not be looked at, so nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One file of an audit.
+
+    Attributes:
+        path: logical path.
+        stored: path at the destination, or None.
+        result: see `Result`.
+        evidence: how equality was proven, else "none".
+        bytes: size.
+        detail: what is wrong, for people.
+        chunks: indexes of the 4 MiB chunks that differ, where they are known.
+        transient: another try may get further.
+    """
+
+    path: str
+    stored: str | None
+    result: Result
+    evidence: str = verify.NONE
+    bytes: int = 0
+    detail: str = ""
+    chunks: tuple[int, ...] = ()
+    transient: bool = False
+
+
+_Item: TypeAlias = tuple[str, Entry | None, Fingerprint | Entry]
+"""Logical path, what stands at the destination, what it ought to be."""
+
+
+def _each(
+    workers: Workers, threads: int, items: Sequence[_Item], run: Callable[[_Item], Finding]
+) -> list[Finding]:
+    """Runs a function over items on several threads; findings in no particular order."""
+    queue: Channel[_Item] = Channel(workers)
+    findings: list[Finding] = []
+    guard = workers.monitor()
+    for item in items:
+        queue.put(item)
+    queue.close()
+
+    def work() -> None:
+        for item in queue:
+            finding = run(item)
+            with guard:
+                findings.append(finding)
+
+    for number in range(max(1, min(threads, len(items)))):
+        workers.start(work, f"audit-{number}")
+    workers.join()
+    return findings
+
+
+def by_logical_path(listing: Listing, stored: Mapping[str, str]) -> tuple[dict[str, Entry], list[Entry]]:
+    """A destination's files by the path that they have at the source, and those left over.
+
+    Args:
+        listing: of the destination.
+        stored: stored path → logical path, where that is known; others are decoded.
+    """
+    found = {stored[entry.path]: entry for entry in listing.entries if entry.path in stored}
+    over: list[Entry] = []
+    for entry in listing.entries:
+        if entry.path not in stored and found.setdefault(decode(entry.path), entry) is not entry:
+            over.append(entry)
+    return found, over
+
+
+def check(
+    source: Source,
+    target: Target,
+    journal: Journal,
+    identities: tuple[str, str],
+    listings: tuple[Listing, Listing],
+    workers: Workers,
+    *,
+    one_way: bool,
+    reread: bool,
+) -> Iterator[Finding]:
+    """Compares two places by content.
+
+    Args:
+        source, target: the places.
+        journal: knows names and hashes of earlier runs.
+        identities: what the journal calls source and destination.
+        listings: of both.
+        workers: scope for the threads.
+        one_way: files that only the destination has do not count.
+        reread: read every source file although its hash is known.
+    """
+    known = {delivery.stored: delivery.path for delivery in journal.deliveries(*identities)}
+    there, over = by_logical_path(listings[1], known)
+    wanted = target.store.capabilities.hashes
+
+    def one(item: _Item) -> Finding:
+        path, existing, entry = item
+        assert isinstance(entry, Entry)
+        if existing is None:
+            return Finding(path, None, Result.MISSING, bytes=entry.size, detail="missing at the destination")
+        if existing.size != entry.size:
+            detail = f"{entry.size} bytes at the source, {existing.size} at the destination"
+            return Finding(path, existing.path, Result.DIFFER, bytes=entry.size, detail=detail)
+        try:
+            found = None if reread else journal.content(identities[0], entry)
+            if found is None:
+                found, _ = source.hash(entry, wanted)
+            evidence = _evidence(target, existing, found)
+        except Fatal:
+            raise
+        except SourceGone as error:
+            raise error.__cause__ or error from None
+        except Exception as error:
+            return _unreadable(path, existing.path, entry.size, classify(error, f"reading {path}"))
+        if evidence is None:
+            return Finding(path, existing.path, Result.DIFFER, bytes=entry.size, detail="other bytes")
+        return Finding(path, existing.path, Result.MATCH, evidence, entry.size)
+
+    items: list[_Item] = [(entry.path, there.pop(entry.path, None), entry) for entry in listings[0].entries]
+    threads = min(source.store.capabilities.read_concurrency, target.store.capabilities.read_concurrency)
+    yield from _each(workers, threads, items, one)
+    if not one_way:
+        for entry in [*there.values(), *over]:
+            detail = "only at the destination"
+            yield Finding(decode(entry.path), entry.path, Result.EXTRA, bytes=entry.size, detail=detail)
+
+
+def audit(
+    target: Target,
+    destination: str,
+    journal: Journal,
+    manifest: Iterable[ManifestEntry],
+    listing: Listing,
+    workers: Workers,
+    *,
+    deep: bool,
+) -> Iterator[Finding]:
+    """Compares a destination with its manifest.
+
+    Args:
+        target: the place; built with `Verify.REREAD` for ``deep``.
+        destination: what the journal calls it.
+        journal: knows hashes beside those in the manifest.
+        manifest: the entries.
+        listing: of the place.
+        workers: scope for the threads.
+        deep: read everything back; else a hash that the service itself reports is enough.
+    """
+    plain = {entry.path: entry for entry in listing.entries}
+    there, _ = by_logical_path(listing, {})
+
+    def one(item: _Item) -> Finding:
+        path, existing, found = item
+        assert isinstance(found, Fingerprint)
+        if existing is None:
+            return Finding(path, None, Result.MISSING, bytes=found.size, detail="missing at the destination")
+        try:
+            evidence = None if deep else _listed(target, existing, found)
+            if evidence is not None:
+                return Finding(path, existing.path, Result.MATCH, evidence, found.size)
+            back = target.call(
+                lambda: verify.reread(target.store.open(existing.path), check=workers.check),
+                f"reading {existing.path}",
+            )
+        except Fatal:
+            raise
+        except Exception as error:
+            return _unreadable(path, existing.path, found.size, classify(error, f"reading {existing.path}"))
+        if back.content == found.content:
+            return Finding(path, existing.path, Result.MATCH, verify.REREAD, found.size)
+        return _damage(path, existing.path, found, back)
+
+    items: list[_Item] = []
+    for entry in manifest:
+        stored = plain.get(entry.stored) if entry.stored else there.get(entry.path)
+        if stored is not None:
+            plain.pop(stored.path)
+        items.append((entry.path, stored, _fingerprint(entry, journal, destination, stored)))
+    yield from _each(workers, target.store.capabilities.read_concurrency, items, one)
+    for entry_ in plain.values():
+        detail = "not in the manifest"
+        yield Finding(decode(entry_.path), entry_.path, Result.EXTRA, bytes=entry_.size, detail=detail)
+
+
+def _fingerprint(
+    entry: ManifestEntry, journal: Journal, destination: str, stored: Entry | None
+) -> Fingerprint:
+    digests = {"blake3": entry.content, "sha256": entry.sha256}
+    if stored is not None and entry.size > CHUNK:
+        digests = {**journal.digests(destination, stored.path, entry.content), **digests}
+    return Fingerprint(entry.size, digests, entry.chunks)
+
+
+def _listed(target: Target, existing: Entry, found: Fingerprint) -> str | None:
+    """Evidence from hashes that the service reports; None if it reports none, or one that differs."""
+    can = target.store.capabilities
+    if can.hashes and not can.hashes_listed:
+        existing = target.look(existing.path) or existing
+    if existing.size != found.size:
+        return None
+    try:
+        name = verify.agreed(existing.digests, found)
+    except PhotosyncError:
+        return None
+    return f"server-hash:{name}" if name else None
+
+
+def _evidence(target: Target, existing: Entry, found: Fingerprint) -> str | None:
+    can = target.store.capabilities
+    if can.hashes and not can.hashes_listed:
+        existing = target.look(existing.path) or existing
+    return target.same(existing, found)
+
+
+def _damage(path: str, stored: str, found: Fingerprint, back: Fingerprint) -> Finding:
+    """Tells which chunks differ, and whether the end is missing."""
+    pairs = zip(found.chunks, back.chunks, strict=False)
+    chunks = [index for index, (ours, theirs) in enumerate(pairs) if ours != theirs]
+    chunks += range(len(back.chunks), len(found.chunks))
+    if back.size < found.size:
+        detail = f"cut short: {back.size} of {found.size} bytes"
+    elif back.size > found.size:
+        detail = f"too long: {back.size} bytes instead of {found.size}"
+    else:
+        detail = f"damaged in chunk {', '.join(map(str, chunks[:8]))} of {len(found.chunks)} (4 MiB each)"
+    return Finding(path, stored, Result.DIFFER, bytes=found.size, detail=detail, chunks=tuple(chunks))
+
+
+def _unreadable(path: str, stored: str, size: int, error: PhotosyncError) -> Finding:
+    return Finding(
+        path,
+        stored,
+        Result.UNREADABLE,
+        bytes=size,
+        detail=str(error),
+        transient=isinstance(error, Transient),
+    )

@@ -1,0 +1,192 @@
+"""``check`` and ``verify``: looking at places and telling what was found."""
+
+from collections.abc import Callable, Iterable
+
+from photosync.engine import audit, manifest, retry, scan, sync
+from photosync.engine.audit import Finding, Result
+from photosync.engine.entry import Entry
+from photosync.engine.filters import Filter
+from photosync.engine.journal import Journal
+from photosync.engine.limits import Gate
+from photosync.engine.names import printable
+from photosync.engine.record import TargetFiles
+from photosync.engine.report import Exit
+from photosync.engine.retry import RetryPolicy
+from photosync.engine.snapshots import Snapshots
+from photosync.engine.source import Source
+from photosync.engine.target import Target
+from photosync.engine.verify import Verify
+from photosync.engine.workers import Workers
+from photosync.output import json_line
+from photosync.places import Place
+from photosync.session import Session
+
+
+def check_places(
+    session: Session,
+    source: str,
+    destination: str,
+    wanted: Filter | None,
+    *,
+    one_way: bool,
+    download: bool,
+    as_json: bool,
+    verbosity: int,
+) -> Exit:
+    """Compares two places by content and prints what differs.
+
+    Raises:
+        FileNotFoundError: the source is not there.
+        PhotosyncError: a place could not be listed.
+    """
+    retries = RetryPolicy()
+    with (
+        session.open(source) as origin,
+        session.open(destination) as place,
+        session.journal(place) as journal,
+        Workers(session.seam) as workers,
+    ):
+        gates = Gate(workers), Gate(workers)
+        target = Target(place.store, workers, gates[1], retries, Verify.REREAD if download else Verify.AUTO)
+        reader = Source(origin.store, workers, gates[0], retries, lambda _path, _size: None)
+
+        def wants(entry: Entry) -> bool:
+            return wanted is None or wanted.wants(entry.path, entry.size, entry.mtime_ns)
+
+        def retried(run: Callable[[], list[Entry]], doing: str) -> list[Entry]:
+            return retry.call(run, doing, workers, gates[0], retries)
+
+        here = scan.walk(
+            origin.store,
+            check=workers.check,
+            wants=wants,
+            enters=wanted.enters if wanted else scan.every_folder,
+            retry=retried,
+        )
+        there = sync.list_place(place.store, place.identity, journal, workers, gates[1], retries)
+        if wanted is not None:
+            there = scan.Listing([entry for entry in there.entries if wants(entry)], errors=there.errors)
+        for error in [*here.errors, *there.errors]:
+            raise error.error
+        findings = audit.check(
+            reader,
+            target,
+            journal,
+            (origin.identity, place.identity),
+            (here, there),
+            workers,
+            one_way=one_way,
+            reread=download,
+        )
+        return _tell(findings, place, as_json=as_json, verbosity=verbosity, extra_counts=True)
+
+
+def verify_place(session: Session, destination: str, *, deep: bool, as_json: bool, verbosity: int) -> Exit:
+    """Compares a destination with its manifest and prints what is wrong.
+
+    What proves wrong is no longer counted as copied: the next ``copy`` looks at it again.
+
+    Raises:
+        ManifestError: the manifest itself is damaged, forged, rolled back, or of a newer format.
+        PhotosyncError: the place could not be listed.
+    """
+    retries = RetryPolicy()
+    with (
+        session.open(destination) as place,
+        session.journal(place) as journal,
+        Workers(session.seam) as workers,
+    ):
+        gate = Gate(workers)
+        target = Target(place.store, workers, gate, retries, Verify.REREAD if deep else Verify.AUTO)
+        snapshots = Snapshots(TargetFiles(target), journal)
+        head = snapshots.head()
+        snapshots.refuse_rollback(journal.head(place.identity))
+        if head is None:
+            raise FileNotFoundError(2, "no manifest is there yet; `photosync copy` writes one", place.text)
+        snapshots.load(head)
+        listing = sync.list_place(place.store, place.identity, journal, workers, gate, retries)
+        for error in listing.errors:
+            raise error.error
+        findings = list(
+            audit.audit(
+                target,
+                place.identity,
+                journal,
+                manifest.entries(head.root, journal),
+                listing,
+                workers,
+                deep=deep,
+            )
+        )
+        _distrust(findings, journal, place)
+        extra = {"root": head.root, "snapshot": head.number}
+        return _tell(findings, place, as_json=as_json, verbosity=verbosity, extra_counts=False, also=extra)
+
+
+def _distrust(findings: Iterable[Finding], journal: Journal, place: Place) -> None:
+    for finding in findings:
+        if finding.result is Result.DIFFER and finding.stored is not None:
+            journal.distrust(place.identity, finding.stored)
+
+
+def _tell(
+    findings: Iterable[Finding],
+    place: Place,
+    *,
+    as_json: bool,
+    verbosity: int,
+    extra_counts: bool,
+    also: dict[str, object] | None = None,
+) -> Exit:
+    counts = dict.fromkeys(Result, 0)
+    transient = False
+    for finding in sorted(findings, key=lambda found: found.path):
+        counts[finding.result] += 1
+        transient = transient or finding.transient
+        if as_json:
+            json_line(_record(finding, place))
+        elif (finding.result is not Result.MATCH and verbosity >= 0) or verbosity > 0:
+            print(f"{finding.result:<10} {printable(finding.path)}  {_detail(finding)}")  # noqa: T201
+    bad = counts[Result.DIFFER] + counts[Result.MISSING] + counts[Result.UNREADABLE]
+    if extra_counts:
+        bad += counts[Result.EXTRA]
+    status = "ok" if not bad else "partial" if counts[Result.MATCH] else "failed"
+    if as_json:
+        numbers = {result.value: count for result, count in counts.items()}
+        json_line(
+            {
+                "event": "report",
+                "status": status,
+                "verified": counts[Result.MATCH],
+                "failed": bad,
+                **numbers,
+                "requests": {place.text: dict(place.store.requests)},
+                **(also or {}),
+            }
+        )
+    elif verbosity >= 0:
+        words = ", ".join(f"{count} {result}" for result, count in counts.items() if count)
+        print(f"{place.text}: {words or 'no files'}.")  # noqa: T201
+    if not bad:
+        return Exit.OK
+    return Exit.RETRY if transient and bad == counts[Result.UNREADABLE] else Exit.OTHER
+
+
+def _record(finding: Finding, place: Place) -> dict[str, object]:
+    matches = finding.result is Result.MATCH
+    return {
+        "event": "file",
+        "path": finding.path,
+        "destination": place.text,
+        "status": "verified" if matches else "failed" if finding.result is not Result.EXTRA else "extra",
+        "result": finding.result.value,
+        "evidence": finding.evidence,
+        "bytes": finding.bytes,
+        "stored": finding.stored,
+        "chunks": list(finding.chunks),
+        "error": finding.detail or None,
+    }
+
+
+def _detail(finding: Finding) -> str:
+    return finding.detail or finding.evidence

@@ -1,0 +1,95 @@
+"""``ls``, ``lsjson``, ``size``, ``about``, ``devices``: looking around."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from photosync.context import Context
+
+if TYPE_CHECKING:
+    from photosync.engine.entry import Entry
+
+PlaceText = Annotated[str, typer.Argument(metavar="PLACE", help="phone:, REMOTE:path, a URL, or a folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON on stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(ls)
+    app.command()(lsjson)
+    app.command()(size)
+    app.command()(about)
+    app.command()(devices)
+
+
+def _entries(context: typer.Context, place: str) -> "list[Entry]":
+    from photosync.listing import list_files
+
+    ctx: Context = context.obj
+    return list_files(ctx.session(), place)
+
+
+def ls(context: typer.Context, place: PlaceText) -> None:
+    """List files below a place: size and path, as rclone does."""
+    from photosync.engine.names import printable
+
+    for entry in _entries(context, place):
+        typer.echo(f"{entry.size:>9} {printable(entry.path)}")
+
+
+def lsjson(context: typer.Context, place: PlaceText) -> None:
+    """List files below a place as a JSON array with rclone's keys."""
+    from photosync.listing import as_rclone
+    from photosync.output import json_text
+
+    rows = [json_text(as_rclone(entry)) for entry in _entries(context, place)]
+    typer.echo("[\n" + ",\n".join(rows) + "\n]")
+
+
+def size(context: typer.Context, place: PlaceText, as_json: AsJson = False) -> None:
+    """Count files and bytes below a place."""
+    from photosync.output import human_size, json_text
+
+    entries = _entries(context, place)
+    total = sum(entry.size for entry in entries)
+    if as_json:
+        typer.echo(json_text({"count": len(entries), "bytes": total}))
+    else:
+        typer.echo(f"Total objects: {len(entries)}\nTotal size: {human_size(total)} ({total} Byte)")
+
+
+def about(context: typer.Context, place: PlaceText, as_json: AsJson = False) -> None:
+    """Show the space that a place has, uses and offers."""
+    from photosync.output import human_size, json_text
+
+    ctx: Context = context.obj
+    session = ctx.session()
+    with session.open(place) as opened, session.target(opened) as target:
+        usage = target.call(opened.store.about, f"asking {place} about its space")
+    rows = {"total": usage.total, "used": usage.used, "free": usage.free}
+    if as_json:
+        typer.echo(json_text({name: value for name, value in rows.items() if value is not None}))
+        return
+    if not any(value is not None for value in rows.values()):
+        typer.echo(f"{place} does not say how much space it has.")
+    for name, value in rows.items():
+        if value is not None:
+            typer.echo(f"{name.capitalize() + ':':<7} {human_size(value)}")
+
+
+def devices(context: typer.Context, as_json: AsJson = False) -> None:
+    """List phones, cameras and cards that are plugged in, and what hinders them."""
+    from photosync.listing import device_rows
+    from photosync.output import json_text
+
+    rows = device_rows()
+    if as_json:
+        typer.echo("\n".join(json_text({"event": "device", **row}) for row in rows))
+        return
+    if not rows:
+        from photosync.backends.devices import how_to_appear
+
+        typer.echo(how_to_appear())
+    for row in rows:
+        typer.echo(f"phone@{row['name']}:  {row['model']}  ({row['route']} at {row['path']})")
+        if row["hint"]:
+            typer.echo(f"    {row['hint']}")

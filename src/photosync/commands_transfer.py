@@ -1,0 +1,247 @@
+"""``copy``, ``sync`` and ``check``."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from photosync.context import Context, redact
+
+if TYPE_CHECKING:
+    from photosync.engine.filters import Filter
+
+SOURCE = typer.Argument(help="phone:, phone@NAME:path, REMOTE:path, a URL, or a folder.")
+DESTINATION = typer.Argument(help="REMOTE:path, a URL such as s3://bucket/photos, or a folder.")
+
+Source = Annotated[str, SOURCE]
+Destination = Annotated[str, DESTINATION]
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Only show what would be done.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on stdout, the report last.")]
+Include = Annotated[
+    list[str] | None,
+    typer.Option("--include", metavar="PATTERN", help="Only files that match (rclone's patterns)."),
+]
+Exclude = Annotated[
+    list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Not files that match.")
+]
+FilterFrom = Annotated[
+    list[Path] | None, typer.Option("--filter-from", metavar="FILE", help="Rules: + PATTERN, - PATTERN.")
+]
+IgnoreCase = Annotated[bool, typer.Option("--ignore-case", help="Patterns match whatever the case.")]
+MinSize = Annotated[str | None, typer.Option("--min-size", metavar="SIZE", help="Say 100k, 10M, 1G.")]
+MaxSize = Annotated[str | None, typer.Option("--max-size", metavar="SIZE", help="Say 100k, 10M, 1G.")]
+MinAge = Annotated[
+    str | None, typer.Option("--min-age", metavar="AGE", help="Older than, say 30d or 2024-01-31.")
+]
+MaxAge = Annotated[
+    str | None, typer.Option("--max-age", metavar="AGE", help="Newer than, say 1w or 2024-01-31.")
+]
+Transfers = Annotated[
+    int | None, typer.Option("--transfers", min=1, help="Most files, and most requests, under way at once.")
+]
+BwLimit = Annotated[
+    str | None, typer.Option("--bwlimit", metavar="RATE", help='Say 10M, or "08:00,512k 19:00,off".')
+]
+TpsLimit = Annotated[float | None, typer.Option("--tpslimit", min=0.01, help="Most requests a second.")]
+Memory = Annotated[str, typer.Option("--memory", metavar="SIZE", help="For all that is in flight together.")]
+Checksum = Annotated[
+    bool,
+    typer.Option("-c", "--checksum", help="Read every source file again instead of trusting size and time."),
+]
+How = Annotated[
+    str,
+    typer.Option(
+        "--verify",
+        metavar="auto|reread|none",
+        help="Proof of a copy: the service's own hash or else reading back; always reading back; "
+        "only a hash that costs nothing.",
+    ),
+]
+AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="An empty source is no error.")]
+AllowShrunken = Annotated[
+    bool, typer.Option("--allow-shrunken", help="A source that lost most of its files is no error.")
+]
+ErrorOnNoTransfer = Annotated[
+    bool, typer.Option("--error-on-no-transfer", help="Exit with 9 if there was nothing to transfer.")
+]
+MaxDelete = Annotated[
+    int | None,
+    typer.Option(
+        "--max-delete", min=0, help="Most files to move to the trash [default: a tenth, at least 10]."
+    ),
+]
+Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Name every file.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say only what went wrong.")]
+LogFile = Annotated[Path | None, typer.Option("--log-file", metavar="FILE", help="Keep a log in this file.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(copy)
+    app.command()(sync)
+    app.command()(check)
+
+
+def copy(
+    context: typer.Context,
+    source: Source,
+    destination: Destination,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    include: Include = None,
+    exclude: Exclude = None,
+    filter_from: FilterFrom = None,
+    ignore_case: IgnoreCase = False,
+    min_size: MinSize = None,
+    max_size: MaxSize = None,
+    min_age: MinAge = None,
+    max_age: MaxAge = None,
+    transfers: Transfers = None,
+    bwlimit: BwLimit = None,
+    tpslimit: TpsLimit = None,
+    memory: Memory = "128M",
+    checksum: Checksum = False,
+    verify: How = "auto",
+    allow_empty: AllowEmpty = False,
+    allow_shrunken: AllowShrunken = False,
+    error_on_no_transfer: ErrorOnNoTransfer = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> None:
+    """Copy what the destination lacks. Deletes nothing and overwrites nothing.
+
+    A file whose name is taken by another one is kept beside it. A file renamed at the source is renamed at
+    the destination without sending it again.
+    """
+    _transfer(context, source, destination, "copy", None, locals())
+
+
+def sync(
+    context: typer.Context,
+    source: Source,
+    destination: Destination,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    include: Include = None,
+    exclude: Exclude = None,
+    filter_from: FilterFrom = None,
+    ignore_case: IgnoreCase = False,
+    min_size: MinSize = None,
+    max_size: MaxSize = None,
+    min_age: MinAge = None,
+    max_age: MaxAge = None,
+    transfers: Transfers = None,
+    bwlimit: BwLimit = None,
+    tpslimit: TpsLimit = None,
+    memory: Memory = "128M",
+    checksum: Checksum = False,
+    verify: How = "auto",
+    max_delete: MaxDelete = None,
+    allow_empty: AllowEmpty = False,
+    allow_shrunken: AllowShrunken = False,
+    error_on_no_transfer: ErrorOnNoTransfer = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> None:
+    """Make the destination like the source. What is extra or replaced goes to .photosync/trash there.
+
+    Refuses if the source could not be listed completely, is empty, lost most of its files, or if more
+    than --max-delete files would go.
+    """
+    _transfer(context, source, destination, "sync", max_delete, locals())
+
+
+def _transfer(
+    context: typer.Context,
+    source: str,
+    destination: str,
+    mode: str,
+    max_delete: int | None,
+    given: dict[str, object],
+) -> None:
+    from photosync.failures import explain
+    from photosync.jobs import Options, execute
+
+    ctx: Context = context.obj
+    ctx.louder(_int(given["verbose"]), bool(given["quiet"]), _path(given["log_file"]))
+    output = ctx.output(bool(given["as_json"]))
+    names = Options.__dataclass_fields__
+    options = Options(
+        mode=mode,
+        max_delete=max_delete,
+        wanted=_filter(given),
+        **{
+            name: value
+            for name, value in given.items()
+            if name in names and name not in ("mode", "max_delete")
+        },  # type: ignore[arg-type]
+    )
+    try:
+        code = execute(ctx.session(), source, destination, options, output, dry_run=bool(given["dry_run"]))
+    except BaseException as error:
+        found = explain(error)
+        if found is None:
+            raise
+        output.failed(redact(found[1]), destination)
+        raise typer.Exit(int(found[0])) from error
+    raise typer.Exit(int(code))
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _path(value: object) -> Path | None:
+    return value if isinstance(value, Path) else None
+
+
+def _filter(given: dict[str, object]) -> "Filter | None":
+    names = ("include", "exclude", "filter_from", "min_size", "max_size", "min_age", "max_age")
+    chosen = {name: given[name] for name in names if given[name]}
+    if not chosen:
+        return None
+    from photosync.engine.filters import Filter
+
+    return Filter.parse(**chosen, ignore_case=bool(given["ignore_case"]), now_ns=time.time_ns())  # type: ignore[arg-type]
+
+
+def check(
+    context: typer.Context,
+    source: Source,
+    destination: Destination,
+    one_way: Annotated[bool, typer.Option("--one-way", help="Ignore what only the destination has.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Read both sides instead of trusting hashes.")
+    ] = False,
+    as_json: AsJson = False,
+    include: Include = None,
+    exclude: Exclude = None,
+    filter_from: FilterFrom = None,
+    ignore_case: IgnoreCase = False,
+    min_size: MinSize = None,
+    max_size: MaxSize = None,
+    min_age: MinAge = None,
+    max_age: MaxAge = None,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> None:
+    """Compare source and destination by content; changes nothing. Exits with 1 if they differ."""
+    from photosync.audits import check_places
+
+    ctx: Context = context.obj
+    ctx.louder(verbose, quiet, log_file)
+    wanted = _filter(locals())
+    code = check_places(
+        ctx.session(),
+        source,
+        destination,
+        wanted,
+        one_way=one_way,
+        download=download,
+        as_json=as_json,
+        verbosity=ctx.verbosity,
+    )
+    raise typer.Exit(int(code))

@@ -1,0 +1,40 @@
+"""From an exception to what a person reads and what a script gets: one line, one exit code."""
+
+from photosync.engine.errors import Fatal, NameRefused, Permanent, PhotosyncError, Transient, describe
+from photosync.engine.names import printable
+from photosync.engine.report import Exit
+
+
+def explain(error: BaseException) -> tuple[Exit, str] | None:
+    """Exit code and message of an error that people may meet; None for a bug.
+
+    Args:
+        error: whatever ended the command.
+    """
+    from photosync.config import ConfigError
+    from photosync.connect import ConnectError
+    from photosync.engine.filters import FilterError
+    from photosync.engine.journal import JournalError
+    from photosync.engine.limits import LimitError
+    from photosync.places import PlaceError
+
+    match error:
+        case KeyboardInterrupt():
+            return Exit.OTHER, "interrupted; the next run goes on from here"
+        case PlaceError() | ConfigError() | FilterError() | LimitError() | ConnectError():
+            return Exit.USAGE, str(error)
+        case Fatal():
+            return Exit.FATAL, str(error)
+        case Transient():
+            return Exit.RETRY, str(error)
+        case Permanent() | NameRefused():
+            return Exit.NO_RETRY, str(error)
+        case JournalError() | PhotosyncError():
+            return Exit.OTHER, str(error)
+        case FileNotFoundError():
+            name = printable(str(error.filename)) if error.filename else ""
+            return Exit.DIRECTORY_NOT_FOUND, f"there is no {name or 'such folder'}: {describe(error)}"
+        case OSError():
+            name = f"{printable(str(error.filename))}: " if error.filename else ""
+            return Exit.OTHER, f"{name}{describe(error)}"
+    return None

@@ -1,0 +1,303 @@
+"""From a place's words to its store: one function a type of remote.
+
+Backends and their SDKs are loaded here, when a place is opened and not before.
+"""
+
+import difflib
+import hashlib
+import json
+import logging
+import os
+import posixpath
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from photosync import paths
+from photosync.config import S3, Drive, Dropbox, Fsspec, Ftp, Local, Remote, Sftp, Smb, Webdav, type_of
+from photosync.engine.errors import Fatal, NotSignedIn
+from photosync.places import Keys, Kind, Place, PlaceError, PlaceSpec
+from photosync.secrets import Credentials, SecretsError
+
+_log = logging.getLogger("photosync")
+
+_RENEWED = ("access_token", "refresh_token", "expires_at")
+
+
+def open_spec(spec: PlaceSpec, keys: Keys) -> Place:
+    """What `photosync.places.open_place` does, foreign exceptions and all."""
+    match spec.remote:
+        case None:
+            return _open_phone(spec) if spec.kind is Kind.PHONE else _open_url(spec)
+        case Local() as remote:
+            return _open_local(spec, remote)
+        case Drive():
+            raise Fatal(f"{spec.text}: Google Drive is not supported yet")
+        case Dropbox() as remote:
+            return _open_dropbox(spec, remote, keys)
+        case S3() as remote:
+            return _open_s3(spec, remote, keys)
+        case Sftp() as remote:
+            return _open_sftp(spec, remote, keys)
+        case Ftp() as remote:
+            return _open_ftp(spec, remote, keys)
+        case Smb() as remote:
+            return _open_smb(spec, remote, keys)
+        case Webdav() as remote:
+            return _open_webdav(spec, remote, keys)
+        case Fsspec() as remote:
+            return _open_fsspec(spec, remote, keys)
+
+
+def _parts(path: str, text: str) -> list[str]:
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise PlaceError(f"{text}: '..' would leave the place; write the path without it")
+    return parts
+
+
+def _below(spec: PlaceSpec, root: str) -> str:
+    """``root`` and the place's path, joined and tidied, without a leading slash."""
+    return "/".join([*_parts(root, spec.text), *_parts(spec.path, spec.text)])
+
+
+def _absolute(spec: PlaceSpec, root: str, home: Callable[[], str]) -> str:
+    """The same for servers that tell "/a" from "a", which is relative to ``home()``."""
+    inner = _below(spec, root)
+    start = root or spec.path
+    return f"/{inner}" if start.startswith("/") else posixpath.join(home(), inner).rstrip("/") or "/"
+
+
+def _record(spec: PlaceSpec, keys: Keys) -> Credentials:
+    """The kept credentials of a configured remote; empty if there are none, or it is no configured one."""
+    return (keys.get(spec.name) if spec.kind is Kind.REMOTE else None) or Credentials()
+
+
+def _open_local(spec: PlaceSpec, remote: Local) -> Place:
+    from photosync.backends.local import LocalBackend
+
+    path = spec.path
+    if remote.root:
+        path = os.path.join(remote.root, *_parts(spec.path, spec.text))
+    root = os.path.abspath(os.path.expanduser(path))
+    fs = LocalBackend()
+    return Place(spec.name, fs.store(root), fs, spec.text, os.path.realpath(root), remote)
+
+
+def _open_dropbox(spec: PlaceSpec, remote: Dropbox, keys: Keys) -> Place:
+    from photosync.backends.dropbox import DropboxBackend
+
+    record = _record(spec, keys)
+    # A refresh token is of no use without the app that it was given to.
+    refresh = record.get("refresh_token") if remote.app_key else None
+    if not (refresh or record.get("access_token")):
+        raise NotSignedIn(
+            f"nobody is signed in to {spec.name!r}: no token is kept for it. "
+            f"Run: photosync connect {spec.name}"
+        )
+
+    def keep(token: Mapping[str, Any]) -> None:
+        try:
+            keys.rotate(spec.name, {name: token.get(name) for name in _RENEWED})
+        except (SecretsError, OSError) as error:
+            # The run has its token; that the next one may have to ask is no reason to end this one.
+            _log.warning("the renewed sign-in to %s could not be kept: %s", spec.name, error)
+
+    root = _below(spec, remote.root)
+    fs = DropboxBackend(
+        access_token=record.get("access_token"),
+        refresh_token=refresh,
+        app_key=remote.app_key or None,
+        app_secret=record.get("app_secret"),
+        expires_at=record.get("expires_at"),
+        on_token=keep,
+        skip_instance_cache=True,
+    )
+    identity = f"dropbox:{remote.account or spec.name}/{root.casefold()}"
+    return Place(spec.name, fs.store(root), fs, spec.text, identity, remote)
+
+
+def _open_s3(spec: PlaceSpec, remote: S3, keys: Keys) -> Place:
+    from photosync.backends.s3 import S3Backend
+
+    if not (root := _below(spec, remote.root)):
+        raise PlaceError(f"{spec.text}: a bucket is missing after it: BUCKET/folder")
+    record = _record(spec, keys)
+    options: dict[str, Any] = {
+        "key": record.get("access_key_id"),
+        "secret": record.get("secret_access_key"),
+        "token": record.get("session_token"),
+        "profile": remote.profile or None,
+        "endpoint_url": remote.endpoint or None,
+        "region_name": remote.region or None,
+        "addressing_style": remote.addressing_style,
+    }
+    if spec.kind is Kind.URL:
+        options |= _s3_settings()
+    fs = S3Backend(**options, skip_instance_cache=True)
+    endpoint = (
+        options["endpoint_url"] or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    )
+    host = endpoint.partition("://")[2].strip("/") if endpoint else "aws"
+    return Place(spec.name, fs.store(root), fs, spec.text, f"s3://{host}/{root}", remote)
+
+
+def _s3_settings() -> dict[str, Any]:
+    """What fsspec.config says about ``s3://``, in s3fs's words; the rest comes from AWS's own settings."""
+    from fsspec.config import conf
+
+    settings = conf.get("s3", {})
+    merged = {**(settings.get("client_kwargs") or {}), **settings}
+    known = ("key", "secret", "token", "profile", "endpoint_url", "region_name")
+    return {name: merged[name] for name in known if merged.get(name)}
+
+
+def _open_sftp(spec: PlaceSpec, remote: Sftp, keys: Keys) -> Place:
+    from photosync.pinned_fs import PinnedSFTP
+
+    record = _record(spec, keys)
+    fs = PinnedSFTP(
+        remote.host,
+        remember=str(paths.known_hosts_file()),
+        known_hosts=os.path.expanduser(remote.known_hosts) or None,
+        key_pem=record.get("key_pem"),
+        key_passphrase=record.get("key_passphrase"),
+        port=remote.port,
+        username=remote.user or None,
+        password=record.get("password"),
+        key_filename=os.path.expanduser(remote.key_file) or None,
+    )
+    root = _absolute(spec, remote.root, lambda: str(fs.ftp.normalize(".")))
+    return _any(spec, remote, fs, root, f"sftp://{_server(remote)}{root}")
+
+
+def _open_ftp(spec: PlaceSpec, remote: Ftp, keys: Keys) -> Place:
+    from fsspec.implementations.ftp import FTPFileSystem
+
+    kind = FTPFileSystem
+    if remote.tls:
+        from photosync.pinned_fs import VerifiedFTP
+
+        kind = VerifiedFTP
+    password = _record(spec, keys).get("password")
+    fs = kind(remote.host, port=remote.port, username=remote.user or None, password=password)
+    root = _absolute(spec, remote.root, lambda: str(fs.ftp.pwd()))
+    return _any(spec, remote, fs, root, f"ftp://{_server(remote)}{root}")
+
+
+def _open_smb(spec: PlaceSpec, remote: Smb, keys: Keys) -> Place:
+    import fsspec
+
+    root = "/" + _below(spec, remote.root)
+    if root == "/":
+        raise PlaceError(f"{spec.text}: name a share: the first name of the path")
+    password = _record(spec, keys).get("password")
+    fs = fsspec.filesystem(
+        "smb", host=remote.host, port=remote.port, username=remote.user or None, password=password
+    )
+    return _any(spec, remote, fs, root, f"smb://{_server(remote)}{root}")
+
+
+def _open_webdav(spec: PlaceSpec, remote: Webdav, keys: Keys) -> Place:
+    import fsspec
+
+    from photosync.backends.tls import ca_bundle
+
+    record = _record(spec, keys)
+    options: dict[str, Any] = {"verify": ssl.create_default_context(cafile=ca_bundle())}
+    if remote.user:
+        options["auth"] = (remote.user, record.get("password") or "")
+    elif token := record.get("bearer_token"):
+        options["headers"] = {"Authorization": f"Bearer {token}"}
+    fs = fsspec.filesystem("webdav", base_url=remote.url, **options)
+    root = _below(spec, remote.root)
+    user = f"{remote.user}@" if remote.user else ""
+    return _any(spec, remote, fs, root, f"webdav:{user}{remote.url.rstrip('/')}/{root}")
+
+
+def _open_fsspec(spec: PlaceSpec, remote: Fsspec, keys: Keys) -> Place:
+    import fsspec
+
+    known = _known(remote.protocol)
+    fs = fsspec.filesystem(known, **{**remote.options, **_record(spec, keys)})
+    root = _below(spec, remote.root)
+    if (remote.root or spec.path).startswith("/"):
+        root = f"/{root}"
+    options = json.dumps(remote.options, sort_keys=True, default=str)
+    kept = hashlib.sha256(options.encode()).hexdigest()[:12] if remote.options else ""
+    return _any(spec, remote, fs, root, f"{known}:{kept}/{root.strip('/')}")
+
+
+def _open_url(spec: PlaceSpec) -> Place:
+    import fsspec
+
+    _known(spec.name)
+    fs, path = fsspec.url_to_fs(spec.path)
+    # What follows the "?" of a web address may be what gives access to it.
+    identity = spec.path.partition("?")[0] if spec.name in ("http", "https") else spec.path
+    return _any(spec, None, fs, path, identity.rstrip("/"))
+
+
+def _open_phone(spec: PlaceSpec) -> Place:
+    from photosync.backends.devices import find_devices, select
+    from photosync.backends.phone import phone_store
+
+    device = select(find_devices(), spec.name.partition("@")[2] or None)
+    store = phone_store(device, spec.path)
+    return Place(spec.name, store, None, spec.text, f"phone:{device.identity}/{spec.path}")
+
+
+def _any(spec: PlaceSpec, remote: Remote | None, fs: Any, root: str, identity: str) -> Place:
+    if hasattr(fs, "store"):
+        store = fs.store(root)
+    else:
+        from photosync.backends.anyfs import AnyStore
+
+        store = AnyStore(fs, root)
+    return Place(spec.name, store, fs, spec.text, identity, remote)
+
+
+def _server(remote: Sftp | Ftp | Smb) -> str:
+    return f"{remote.user}@{remote.host}:{remote.port}" if remote.user else f"{remote.host}:{remote.port}"
+
+
+def _known(protocol: str) -> str:
+    """``protocol``, if fsspec knows it."""
+    from fsspec import available_protocols
+
+    known = available_protocols()
+    if protocol in known:
+        return protocol
+    if protocol in ("gdrive", "drive"):
+        raise PlaceError("Google Drive is not supported yet")
+    close = difflib.get_close_matches(protocol, known, 3)
+    raise PlaceError(
+        f"{protocol}:// is no protocol that fsspec knows here. "
+        + (f"Did you mean {' or '.join(f'{each}://' for each in close)}? " if close else "")
+        + "If a package provides it, install that package beside photosync."
+    )
+
+
+_PACKAGES = {
+    "webdav": "webdav4[fsspec]",
+    "smb": "smbprotocol",
+    "sftp": "paramiko",
+    "http": "aiohttp requests",
+    "https": "aiohttp requests",
+}
+
+
+def missing_package(spec: PlaceSpec, error: ImportError) -> str:
+    """What to install so that a place can be opened."""
+    from fsspec.registry import known_implementations
+
+    protocol = spec.name
+    if spec.remote is not None:
+        protocol = spec.remote.protocol if isinstance(spec.remote, Fsspec) else type_of(spec.remote)
+    if protocol == "dropbox":
+        return "sign in to Dropbox with: photosync connect dropbox --type dropbox, then write dropbox:folder"
+    hint = known_implementations.get(protocol, {})
+    package = _PACKAGES.get(protocol) or str(hint.get("class", error.name or protocol)).partition(".")[0]
+    if package in ("fsspec", "photosync"):
+        return f"a package is missing. {hint.get('err', error)}"
+    return f"{protocol} needs a package that is not installed. Run: pip install '{package}'"

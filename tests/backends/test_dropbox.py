@@ -1,0 +1,487 @@
+"""The Dropbox store against the emulator: putting, uploading, changing, reading."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from photosync.engine.capabilities import Store, Stored, Upload, Usage
+from photosync.engine.entry import Kind
+from photosync.engine.errors import (
+    AlreadyExists,
+    Corrupt,
+    DestinationFull,
+    NameRefused,
+    Permanent,
+    Transient,
+    Unsupported,
+)
+from tests.backends.dropbox_rig import MTIME, SECOND, Rig, blob, dropbox_hash, noise, rigged, stored
+from tests.servers.faults import Fault
+
+FINISH = "files/upload_session/finish"
+FINISH_BATCH = "files/upload_session/finish_batch_v2"
+PART = 8 << 20
+
+
+@pytest.fixture
+def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    with rigged(monkeypatch) as rig:
+        yield rig
+
+
+def test_it_is_a_store(rig: Rig) -> None:
+    assert isinstance(rig.store(), Store)
+
+
+# Putting
+
+
+def test_a_thousand_small_files_cost_few_requests(rig: Rig) -> None:
+    blobs = [blob(f"2026/IMG_{n:04}.JPG", noise(10_000, n)) for n in range(1000)]
+    with rig.counting() as counted:
+        results = stored(rig.store().put(blobs))
+    assert counted.total() <= 20, counted
+    assert [result.path for result in results] == [each.path for each in blobs]
+    assert [dict(result.digests) for result in results] == [
+        {"dropbox": dropbox_hash(bytes(each.data))} for each in blobs
+    ]
+    assert rig.content() == {f"/Photos/{each.path}": each.data for each in blobs}
+
+
+def test_the_requests_are_counted_by_endpoint(rig: Rig) -> None:
+    store = rig.store()
+    store.put([blob("a", b"1"), blob("b", b"2")])
+    assert dict(store.requests) == {
+        "files/upload_session/start_batch": 1,
+        "files/upload_session/append_batch": 1,
+        FINISH_BATCH: 1,
+    }
+
+
+def test_a_single_file_keeps_its_time_to_the_second(rig: Rig) -> None:
+    with rig.counting() as counted:
+        (result,) = stored(rig.store().put([blob("a.jpg", b"one", MTIME + 999)]))
+    assert dict(counted) == {"files/upload": 1}
+    version = rig.emulator.files()["/Photos/a.jpg"].rev
+    assert result == Stored("a.jpg", 3, version, {"dropbox": dropbox_hash(b"one")}, MTIME)
+
+
+def test_a_time_that_dropbox_cannot_hold_does_not_fail_the_file(rig: Rig) -> None:
+    odd = [blob("early", b"1", -5 * SECOND), blob("late", b"2", 2**80), blob("none", b"3", None)]
+    assert len(stored(rig.store().put(odd))) == 3
+
+
+def test_an_empty_file_among_others(rig: Rig) -> None:
+    stored(rig.store().put([blob("empty", b""), blob("a", b"1"), blob("b", b"2")]))
+    assert rig.content() == {"/Photos/empty": b"", "/Photos/a": b"1", "/Photos/b": b"2"}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("there", [b"other", b"mine"])
+def test_what_is_there_is_never_replaced(rig: Rig, count: int, there: bytes) -> None:
+    rig.emulator.put("/Photos/IMG_0.JPG", there)
+    rev = rig.emulator.files()["/Photos/IMG_0.JPG"].rev
+    results = rig.store().put([blob(f"img_{n}.jpg", b"mine") for n in range(count)])
+    assert isinstance(results[0], AlreadyExists)
+    assert len(stored(results[1:])) == count - 1
+    assert rig.emulator.files()["/Photos/IMG_0.JPG"].rev == rev
+    assert len(rig.content()) == count
+
+
+def test_a_file_where_a_folder_is_needed_concerns_that_file_alone(rig: Rig) -> None:
+    rig.emulator.put("/Photos/2026", b"a file")
+    refused, kept = rig.store().put([blob("2026/a", b"1"), blob("2027/a", b"2")])
+    assert isinstance(refused, AlreadyExists)
+    assert isinstance(kept, Stored)
+
+
+def test_names_that_dropbox_refuses_concern_their_files_alone(rig: Rig) -> None:
+    names = ["Thumbs.db", "x" * 300, "back\\slash", "../up", "\udc80", "good.jpg"]
+    *refused, kept = rig.store().put([blob(name, name.encode("utf-8", "replace")) for name in names])
+    assert [type(each) for each in refused] == [NameRefused] * 5
+    assert isinstance(kept, Stored)
+    assert list(rig.content()) == ["/Photos/good.jpg"]
+
+
+def test_names_reach_dropbox_composed(rig: Rig) -> None:
+    (result,) = stored(rig.store().put([blob("Cafe\u0301.jpg", b"1")]))
+    assert result.path == "Cafe\u0301.jpg"
+    assert list(rig.content()) == ["/Photos/Caf\u00e9.jpg"]
+    assert rig.store().stat("Cafe\u0301.jpg").version == result.version
+
+
+def test_a_full_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    with rigged(monkeypatch, quota=1000) as rig:
+        store = rig.store()
+        fits, too_much = store.put([blob("a", noise(900)), blob("b", noise(901))])
+        assert isinstance(fits, Stored)
+        assert isinstance(too_much, DestinationFull)
+        (alone,) = store.put([blob("c", noise(902))])
+        assert isinstance(alone, DestinationFull)
+        upload = store.start_upload("d", 903, None)
+        upload.send_part(0, noise(903), "")
+        with pytest.raises(DestinationFull):
+            upload.commit({})
+        assert store.about() == Usage(total=1000, used=900, free=100)
+        assert list(rig.content()) == ["/Photos/a"]
+
+
+@pytest.mark.parametrize("refused", ["start_batch", "append_batch"])
+@pytest.mark.parametrize("status", [400, 404, 413])
+def test_without_batches_each_file_gets_a_session(rig: Rig, refused: str, status: int) -> None:
+    rig.emulator.faults.append(Fault(f"files/upload_session/{refused}", status=status, count=None))
+    store = rig.store()
+    blobs = [blob(f"{n}", noise(100, n)) for n in range(5)]
+    stored(store.put(blobs))
+    assert rig.content() == {f"/Photos/{n}": noise(100, n) for n in range(5)}
+    with rig.counting() as counted:
+        stored(store.put([blob(f"again/{n}", noise(100, n)) for n in range(5)]))
+    assert dict(counted) == {"files/upload_session/start": 5, FINISH_BATCH: 1}
+
+
+def test_commits_take_turns_while_contents_travel_together(rig: Rig) -> None:
+    rig.emulator.api.contention = True
+    rig.emulator.api.write_seconds = 0.02
+    store = rig.store()
+    failures: list[object] = []
+
+    def work(number: int) -> None:
+        for turn in range(3):
+            failures.extend(
+                result
+                for result in store.put([blob(f"{number}/{turn}/{n}", noise(500, n)) for n in range(3)])
+                if not isinstance(result, Stored)
+            )
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(rig.content()) == 54
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("files/upload_session/append_batch", reset="body"),
+        Fault("files/upload_session/append_batch", status=503),
+        Fault(FINISH_BATCH, reset="reply"),
+        Fault(FINISH_BATCH, reset="before"),
+        Fault(FINISH_BATCH, status=500),
+    ],
+    ids=lambda fault: f"{fault.route.rpartition('/')[2]}-{fault.reset or fault.status}",
+)
+def test_trouble_in_a_batch_is_transient_and_leaves_no_second_copy(rig: Rig, fault: Fault) -> None:
+    store = rig.store()
+    blobs = [blob(f"{n}", noise(2000, n)) for n in range(4)]
+    rig.emulator.faults.append(fault)
+    with pytest.raises(Transient):
+        store.put(blobs)
+    again = store.put(blobs)
+    lost = fault.reset == "reply"
+    assert {type(result) for result in again} == ({AlreadyExists} if lost else {Stored})
+    assert rig.content() == {f"/Photos/{n}": noise(2000, n) for n in range(4)}
+    assert store.stat("0").digests == {"dropbox": dropbox_hash(noise(2000, 0))}
+
+
+def test_damage_on_the_way_up_is_refused_and_transient(rig: Rig) -> None:
+    store = rig.store()
+    upload = store.start_upload("large", 3000, None)
+    for route, work in {
+        "files/upload": lambda: store.put([blob("a", noise(3000))]),
+        "files/upload_session/append_batch": lambda: store.put([blob(f"{n}", noise(3000)) for n in range(3)]),
+        "files/upload_session/start": lambda: store.put([blob("b", noise(2 << 20))]),
+        "files/upload_session/append_v2": lambda: upload.send_part(0, noise(3000), ""),
+    }.items():
+        rig.emulator.faults.append(Fault(route, corrupt=2000))
+        with pytest.raises(Transient):
+            work()
+    assert rig.content() == {}
+
+
+def test_a_rate_limit_says_how_long_to_wait(rig: Rig) -> None:
+    rig.emulator.faults.append(Fault("files/upload", status=429, retry_after=17))
+    with pytest.raises(Transient) as caught:
+        rig.store().put([blob("a", b"1")])
+    assert caught.value.retry_after == 17
+    assert rig.emulator.requests["files/upload"] == 1
+    rig.emulator.faults.append(Fault("files/get_metadata", status=429))
+    with pytest.raises(Transient) as caught:
+        rig.store().stat("a")
+    assert caught.value.retry_after is None
+
+
+def test_too_many_writes_of_others_is_transient(rig: Rig) -> None:
+    busy = {".tag": "path", "reason": {".tag": "too_many_write_operations"}, "upload_session_id": "x"}
+    rig.emulator.faults.append(Fault("files/upload", error=busy))
+    with pytest.raises(Transient):
+        rig.store().put([blob("a", b"1")])
+
+
+# Uploading in parts
+
+
+def send(upload: Upload, data: bytes, first: int = 0) -> None:
+    for index in range(first, -(-len(data) // upload.part_size)):
+        at = index * upload.part_size
+        upload.send_part(index, memoryview(data)[at : at + upload.part_size], "")
+
+
+def digests(data: bytes) -> dict[str, str]:
+    return {"dropbox": dropbox_hash(data)}
+
+
+def test_a_large_file_goes_in_parts(rig: Rig) -> None:
+    data = noise(2 * PART + 77)
+    upload = rig.store().start_upload("v/clip.mp4", len(data), MTIME)
+    assert upload.digest == "dropbox"
+    with rig.counting() as counted:
+        send(upload, data)
+        assert rig.content() == {}
+        result = upload.commit(digests(data))
+    assert counted.total() == 4
+    assert result.path == "v/clip.mp4"
+    assert result.digests == digests(data)
+    assert result.mtime_ns == MTIME
+    assert rig.content() == {"/Photos/v/clip.mp4": data}
+
+
+def test_another_process_goes_on_with_an_upload(rig: Rig) -> None:
+    data = noise(2 * PART + 77)
+    first = rig.store().start_upload("clip.mp4", len(data), MTIME)
+    first.send_part(0, data[:PART], "")
+    token = first.token
+    assert rig.fs._account._token["access_token"] not in token
+
+    upload = rig.sign_in().store("Photos").resume_upload(token)
+    assert upload.parts_held() == {0: PART}
+    send(upload, data, first=1)
+    assert upload.parts_held() == {0: PART, 1: PART, 2: 77}
+    assert upload.commit(digests(data)).mtime_ns == MTIME
+    assert rig.content() == {"/Photos/clip.mp4": data}
+
+
+def test_an_upload_with_nothing_sent_is_found_again(rig: Rig) -> None:
+    store = rig.store()
+    assert store.resume_upload(store.start_upload("a", 10, None).token).parts_held() == {}
+
+
+def test_an_upload_that_dropbox_has_forgotten(rig: Rig) -> None:
+    store = rig.store()
+    upload = store.start_upload("a", 10, None)
+    rig.emulator.advance(8 * 24 * 3600)
+    with pytest.raises(FileNotFoundError):
+        store.resume_upload(upload.token)
+    with pytest.raises(FileNotFoundError):
+        upload.send_part(0, bytes(10), "")
+    with pytest.raises(FileNotFoundError):
+        upload.commit({})
+    with pytest.raises(FileNotFoundError):
+        store.resume_upload("{}")
+
+
+def test_an_upload_that_holds_what_is_no_part_is_not_resumed(rig: Rig) -> None:
+    store = rig.store()
+    upload = store.start_upload("a", PART + 10, None)
+    upload.send_part(0, bytes(100), "")
+    with pytest.raises(FileNotFoundError):
+        store.resume_upload(upload.token)
+
+
+def test_a_part_whose_reply_was_lost_is_not_sent_twice(rig: Rig) -> None:
+    data = noise(PART + 5)
+    upload = rig.store().start_upload("a", len(data), None)
+    rig.emulator.faults.append(Fault("files/upload_session/append_v2", reset="reply"))
+    with pytest.raises(Transient):
+        upload.send_part(0, data[:PART], "")
+    upload.send_part(0, data[:PART], "")
+    upload.send_part(1, data[PART:], "")
+    upload.commit(digests(data))
+    assert rig.content() == {"/Photos/a": data}
+
+
+def test_a_part_that_broke_off_is_sent_again(rig: Rig) -> None:
+    data = noise(PART + 5)
+    upload = rig.store().start_upload("a", len(data), None)
+    rig.emulator.faults.append(Fault("files/upload_session/append_v2", reset="body"))
+    with pytest.raises(Transient):
+        upload.send_part(0, data[:PART], "")
+    send(upload, data)
+    upload.commit(digests(data))
+    assert rig.content() == {"/Photos/a": data}
+
+
+def test_a_part_out_of_order_is_refused(rig: Rig) -> None:
+    upload = rig.store().start_upload("a", 3 * PART, None)
+    with pytest.raises(Transient, match="Part 1 begins"):
+        upload.send_part(1, noise(PART), "")
+
+
+def test_a_commit_whose_reply_was_lost_is_recognised(rig: Rig) -> None:
+    store = rig.store()
+    upload = store.start_upload("a", 4, MTIME)
+    upload.send_part(0, b"data", "")
+    rig.emulator.faults.append(Fault(FINISH, reset="reply"))
+    with pytest.raises(Transient):
+        upload.commit(digests(b"data"))
+    version = rig.emulator.files()["/Photos/a"].rev
+    assert upload.commit(digests(b"data")).version == version
+    with pytest.raises(FileNotFoundError):
+        store.resume_upload(upload.token)
+    assert list(rig.content()) == ["/Photos/a"]
+
+
+def test_what_others_wrote_is_not_taken_for_a_lost_commit(rig: Rig) -> None:
+    upload = rig.store().start_upload("a", 4, MTIME)
+    upload.send_part(0, b"data", "")
+    rig.emulator.faults.append(Fault(FINISH, reset="before"))
+    with pytest.raises(Transient):
+        upload.commit(digests(b"data"))
+    rig.emulator.put("/Photos/A", b"other")
+    with pytest.raises(AlreadyExists):
+        upload.commit(digests(b"data"))
+    assert rig.content() == {"/Photos/A": b"other"}
+
+
+@pytest.mark.parametrize("there", [b"other", b"data"])
+def test_a_taken_name_refuses_a_commit(rig: Rig, there: bytes) -> None:
+    rig.emulator.put("/Photos/a", there)
+    upload = rig.store().start_upload("a", 4, None)
+    upload.send_part(0, b"data", "")
+    with pytest.raises(AlreadyExists):
+        upload.commit(digests(b"data"))
+    assert rig.content() == {"/Photos/a": there}
+
+
+def test_a_commit_of_a_part_that_never_came(rig: Rig) -> None:
+    upload = rig.store().start_upload("a", PART + 4, None)
+    upload.send_part(0, noise(PART), "")
+    with pytest.raises(Permanent):
+        upload.commit({})
+    assert rig.content() == {}
+
+
+# Changing
+
+
+def test_moving_and_copying_keep_what_is_there(rig: Rig) -> None:
+    store = rig.store()
+    stored(store.put([blob("a", b"1"), blob("b", b"2")]))
+    moved = store.move("a", "new/c")
+    assert (moved.path, moved.digests, moved.mtime_ns) == ("new/c", digests(b"1"), MTIME)
+    copied = store.copy("new/c", "d")
+    assert (copied.path, copied.digests) == ("d", digests(b"1"))
+    for work in (store.move, store.copy):
+        with pytest.raises(AlreadyExists):
+            work("b", "D")
+        with pytest.raises(FileNotFoundError):
+            work("gone", "e")
+    assert rig.content() == {"/Photos/b": b"2", "/Photos/new/c": b"1", "/Photos/d": b"1"}
+
+
+def test_deleting_takes_one_file_and_never_a_folder(rig: Rig) -> None:
+    rig.emulator.put("/Photos/folder/a", b"1")
+    rig.emulator.put("/Photos/folder/b", b"2")
+    store = rig.store()
+    store.delete("folder/a")
+    with pytest.raises(IsADirectoryError):
+        store.delete("folder")
+    with pytest.raises(FileNotFoundError):
+        store.delete("folder/a")
+    assert list(rig.content()) == ["/Photos/folder/b"]
+
+
+def test_a_time_cannot_be_set(rig: Rig) -> None:
+    store = rig.store()
+    assert not store.capabilities.set_mtime
+    with pytest.raises(Unsupported):
+        store.set_mtime("a", MTIME)
+
+
+def test_small_files_are_replaced_only_by_who_saw_them(rig: Rig) -> None:
+    store = rig.store()
+    first = store.replace_small(".photosync/HEAD", b"1", None)
+    assert store.read_small(".photosync/HEAD", 10) == (b"1", first)
+    with pytest.raises(AlreadyExists):
+        store.replace_small(".photosync/HEAD", b"1", None)
+    second = store.replace_small(".photosync/HEAD", b"2", first)
+    with pytest.raises(AlreadyExists):
+        store.replace_small(".photosync/HEAD", b"3", first)
+    assert store.read_small(".photosync/HEAD", 1) == (b"2", second)
+    store.delete(".photosync/HEAD")
+    with pytest.raises(AlreadyExists):
+        store.replace_small(".photosync/HEAD", b"4", second)
+    with pytest.raises(FileNotFoundError):
+        store.read_small(".photosync/HEAD", 10)
+
+
+def test_a_small_file_may_not_be_large(rig: Rig) -> None:
+    rig.emulator.put("/Photos/HEAD", bytes(100))
+    with pytest.raises(Corrupt):
+        rig.store().read_small("HEAD", 99)
+
+
+# Looking and reading
+
+
+def test_stat(rig: Rig) -> None:
+    rig.emulator.put("/Photos/Camera/IMG.JPG", b"photo")
+    entry = rig.store().stat("Camera/img.jpg")
+    assert entry.path == "Camera/IMG.JPG"
+    assert (entry.size, entry.digests, entry.kind) == (5, digests(b"photo"), Kind.FILE)
+    assert entry.version == rig.emulator.files()["/Photos/Camera/IMG.JPG"].rev
+    assert rig.store().stat("camera").kind is Kind.FOLDER
+    assert rig.store().stat("").kind is Kind.FOLDER
+    with pytest.raises(FileNotFoundError):
+        rig.store().stat("gone")
+    with pytest.raises(FileNotFoundError):
+        rig.store("gone").stat("")
+
+
+@pytest.mark.parametrize("offset", [0, 1, 99_999, 100_000])
+def test_reading_from_an_offset(rig: Rig, offset: int) -> None:
+    data = noise(100_000)
+    rig.emulator.put("/Photos/a", data)
+    reader = rig.store().open("a", offset)
+    entry = reader.stat()
+    assert entry is not None
+    assert (entry.size, entry.digests) == (100_000, digests(data))
+    assert b"".join(iter(lambda: reader.read(30_000), b"")) == data[offset:]
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault("files/download", corrupt=60_000), Corrupt),
+        (Fault("files/download", truncate=60_000), Transient),
+        (Fault("files/download", reset="body"), Transient),
+        (Fault("files/download", status=503), Transient),
+    ],
+    ids=["corrupt", "truncated", "reset", "503"],
+)
+def test_damage_on_the_way_is_not_hidden(rig: Rig, fault: Fault, error: type[Exception]) -> None:
+    rig.emulator.put("/Photos/a", noise(100_000))
+    rig.emulator.faults.append(fault)
+
+    def read_all() -> None:
+        reader = rig.store().open("a")
+        try:
+            while reader.read(30_000):
+                pass
+        finally:
+            reader.close()
+
+    with pytest.raises(error):
+        read_all()
+
+
+def test_reading_what_is_no_file(rig: Rig) -> None:
+    rig.emulator.put("/Photos/folder/a", b"1")
+    with pytest.raises(FileNotFoundError):
+        rig.store().open("gone")
+    with pytest.raises(IsADirectoryError):
+        rig.store().open("folder")

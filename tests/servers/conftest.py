@@ -1,0 +1,23 @@
+from collections.abc import Iterator
+
+import dropbox
+import pytest
+
+from .dropbox_emulator import DropboxEmulator
+from .dropbox_sdk import sdk_client
+
+
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[DropboxEmulator]:
+    """A Dropbox account, with the environment that leads clients to it."""
+    with DropboxEmulator() as emulator:
+        for name, value in emulator.env().items():
+            monkeypatch.setenv(name, value)
+        yield emulator
+
+
+@pytest.fixture
+def client(emulator: DropboxEmulator) -> Iterator[dropbox.Dropbox]:
+    """The official SDK, signed in."""
+    with sdk_client(emulator) as client:
+        yield client

@@ -1,0 +1,381 @@
+"""A phone as a FUSE mount shows it: a real mount over a folder, with faults that can be set while it runs.
+
+The file system runs in a process of its own and is told about faults through a pipe; when the pipe closes,
+however the test process ended, it unmounts itself and exits.
+
+    with fuse_phone(folder, mount, subtype="jmtpfs") as phone:
+        phone.set(bytes_per_second=40_000_000, unplug_after=1_000_000, unplug_as="enotconn")
+        ...
+        phone.plug_in()
+        assert phone.counters()["longest_read"] >= 1 << 20
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any
+
+UNPLUGGED = {"eio": errno.EIO, "enotconn": errno.ENOTCONN, "enodev": errno.ENODEV}
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What goes wrong. Paths are relative to the mount, without a leading slash.
+
+    Attributes:
+        bytes_per_second: throughput of all reads together; 0: unlimited.
+        latency: seconds added to every operation.
+        serialised: one operation at a time, as MTP does it.
+        unplugged: the cable is out now.
+        unplug_after: the cable comes out once so many bytes were read.
+        unplug_as: what everything answers then: "eio", "enotconn", "enodev", "empty" (only an empty root is
+            left) or "hang" (until it is plugged in again).
+        bad_open: paths that can't be opened (EIO).
+        bad_from: path → offset from which reading raises EIO.
+        ends_at: path → offset at which reading ends although the size told is greater.
+        size_told: path → size told instead of the true one.
+        size_modulo: sizes are told modulo this, say 2**32; 0: not.
+        mtime_step: times are told in multiples of so many nanoseconds.
+        mtime_shift: nanoseconds added to the times told.
+        bad_folders: folders whose listing raises EIO.
+        hidden: paths left out of listings (and found when asked for).
+        stale: listings stay as they were when this was first set.
+        changes: path → (offset, what happens to the file once a read reaches it): "grow", "shrink" to that
+            offset, "rewrite" (other content, same size), "vanish".
+    """
+
+    bytes_per_second: float = 0
+    latency: float = 0
+    serialised: bool = False
+    unplugged: bool = False
+    unplug_after: int | None = None
+    unplug_as: str = "enotconn"
+    bad_open: frozenset[str] = frozenset()
+    bad_from: dict[str, int] = field(default_factory=dict)
+    ends_at: dict[str, int] = field(default_factory=dict)
+    size_told: dict[str, int] = field(default_factory=dict)
+    size_modulo: int = 0
+    mtime_step: int = 1
+    mtime_shift: int = 0
+    bad_folders: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
+    stale: bool = False
+    changes: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+
+def why_not() -> str | None:
+    """Why no such mount can be made here, or None."""
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return "no access to /dev/fuse (needs root or the fuse group)"
+    if shutil.which("fusermount3") is None:
+        return "fusermount3 is missing (install fuse3)"
+    found = subprocess.run([sys.executable, "-c", "import mfusepy"], env=_environment(), capture_output=True)
+    return None if found.returncode == 0 else "mfusepy or libfuse 3 is missing"
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "FUSE_LIBRARY_NAME": "fuse3"}  # it prefers libfuse 2 where there is one
+
+
+class FuseLibrary:
+    """A running mount.
+
+    Attributes:
+        mount: where it is.
+        pid: of the process that serves it.
+    """
+
+    def __init__(self, mount: Path, process: "subprocess.Popen[bytes]", pipe: connection.Connection) -> None:
+        self.mount = mount
+        self.pid = process.pid
+        self._pipe = pipe
+        self._faults = Faults()
+
+    def set(self, **faults: Any) -> None:
+        """Changes the faults named, keeps the others."""
+        self._faults = replace(self._faults, **faults)
+        self._ask("set", faults)
+
+    def unplug(self, how: str) -> None:
+        """Pulls the cable now; ``how`` as in `Faults.unplug_as`."""
+        self.set(unplugged=True, unplug_as=how)
+
+    def plug_in(self) -> None:
+        """Puts the cable back; an unplugging still to come is called off."""
+        self.set(unplugged=False, unplug_after=None)
+
+    def counters(self) -> dict[str, int]:
+        """Since the start: bytes, reads, jumps (reads that did not go on where the last one of that handle
+        ended), longest_read, together (reads at once at most), opens, lists, stats."""
+        return dict(self._ask("counters", None))
+
+    def _ask(self, what: str, value: object) -> Any:
+        self._pipe.send((what, value))
+        if not self._pipe.poll(10):
+            raise TimeoutError("the FUSE process does not answer")
+        return self._pipe.recv()
+
+
+@contextlib.contextmanager
+def fuse_phone(
+    source: Path,
+    mount: Path,
+    subtype: str = "jmtpfs",
+    direct_io: bool = True,
+    read_only: bool = True,
+    **faults: Any,
+) -> Iterator[FuseLibrary]:
+    """Mounts a folder as a phone and unmounts it at the end, whatever happened.
+
+    Args:
+        source: what is on the phone.
+        mount: an existing empty folder.
+        subtype: the mount's type is ``fuse.<subtype>``.
+        direct_io: past the page cache, so that every fault reaches the reader as it is.
+        read_only: deleting raises EROFS; nothing else is ever written.
+        faults: as in `Faults`.
+    """
+    flags = [str(int(direct_io)), str(int(read_only))]
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, __file__, str(theirs.fileno()), *map(str, (source, mount, subtype)), *flags],
+            pass_fds=[theirs.fileno()],
+            env=_environment(),
+            start_new_session=True,
+        )
+    pipe = connection.Connection(ours.detach())
+    try:
+        if not pipe.poll(20) or pipe.recv() != "ready":
+            raise RuntimeError("the FUSE mount did not come up")
+        library = FuseLibrary(mount, process, pipe)
+        library.set(**faults)
+        yield library
+    finally:
+        pipe.close()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+        _unmount(str(mount))
+
+
+def _unmount(mount: str) -> None:
+    subprocess.run(["fusermount3", "-uzq", mount], capture_output=True, check=False)
+
+
+# ---- the process that serves the mount ---------------------------------------------------------------------
+
+
+def _serve(descriptor: int, source: str, mount: str, subtype: str, direct_io: bool, read_only: bool) -> None:
+    import mfusepy
+
+    pipe = connection.Connection(descriptor)
+    phone = _phone_operations(mfusepy, source, read_only, lambda: pipe.send("ready"))
+    threading.Thread(target=_obey, args=(pipe, phone, mount), daemon=True).start()
+    mfusepy.FUSE(
+        phone,
+        mount,
+        foreground=True,
+        fsname=subtype,
+        subtype=subtype,
+        direct_io=direct_io,
+        attr_timeout=0,
+        entry_timeout=0,
+        negative_timeout=0,
+        **({"ro": True} if read_only else {}),
+    )
+    os._exit(0)
+
+
+def _obey(pipe: connection.Connection, phone: Any, mount: str) -> None:
+    while True:
+        try:
+            what, value = pipe.recv()
+        except (EOFError, OSError):
+            phone.set({"unplugged": False})  # lets go whoever hangs, or the unmounting would hang too
+            _unmount(mount)
+            time.sleep(0.2)
+            os._exit(0)
+        if what == "set":
+            phone.set(value)
+            pipe.send(None)
+        else:
+            pipe.send(phone.counters)
+
+
+def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) -> Any:
+    class Phone(mfusepy.Operations):  # type: ignore[misc]
+        use_ns = True
+
+        def __init__(self) -> None:
+            self.faults = Faults()
+            self.counters = dict.fromkeys(
+                ("bytes", "reads", "jumps", "longest_read", "together", "opens", "lists", "stats"), 0
+            )
+            self._state = threading.Condition()
+            self._bus = threading.Lock()
+            self._reading = 0
+            self._listings: dict[str, list[str]] = {}
+            self._next: dict[int, int] = {}
+
+        def set(self, faults: dict[str, Any]) -> None:
+            with self._state:
+                self.faults = replace(self.faults, **faults)
+                self._state.notify_all()
+
+        @contextlib.contextmanager
+        def operation(self, path: str, seconds: float = 0) -> Iterator[str]:
+            """One exchange with the phone; gives the real path."""
+            faults = self.faults
+            with self._bus if faults.serialised or faults.bytes_per_second else contextlib.nullcontext():
+                if faults.latency or seconds:
+                    time.sleep(faults.latency + seconds)
+                self.alive(path)
+                yield source + path.rstrip("/")
+                self.alive(path)
+
+        def alive(self, path: str) -> None:
+            faults = self.faults
+            if not faults.unplugged:
+                return
+            if faults.unplug_as == "hang":
+                with self._state:
+                    self._state.wait_for(lambda: not self.faults.unplugged)
+            elif faults.unplug_as == "empty":
+                if path != "/":
+                    raise mfusepy.FuseOSError(errno.ENOENT)
+            else:
+                raise mfusepy.FuseOSError(UNPLUGGED[faults.unplug_as])
+
+        def init(self, path: str) -> None:
+            ready()
+
+        def getattr(self, path: str, fh: int | None = None) -> dict[str, Any]:
+            with self.operation(path) as real:
+                self.counters["stats"] += 1
+                found = os.lstat(real)
+            faults, name = self.faults, path[1:]
+            size = found.st_size
+            if stat.S_ISREG(found.st_mode):
+                size = faults.size_told.get(name, size)
+                size = size % faults.size_modulo if faults.size_modulo else size
+            mtime = found.st_mtime_ns // faults.mtime_step * faults.mtime_step + faults.mtime_shift
+            return {
+                "st_mode": found.st_mode,
+                "st_nlink": found.st_nlink,
+                "st_size": size,
+                "st_uid": found.st_uid,
+                "st_gid": found.st_gid,
+                "st_mtime": mtime,
+                "st_atime": mtime,
+                "st_ctime": mtime,
+            }
+
+        def readdir(self, path: str, fh: int) -> list[str]:
+            with self.operation(path) as real:
+                self.counters["lists"] += 1
+                faults = self.faults
+                if faults.unplugged:
+                    return [".", ".."]
+                if path[1:] in faults.bad_folders:
+                    raise mfusepy.FuseOSError(errno.EIO)
+                names = os.listdir(real)
+                if faults.stale:
+                    names = self._listings.setdefault(path, names)
+                else:
+                    self._listings[path] = names
+                inside = path[1:] + "/" if path != "/" else ""
+                return [".", "..", *(name for name in names if inside + name not in faults.hidden)]
+
+        def readlink(self, path: str) -> str:
+            with self.operation(path) as real:
+                return os.readlink(real)
+
+        def open(self, path: str, flags: int) -> int:
+            with self.operation(path) as real:
+                self.counters["opens"] += 1
+                if path[1:] in self.faults.bad_open:
+                    raise mfusepy.FuseOSError(errno.EIO)
+                handle = os.open(real, os.O_RDONLY)
+                self._next[handle] = 0
+                return handle
+
+        def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
+            with self._state:
+                self._reading += 1
+                self.counters["together"] = max(self.counters["together"], self._reading)
+            try:
+                return self._read(path, size, offset, fh)
+            finally:
+                with self._state:
+                    self._reading -= 1
+
+        def _read(self, path: str, size: int, offset: int, fh: int) -> bytes:
+            faults, name, counters = self.faults, path[1:], self.counters
+            speed = faults.bytes_per_second
+            with self.operation(path, size / speed if speed else 0):
+                if name in faults.changes and offset + size > faults.changes[name][0]:
+                    self._change(name, *faults.changes[name])
+                if name in faults.bad_from and offset + size > faults.bad_from[name]:
+                    raise mfusepy.FuseOSError(errno.EIO)
+                end = faults.ends_at.get(name)
+                data = os.pread(fh, size if end is None else max(0, min(size, end - offset)), offset)
+            counters["reads"] += 1
+            counters["jumps"] += offset != self._next[fh]
+            counters["bytes"] += len(data)
+            counters["longest_read"] = max(counters["longest_read"], size)
+            self._next[fh] = offset + len(data)
+            if faults.unplug_after is not None and counters["bytes"] >= faults.unplug_after:
+                self.set({"unplugged": True})
+            return data
+
+        def _change(self, name: str, offset: int, how: str) -> None:
+            left = {path: change for path, change in self.faults.changes.items() if path != name}
+            self.set({"changes": left})
+            real = os.path.join(source, name)
+            size = os.path.getsize(real)
+            if how == "vanish":
+                os.unlink(real)
+            elif how == "shrink":
+                os.truncate(real, offset)
+            else:
+                with open(real, "r+b") as file:
+                    file.seek(size if how == "grow" else 0)
+                    file.write(b"\x55" * (1000 if how == "grow" else size))
+
+        def release(self, path: str, fh: int) -> int:
+            os.close(fh)
+            self._next.pop(fh, None)
+            return 0
+
+        def statfs(self, path: str) -> dict[str, int]:
+            with self.operation(path) as real:
+                found = os.statvfs(real)
+            names = ("f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files", "f_namemax")
+            return {name: getattr(found, name) for name in names}
+
+        def unlink(self, path: str) -> int:
+            if read_only:
+                raise mfusepy.FuseOSError(errno.EROFS)
+            with self.operation(path) as real:
+                os.unlink(real)
+            return 0
+
+    return Phone()
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]), *sys.argv[2:5], *(bool(int(flag)) for flag in sys.argv[5:7]))
