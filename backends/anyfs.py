@@ -122,7 +122,7 @@ class AnyStore:
                     raise AlreadyExists(f"{printable(blob.path)} exists already; it was left as it is")
                 temporary = session.new_temporary()
                 try:
-                    session.fs.pipe_file(session.full(temporary), bytes(blob.data))
+                    session.write(temporary, blob.data)
                     return session.settle(temporary, blob.path, len(blob.data), blob.mtime_ns)
                 except BaseException:
                     session.discard(temporary)
@@ -186,7 +186,7 @@ class AnyStore:
         with self._session("replace_small", f"storing {printable(path)}") as session:
             temporary = session.new_temporary()
             try:
-                session.fs.pipe_file(session.full(temporary), data)
+                session.write(temporary, data)
                 if replaces is None:
                     session.settle(temporary, path, len(data), None)
                 else:
@@ -257,7 +257,7 @@ class AnyUpload:
         self._mtime_ns = mtime_ns
         self._sent: dict[int, int] = {}
         self._temporary = session.new_temporary()
-        self._file = session.fs.open(session.full(self._temporary), "wb")
+        self._file = session.open_new(self._temporary)
 
     def parts_held(self) -> Mapping[int, int]:
         return dict(self._sent)

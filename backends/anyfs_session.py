@@ -11,7 +11,7 @@ from typing import Any
 from fsspec import AbstractFileSystem
 
 from photosync.backends.anyfs_facts import Facts, renames, understood
-from photosync.engine.capabilities import Stored
+from photosync.engine.capabilities import Buffer, Stored
 from photosync.engine.entry import Entry, Kind, join
 from photosync.engine.errors import (
     AlreadyExists,
@@ -23,7 +23,7 @@ from photosync.engine.errors import (
 )
 from photosync.engine.names import OURS, check_relative, printable
 
-STAGING = f"{OURS}/tmp"
+STAGING = f"{OURS}/partial"
 """Folder of files that are not complete yet."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,6 +46,7 @@ class Session:
         self.facts = facts
         self._root = root
         self._made: set[str] = set()
+        facts.prepare(fs)
 
     def full(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{check_relative(path)}" if path else self._root
@@ -169,6 +170,21 @@ class Session:
             if found.kind is not Kind.FOLDER:
                 raise AlreadyExists(f"a file is where the folder {printable(folder)} is needed") from None
         self._made.add(folder)
+
+    def open_new(self, path: str) -> Any:
+        """Opens a file to be written from its beginning, replacing what is there."""
+        file = self.fs.open(self.full(path), "wb")
+        if self.facts.writing is not None:
+            self.facts.writing(file)
+        return file
+
+    def write(self, path: str, data: Buffer) -> None:
+        """Writes a whole file, replacing what is there."""
+        if self.facts.writing is None:
+            self.fs.pipe_file(self.full(path), bytes(data))
+        else:
+            with self.open_new(path) as file:
+                file.write(bytes(data))
 
     def settle(self, temporary: str, path: str, size: int, mtime_ns: int | None) -> Stored:
         """Gives a complete file its time and its final name.

@@ -56,6 +56,7 @@ _RETRY = "it was busy or the data arrived damaged."
 
 _MEANINGS: dict[str, tuple[type[PhotosyncError], str]] = {
     "conflict": (AlreadyExists, "the name is taken; what has it was left as it is."),
+    "file_ancestor": (AlreadyExists, "a file has the name of a folder it needs; it was left as it is."),
     "insufficient_space": (DestinationFull, _FULL),
     "insufficient_quota": (DestinationFull, _FULL),
     "team_folder_insufficient_space": (DestinationFull, _FULL),
@@ -180,7 +181,8 @@ def _http_meaning(error: Any, what: str) -> Exception:
         return RouteRefused(f"{what}: the request was refused: {str(error.message)[:300]}")
     status = getattr(error, "status_code", 0)
     if status >= 500 or status in (408, 425):
-        return Transient(f"{what}: Dropbox has trouble (HTTP {status}).")
+        wait = getattr(error, "retry_after", None)
+        return Transient(f"{what}: Dropbox has trouble (HTTP {status}).", retry_after=wait)
     return RouteRefused(f"{what}: unexpected answer (HTTP {status}).")
 
 

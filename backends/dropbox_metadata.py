@@ -4,9 +4,10 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Any
 
-from photosync.engine.capabilities import Stored
+from photosync.engine.capabilities import Buffer, Stored
 from photosync.engine.entry import Entry, Kind, join
 from photosync.engine.errors import NameRefused, Permanent
+from photosync.engine.hashing import new
 from photosync.engine.names import DROPBOX, check_relative, match_key, printable
 
 SECOND = 1_000_000_000
@@ -73,6 +74,13 @@ def stored_of(metadata: Any, path: str, full: str) -> Stored:
 def digests_of(metadata: Any) -> dict[str, str]:
     """The content hash that the service computed."""
     return {"dropbox": metadata.content_hash} if metadata.content_hash else {}
+
+
+def content_hash(data: Buffer) -> str:
+    """Dropbox's hash of some bytes, hex."""
+    digest = new("dropbox")
+    digest.update(data)
+    return digest.hexdigest()
 
 
 def nanoseconds(time: datetime) -> int:

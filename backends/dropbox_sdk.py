@@ -24,7 +24,7 @@ from typing import Any
 import dropbox
 import requests
 from dropbox.dropbox_client import PATH_ROOT_HEADER
-from dropbox.exceptions import BadInputError, HttpError
+from dropbox.exceptions import BadInputError, HttpError, InternalServerError
 from requests.adapters import HTTPAdapter
 
 from photosync.backends.dropbox_errors import REMEDY
@@ -169,8 +169,14 @@ class Client(dropbox.Dropbox):  # type: ignore[misc]
                 self._on_token(dict(self._token))
 
     def raise_dropbox_error_for_resp(self, res: requests.Response) -> None:
-        """Raises for error replies; the SDK would take a proxy's 403 or 404 for JSON."""
-        super().raise_dropbox_error_for_resp(res)
+        """Raises for error replies. Unlike the SDK's own, it keeps a 503's Retry-After, and does not take a
+        proxy's 403 or 404 for JSON."""
+        try:
+            super().raise_dropbox_error_for_resp(res)
+        except InternalServerError as error:
+            wait = res.headers.get("retry-after", "")
+            error.retry_after = float(wait) if wait.isdecimal() else None
+            raise
         is_json = "json" in res.headers.get("content-type", "")
         if res.status_code in (403, 404, 409) and not is_json:
             raise HttpError(res.headers.get("x-dropbox-request-id"), res.status_code, None)

@@ -123,7 +123,7 @@ class SessionUpload:
         try:
             self._append(bytes(data), offset)
         except WrongOffset as error:
-            if True:
+            if error.offset != offset + len(data):
                 raise Transient(f"{error} Part {index} begins at byte {offset}.") from error
 
     def commit(self, digests: Mapping[str, str]) -> Stored:

@@ -11,8 +11,9 @@ What ``phone:…`` means:
                            where the storages are folders
 =========================  ===================================================================================
 
-Paths are relative to the folder named, as with any other place: ``phone:`` gives ``DCIM/Camera/a.jpg``,
-``phone:DCIM`` gives ``Camera/a.jpg``. The storage's name is put in front only if photos come from several.
+Paths are as on the device and relative to the folder named, as with any other place: ``phone:`` gives
+``Internal storage/DCIM/Camera/a.jpg``, ``phone:DCIM`` gives ``Camera/a.jpg``. So a memory card that is put in
+later changes no path; only where a folder is named that several storages have, their names stand in front.
 
 Names that Android's media store uses for what is not a finished photo (AOSP, MediaProvider, FileUtils:
 ``.trashed-EXPIRES-NAME``, ``.pending-EXPIRES-NAME``, ``.thumbnails``) are listed as skipped. Apps' private
@@ -57,6 +58,8 @@ _LISTING_TIMES = 8
 
 _SLOWEST = 2_000_000
 """Bytes a second. jmtpfs and simple-mtpfs fetch a whole file when it is opened and say nothing meanwhile."""
+
+_NOT_ASKED = "no photo folder; name it, as in phone:/FOLDER, to copy it too"
 
 _GONE = {errno.ENODEV, errno.ENOTCONN, errno.ENXIO, errno.ESHUTDOWN, errno.ECONNABORTED}
 
@@ -135,7 +138,7 @@ class PhoneStore:
         several = len(storages) > 1
         if not path and not subpath.startswith("/"):
             self._roots = tuple(
-                _Root(join(storage.name, folder) if several else folder, join(storage.name, folder))
+                _Root(join(storage.name, folder), join(storage.name, folder))
                 for storage in storages
                 for folder in storage.folders
             )
@@ -246,6 +249,16 @@ class PhoneStore:
         below = [root.shown[len(prefix) :] for root in self._roots if root.shown.startswith(prefix)]
         return list(dict.fromkeys(rest.partition("/")[0] for rest in below))
 
+    def _left_out(self, path: str, steps: Sequence[str]) -> list[str]:
+        """Folders beside the photo folders, which somebody may have expected to be copied."""
+        patience = self._patience * _LISTING_TIMES
+        found, _ = self._ask(f"listing {path or '/'}", patience, "list", self.device.path, path)
+        return sorted(
+            join(path, name)
+            for name, told in found
+            if name not in steps and stat.S_ISDIR(told.st_mode) and not name.startswith(".")
+        )
+
     def _is_folder(self, real: str) -> bool:
         try:
             found: os.stat_result = self._ask(
@@ -265,7 +278,10 @@ class PhoneStore:
             if not steps:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             self.check_present()
-            return [Entry(join(path, name), kind=Kind.FOLDER) for name in steps]
+            shown = [Entry(join(path, name), kind=Kind.FOLDER) for name in steps]
+            return shown + [
+                Entry(name, kind=Kind.SKIPPED, note=_NOT_ASKED) for name in self._left_out(path, steps)
+            ]
         doing = f"listing {path or '/'}"
         patience = self._patience * _LISTING_TIMES
         found, vanished = self._ask(doing, patience, "list", self.device.path, real)
@@ -394,7 +410,7 @@ class PhoneReader:
 
 def _entry(path: str, real: str, told: os.stat_result) -> Entry:
     if note := _housekeeping(real):
-        return Entry(path, kind=Kind.OTHER, note=note)
+        return Entry(path, kind=Kind.SKIPPED, note=note)
     # The version is the change time, which a phone does not have: its mount makes one up.
     return replace(entry_of(path, told), version=None)
 

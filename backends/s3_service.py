@@ -1,8 +1,10 @@
 """One signed-in connection to an S3 service: botocore's client set up for photosync, and what it cost."""
 
+import contextlib
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -121,6 +123,8 @@ class Service:
         )
         with translated("signing in to S3"):
             session = Session(profile=account.profile)
+            parsers = session.get_component("response_parser_factory")
+            parsers.set_parser_defaults(timestamp_parser=_timestamp)
             try:
                 client: Any = session.create_client(
                     "s3",
@@ -144,3 +148,15 @@ class Service:
     def _count(self, event_name: str, **_: Any) -> None:
         with self._lock:
             self.requests[event_name.rpartition(".")[2]] += 1
+
+
+def _timestamp(value: Any) -> datetime:
+    """botocore's own parser takes two thirds of the time of a listing."""
+    from botocore.utils import parse_timestamp
+
+    with contextlib.suppress(TypeError, ValueError):
+        when = datetime.fromisoformat(value)
+        if when.tzinfo is not None:
+            return when
+    parsed: datetime = parse_timestamp(value)
+    return parsed

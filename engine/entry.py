@@ -15,6 +15,8 @@ class Kind(StrEnum):
     FOLDER = "folder"
     OTHER = "other"
     """Symbolic link, pipe, device, cloud-only document: never opened, always reported."""
+    SKIPPED = "skipped"
+    """Nothing that anybody would miss, such as a phone's own previews: told once, never a problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Entry:
         version: an opaque token that changes whenever the content does (ETag, rev, ctime), or None.
             A token, never evidence: an ETag is not an MD5.
         kind: file, folder or other.
-        note: for OTHER, the words that say why it is skipped.
+        note: for OTHER and SKIPPED, the words that say why it is left out.
     """
 
     path: str

@@ -28,7 +28,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from photosync.engine.capabilities import Capabilities
-from photosync.engine.entry import Entry
+from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import NameRefused, SafetyGuard
 from photosync.engine.journal import Delivery, key
 from photosync.engine.names import OURS, NameRules, Names, decode, match_key

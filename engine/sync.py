@@ -1,11 +1,11 @@
 """One run: list both sides, plan, transfer, write the manifest, report."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from photosync.engine import record, retry, scan
 from photosync.engine.capabilities import Store
-from photosync.engine.entry import Entry
+from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard
 from photosync.engine.events import Event, Finished, Listener, Notice, Phase, Planned, Status
 from photosync.engine.filters import Filter
@@ -208,7 +208,16 @@ class _Run:
         )
         for error in listing.errors:
             self.warn(f"{error.path or '/'} could not be listed at the source: {error.error}")
+        self._tell_skipped(entry for entry in listing.others if entry.kind is Kind.SKIPPED)
         return listing
+
+    def _tell_skipped(self, skipped: Iterable[Entry]) -> None:
+        by_note: dict[str, list[str]] = {}
+        for entry in skipped:
+            by_note.setdefault(entry.note, []).append(entry.path)
+        for note, names in sorted(by_note.items()):
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            self.emit(Notice("info", f"left out: {', '.join(names[:3])}{more} ({note})"))
 
     def _guard(self, source: Listing) -> None:
         """Absence is not evidence: a source that lost most of its files is not believed."""

@@ -248,7 +248,8 @@ def _open_phone(spec: PlaceSpec) -> Place:
 
 
 def _any(spec: PlaceSpec, remote: Remote | None, fs: Any, root: str, identity: str) -> Place:
-    if hasattr(fs, "store"):
+    # fsspec's memory filesystem has a "store" too: a dict.
+    if callable(getattr(fs, "store", None)):
         store = fs.store(root)
     else:
         from photosync.backends.anyfs import AnyStore
@@ -263,9 +264,9 @@ def _server(remote: Sftp | Ftp | Smb) -> str:
 
 def _known(protocol: str) -> str:
     """``protocol``, if fsspec knows it."""
-    from fsspec import available_protocols
+    import fsspec
 
-    known = available_protocols()
+    known = {*fsspec.available_protocols(), *fsspec.registry}
     if protocol in known:
         return protocol
     if protocol in ("gdrive", "drive"):

@@ -1,7 +1,6 @@
 """The contract suite over every backend there is."""
 
 import contextlib
-import itertools
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,23 @@ from tests.servers import sshd
 from tests.servers.dropbox_emulator import DropboxEmulator
 
 
+@pytest.fixture(scope="module")
+def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Sshd]:
+    if sshd.binary() is None:
+        pytest.skip("sshd is missing: install openssh-server")
+    with sshd.sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def dropbox_account() -> Iterator[DropboxBackend]:
+    """One account for all tests, each of which has a folder of its own."""
+    with DropboxEmulator() as emulator, pytest.MonkeyPatch.context() as environment:
+        for name, value in emulator.env().items():
+            environment.setenv(name, value)
+        yield DropboxBackend(access_token=emulator.token()["access_token"])
+
+
 class TestLocal(StoreContract):
     @pytest.fixture
     def reopen(self, tmp_path: Path) -> Callable[[], Store]:
@@ -33,19 +49,12 @@ class TestMemory(StoreContract):
 
 
 class TestSftp(StoreContract):
-    @pytest.fixture(scope="class")
-    def server(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Sshd]:
-        if sshd.binary() is None:
-            pytest.skip("sshd is missing: install openssh-server")
-        with sshd.sshd(tmp_path_factory.mktemp("sshd")) as server:
-            yield server
-
     @pytest.fixture
-    def reopen(self, server: sshd.Sshd, tmp_path: Path) -> Iterator[Callable[[], Store]]:
+    def reopen(self, sftp_server: sshd.Sshd, tmp_path: Path) -> Iterator[Callable[[], Store]]:
         with contextlib.ExitStack() as stack:
 
             def opened() -> Store:
-                fs = fsspec.filesystem("sftp", **server.options(), skip_instance_cache=True)
+                fs = fsspec.filesystem("sftp", **sftp_server.options(), skip_instance_cache=True)
                 stack.callback(fs.client.close)
                 store = AnyStore(fs, str(tmp_path / "disk" / "photos"))
                 stack.callback(store.close)
@@ -61,22 +70,7 @@ class TestS3(StoreContract):
 
 
 class TestDropbox(StoreContract):
-    @pytest.fixture(scope="class")
-    def emulator(self) -> Iterator[DropboxEmulator]:
-        with DropboxEmulator() as emulator, pytest.MonkeyPatch.context() as environment:
-            for name, value in emulator.env().items():
-                environment.setenv(name, value)
-            yield emulator
-
-    @pytest.fixture(scope="class")
-    def backend(self, emulator: DropboxEmulator) -> DropboxBackend:
-        return DropboxBackend(access_token=emulator.token()["access_token"])
-
-    @pytest.fixture(scope="class")
-    def numbers(self) -> Iterator[int]:
-        return itertools.count()
-
     @pytest.fixture
-    def reopen(self, backend: DropboxBackend, numbers: Iterator[int]) -> Callable[[], Store]:
-        root = f"Apps/{next(numbers)}/Photos"
-        return lambda: backend.store(root)
+    def reopen(self, dropbox_account: DropboxBackend) -> Callable[[], Store]:
+        root = f"Apps/{uuid.uuid4()}/Photos"
+        return lambda: dropbox_account.store(root)

@@ -4,6 +4,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from dropbox.team_common import MemberSpaceLimitType
+from dropbox.users import SpaceAllocation, SpaceUsage, TeamSpaceAllocation
 
 from photosync.engine.capabilities import Store, Stored, Upload, Usage
 from photosync.engine.entry import Kind
@@ -208,6 +210,10 @@ def test_a_rate_limit_says_how_long_to_wait(rig: Rig) -> None:
         rig.store().put([blob("a", b"1")])
     assert caught.value.retry_after == 17
     assert rig.emulator.requests["files/upload"] == 1
+    rig.emulator.faults.append(Fault("files/upload", status=503, retry_after=18))
+    with pytest.raises(Transient) as caught:
+        rig.store().put([blob("a", b"1")])
+    assert caught.value.retry_after == 18
     rig.emulator.faults.append(Fault("files/get_metadata", status=429))
     with pytest.raises(Transient) as caught:
         rig.store().stat("a")
@@ -392,6 +398,26 @@ def test_deleting_takes_one_file_and_never_a_folder(rig: Rig) -> None:
     with pytest.raises(FileNotFoundError):
         store.delete("folder/a")
     assert list(rig.content()) == ["/Photos/folder/b"]
+
+
+@pytest.mark.parametrize(
+    ("own_limit", "usage"),
+    [(0, Usage(1000, 600, 400)), (500, Usage(500, 400, 100)), (5000, Usage(1000, 600, 400))],
+)
+def test_the_space_of_a_team_and_its_member(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, own_limit: int, usage: Usage
+) -> None:
+    # The emulator has no teams.
+    team = TeamSpaceAllocation(
+        used=600,
+        allocated=1000,
+        user_within_team_space_allocated=own_limit,
+        user_within_team_space_limit_type=MemberSpaceLimitType.off,
+        user_within_team_space_used_cached=400,
+    )
+    answer = SpaceUsage(used=400, allocation=SpaceAllocation.team(team))
+    monkeypatch.setattr(rig.fs._account._open(), "users_get_space_usage", lambda: answer)
+    assert rig.store().about() == usage
 
 
 def test_a_time_cannot_be_set(rig: Rig) -> None:

@@ -85,17 +85,18 @@ def test_an_expired_token_is_renewed_once_by_many_threads(rig: Rig, known: bool)
 
 
 def test_a_token_is_renewed_again_when_it_expires_again(rig: Rig) -> None:
+    rig.emulator.put("/a", b"1")
     store = rig.store("")
     for _ in range(3):
-        assert store.list_folder("") == []
+        assert store.stat("a").size == 1
         rig.emulator.auth.expire()
-    assert store.list_folder("") == []
+    assert store.stat("a").size == 1
     assert store.requests["oauth2/token"] == 3
 
 
 def test_a_refresh_token_alone_is_enough(rig: Rig) -> None:
     fs = rig.sign_in(access_token=None, expires_at=None)
-    assert fs.ls("") == []
+    assert fs.exists("a") is False
 
 
 def revoked(rig: Rig) -> DropboxBackend:
@@ -124,7 +125,7 @@ def no_app(rig: Rig) -> DropboxBackend:
 def test_a_sign_in_that_is_not_valid_says_how_to_sign_in(rig: Rig, case: Any) -> None:
     fs = case(rig)
     with pytest.raises(NotSignedIn, match=re.escape(REMEDY)) as caught:
-        fs.store("").list_folder("")
+        fs.store("").stat("a")
     for secret in ("sl.", "refresh-"):
         assert secret not in str(caught.value)
 
@@ -132,22 +133,22 @@ def test_a_sign_in_that_is_not_valid_says_how_to_sign_in(rig: Rig, case: Any) ->
 def test_an_app_that_dropbox_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
     with rigged(monkeypatch, app_keys=frozenset({"ours"})) as rig:
         with pytest.raises(NotSignedIn):
-            rig.sign_in(access_token=None).ls("")
-        assert rig.sign_in(access_token=None, app_key="ours").ls("") == []
+            rig.sign_in(access_token=None).exists("a")
+        assert rig.sign_in(access_token=None, app_key="ours").exists("a") is False
 
 
 def test_trouble_while_renewing_is_transient(rig: Rig) -> None:
     fs = rig.sign_in(access_token=None)
     rig.emulator.faults.append(Fault("oauth2/token", status=503))
     with pytest.raises(Transient):
-        fs.ls("")
-    assert fs.ls("") == []
+        fs.exists("a")
+    assert fs.exists("a") is False
 
 
 def test_a_namespace_that_is_not_ours(rig: Rig) -> None:
-    assert rig.sign_in(root_namespace="1").ls("") == []
+    assert rig.sign_in(root_namespace="1").exists("a") is False
     with pytest.raises(Fatal, match="root_namespace"):
-        rig.sign_in(root_namespace="2").ls("")
+        rig.sign_in(root_namespace="2").exists("a")
 
 
 @pytest.mark.parametrize(
@@ -197,12 +198,12 @@ def test_a_copy_signs_in_by_the_configuration_of_its_process(
 
     copy = pickle.loads(pickle.dumps(rig.fs))
     with pytest.raises(NotSignedIn):
-        copy.ls("")
+        copy.exists("a")
     monkeypatch.setitem(conf, "psdropbox", {"refresh_token": secrets_of(rig.fs)[1]})
     copy = pickle.loads(pickle.dumps(rig.fs))
-    assert copy.ls("") == []
+    assert copy.exists("a") is False
     assert "refresh" not in copy.to_json()
-    assert DropboxBackend.from_json(rig.fs.to_json()).ls("") == []
+    assert DropboxBackend.from_json(rig.fs.to_json()).exists("a") is False
 
 
 def test_errors_and_their_causes_hold_no_secret(rig: Rig) -> None:
@@ -242,10 +243,10 @@ def test_signing_in_and_out(rig: Rig) -> None:
     assert token["app_key"] == "app"
     json.dumps(token)
     fs = DropboxBackend(**{name: token[name] for name in ("refresh_token", "app_key")})
-    assert fs.ls("") == []
+    assert fs.exists("a") is False
     dropbox_auth.revoke(token)
     with pytest.raises(NotSignedIn):
-        DropboxBackend(refresh_token=token["refresh_token"], app_key="app").ls("")
+        DropboxBackend(refresh_token=token["refresh_token"], app_key="app").exists("a")
     dropbox_auth.revoke(token)
 
 
@@ -265,10 +266,10 @@ def test_a_code_that_is_wrong(rig: Rig) -> None:
 def test_only_the_environment_leads_through_the_proxy(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     monkeypatch.delenv("CURL_CA_BUNDLE")
-    assert rig.sign_in().ls("") == []
+    assert rig.sign_in().exists("a") is False
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(rig.emulator.ca_file))
     monkeypatch.delenv("SSL_CERT_FILE")
-    assert rig.sign_in().ls("") == []
+    assert rig.sign_in().exists("a") is False
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     with pytest.raises(Fatal, match="SSL_CERT_FILE"):
         rig.sign_in().store("").list_folder("")
@@ -281,7 +282,7 @@ def test_a_netrc_does_not_replace_the_token(
     netrc.write_text("default login somebody password something\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    assert rig.sign_in().ls("") == []
+    assert rig.sign_in().exists("a") is False
 
 
 def test_connections_are_kept(rig: Rig) -> None:

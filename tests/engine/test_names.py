@@ -176,6 +176,8 @@ def test_no_two_paths_share_a_name(rules: NameRules, wanted: list[str], seed: in
     for path, name in stored.items():
         assert not faults(name, rules)
         assert is_shortened(name) or decode(name) == path
+        if 3 * len(os.fsencode(path)) <= min(rules.max_component, rules.max_path - 40):
+            assert not is_shortened(name), "there is room to escape everything"
         assert assigned.assign(path) == name, "asked again, it answers the same"
 
     # Another run, which meets the paths in another order and with new ones among them.

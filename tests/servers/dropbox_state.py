@@ -201,6 +201,8 @@ class Account:
             path = self._writable(path)
             self._check_ancestors(path)
             existing = self._nodes.get(lowered(path))
+            if existing is not None and existing.revision is None:
+                raise EndpointError(tags("conflict", "folder"))
             return self._write(
                 path, existing, revision.content, revision.content_hash, revision.client_modified
             )

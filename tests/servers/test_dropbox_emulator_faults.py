@@ -137,10 +137,12 @@ def test_rate_limits(emulator: DropboxEmulator, client: dropbox.Dropbox) -> None
 def test_server_errors_happen_before_the_work(emulator: DropboxEmulator) -> None:
     client = sdk_client(emulator, max_retries_on_error=0)
     emulator.faults.append(Fault("files/upload", status=503))
+    data = bytes(5_000_000)  # more than the sockets' buffers hold, so that an early reply would be lost
     with pytest.raises(InternalServerError):
-        client.files_upload(b"x", "/f")
+        client.files_upload(data, "/f")
     assert emulator.files() == {}
-    client.files_upload(b"x", "/f")
+    client.files_upload(data, "/f")
+    assert emulator.connections == 1
 
 
 @pytest.mark.parametrize(("moment", "stored"), [("before", False), ("body", False), ("reply", True)])

@@ -208,6 +208,8 @@ def test_revisions_and_restore(emulator: DropboxEmulator, client: dropbox.Dropbo
     assert [entry.rev for entry in by_id] == [moved.rev, restored.rev]
     assert [entry.rev for entry in client.files_list_revisions("/g").entries] == [moved.rev]
     assert failure(client.files_restore, "/f", "0123456789") == "invalid_revision"
+    client.files_create_folder_v2("/d")
+    assert failure(client.files_restore, "/d", revs[0]) == "path_write/conflict/folder"
     assert failure(client.files_list_revisions, "/none") == "path/not_found"
 
 
