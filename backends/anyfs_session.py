@@ -158,18 +158,24 @@ class Session:
         return join(STAGING, f"{secrets.token_hex(16)}.part")
 
     def _make(self, folder: str) -> None:
+        """Makes a folder and those around it; asks first, because some filesystems put files below files."""
         if not folder or folder in self._made:
             return
-        try:
-            self.fs.makedirs(self.full(folder), exist_ok=True)
-        except Exception:
-            # Another thread or machine may have been faster, which not every filesystem forgives.
-            found = self.find(folder)
-            if found is None:
-                raise
-            if found.kind is not Kind.FOLDER:
-                raise AlreadyExists(f"a file is where the folder {printable(folder)} is needed") from None
+        self._make(folder.rpartition("/")[0])
+        if not self._is_folder(folder):
+            try:
+                self.fs.makedirs(self.full(folder), exist_ok=True)
+            except Exception:
+                # Another thread or machine may have been faster, which not every filesystem forgives.
+                if not self._is_folder(folder):
+                    raise
         self._made.add(folder)
+
+    def _is_folder(self, path: str) -> bool:
+        found = self.find(path)
+        if found is not None and found.kind is not Kind.FOLDER:
+            raise AlreadyExists(f"{printable(path)} is a file, where a folder is needed")
+        return found is not None
 
     def open_new(self, path: str) -> Any:
         """Opens a file to be written from its beginning, replacing what is there."""

@@ -13,7 +13,7 @@ from fsspec import AbstractFileSystem
 
 from photosync.backends.dropbox_client import SECRETS, Account
 from photosync.backends.dropbox_files import BUFFER, RemoteReader, StagedWriter, os_errors
-from photosync.backends.dropbox_metadata import full_path
+from photosync.backends.dropbox_metadata import folder_path, full_path
 from photosync.backends.dropbox_store import CONCURRENCY, DropboxStore
 from photosync.engine.entry import join
 
@@ -114,7 +114,7 @@ class DropboxBackend(AbstractFileSystem):  # type: ignore[misc]
     def _listed(self, path: str) -> Iterator[dict[str, Any]]:
         from photosync.backends.dropbox_listing import Pages
 
-        pages = Pages(self._account, full_path("", path), recursive=False)
+        pages = Pages(self._account, folder_path("", path), recursive=False)
         while not pages.done:
             yield from (_info(each, join(path, each.name)) for each in pages.next())
 

@@ -14,21 +14,26 @@ SECOND = 1_000_000_000
 
 
 def full_path(root: str, path: str) -> str:
-    """What Dropbox calls ``path`` below ``root``: "" for its own root, else "/…".
+    """What Dropbox calls ``path`` below ``root``.
 
     Names are kept in NFC there but looked up as they are given, so they are given in NFC.
 
     Raises:
         NameRefused: the path leaves its root, or holds bytes that are not UTF-8.
     """
-    whole = join(root, check_relative(path)) if path else root
-    if not whole:
-        return ""
+    whole = join(root, check_relative(path))
     if any("\ud800" <= char <= "\udfff" for char in whole):
         raise NameRefused(
             f"refused the name {printable(path)!r}: Dropbox holds UTF-8 only. Rename it where it comes from."
         )
     return "/" + unicodedata.normalize("NFC", whole)
+
+
+def folder_path(root: str, path: str) -> str:
+    """`full_path` of a folder, which may be the root ("") itself; "" is Dropbox's own."""
+    if path:
+        return full_path(root, path)
+    return full_path("", root) if root else ""
 
 
 def entry_of(metadata: Any, path: str) -> Entry:

@@ -90,7 +90,7 @@ class Putter:
         results: list[Any] = list(sessions)
         if ready:
             entries = [_finish_arg(sessions[number], *chosen[number]) for number in ready]
-            with self._account.writing("committing", f"{len(ready)} files") as sdk:
+            with self._account.writing(f"committing {len(ready)} files") as sdk:
                 answers = sdk.files_upload_session_finish_batch_v2(entries).entries
             for number, answer in zip(ready, answers, strict=True):
                 results[number] = _committed(answer, *chosen[number])
@@ -106,7 +106,7 @@ class Putter:
         return [self._send_one(blob, path) for blob, path in chosen]
 
     def _send_batch(self, chosen: list[tuple[Blob, str]]) -> list[_Session | Exception]:
-        with self._account.calling("starting", f"{len(chosen)} uploads") as sdk:
+        with self._account.calling(f"starting {len(chosen)} uploads") as sdk:
             ids = sdk.files_upload_session_start_batch(len(chosen)).session_ids
         sent: list[_Session | Exception] = []
         for start in range(0, len(chosen), APPENDED):
@@ -124,7 +124,7 @@ class Putter:
             for (blob, _), session in zip(group, ids, strict=True)
         ]
         body = b"".join(blob.data for blob, _ in group)
-        with self._account.calling("sending", f"{len(group)} files") as sdk:
+        with self._account.calling(f"sending {len(group)} files") as sdk:
             answers = sdk.files_upload_session_append_batch(body, entries, content_hash(body)).entries
         for (blob, path), session, answer in zip(group, ids, answers, strict=True):
             if answer.is_success():

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from photosync.backends.dropbox_client import Account
 from photosync.backends.dropbox_download import Download, download
 from photosync.backends.dropbox_listing import Feed, Pages, TreeListing
-from photosync.backends.dropbox_metadata import entry_of, full_path, stored_of
+from photosync.backends.dropbox_metadata import entry_of, folder_path, full_path, stored_of
 from photosync.backends.dropbox_put import Putter
 from photosync.backends.dropbox_upload import PART, SessionUpload
 from photosync.engine.capabilities import Batch, Blob, Capabilities, Changes, Stored, Usage
-from photosync.engine.entry import Entry, Kind, join
+from photosync.engine.entry import Entry, join
 from photosync.engine.errors import Corrupt, Unsupported
 from photosync.engine.names import DROPBOX
 
@@ -50,7 +50,7 @@ class DropboxStore:
     def __init__(self, account: Account, root: str) -> None:
         self._account = account
         self._root = root
-        self._full_root = full_path("", root)
+        self._full_root = folder_path("", root)
         self._putter = Putter(account, root)
         self._feed: Feed | None = None
         # Of every store of the same filesystem, which share connections and the sign-in.
@@ -63,7 +63,7 @@ class DropboxStore:
             FileNotFoundError: there is no such folder.
             NotADirectoryError: it is a file.
         """
-        pages = Pages(self._account, self._full(path), recursive=False)
+        pages = Pages(self._account, folder_path(self._root, path), recursive=False)
         found: list[Entry] = []
         while not pages.done:
             found += [entry_of(each, join(path, each.name)) for each in pages.next()]
@@ -85,12 +85,9 @@ class DropboxStore:
 
     def stat(self, path: str) -> Entry:
         """See `Store.stat`. The last component is spelled as it is there."""
-        full = self._full(path)
-        if not full:
-            return Entry(path, kind=Kind.FOLDER)
-        with self._account.calling("looking for", path or self._root) as sdk:
-            metadata = sdk.files_get_metadata(full)
-        return entry_of(metadata, join(path.rpartition("/")[0], metadata.name) if path else "")
+        with self._account.calling("looking for", path) as sdk:
+            metadata = sdk.files_get_metadata(self._full(path))
+        return entry_of(metadata, join(path.rpartition("/")[0], metadata.name))
 
     def open(self, path: str, offset: int = 0) -> Download:
         """See `Store.open`."""
@@ -168,7 +165,7 @@ class DropboxStore:
 
     def about(self) -> Usage:
         """See `Store.about`; of a member of a team, the narrower of the team's and their own limit."""
-        with self._account.calling("asking for the space of", "the account") as sdk:
+        with self._account.calling("asking how much space there is") as sdk:
             usage = sdk.users_get_space_usage()
         allocation = usage.allocation
         if allocation.is_individual():

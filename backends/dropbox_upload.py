@@ -5,6 +5,7 @@ offset, and takes no data then, so asking costs one small request and a part who
 sent twice.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from photosync.backends.dropbox_client import Account
 from photosync.backends.dropbox_errors import SessionClosed, WrongOffset
 from photosync.backends.dropbox_metadata import commit_info, full_path, stored_of
 from photosync.engine.capabilities import Buffer, Stored
-from photosync.engine.errors import AlreadyExists, Transient
+from photosync.engine.errors import AlreadyExists, Corrupt, Transient
 
 PART = 8 << 20
 
@@ -106,19 +107,22 @@ class SessionUpload:
             return error.offset
         return 0
 
-    def _append(self, data: bytes, offset: int) -> None:
+    def _append(self, data: bytes, offset: int, close: bool = False) -> None:
         from dropbox.files import UploadSessionCursor
 
         # Bytes alone get a content hash from the SDK: the service refuses what was damaged on its way.
         with self._account.calling("sending a part of", self._path) as sdk:
-            sdk.files_upload_session_append_v2(data, UploadSessionCursor(self._session, offset))
+            sdk.files_upload_session_append_v2(data, UploadSessionCursor(self._session, offset), close=close)
 
     def send_part(self, index: int, data: Buffer, sha256: str) -> None:
         """See `Upload.send_part`; parts go in order.
 
         Raises:
             FileNotFoundError: Dropbox has forgotten the upload.
+            Corrupt: ``data`` is not what ``sha256`` is of.
         """
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise Corrupt(f"part {index} of {self._path!r} changed in memory after it was read. Run again.")
         offset = index * self.part_size
         try:
             self._append(bytes(data), offset)
@@ -170,4 +174,9 @@ class SessionUpload:
         return stored_of(metadata, self._path, self._full)
 
     def abort(self) -> None:
-        """See `Upload.abort`. Dropbox forgets sessions by itself; they count against no quota."""
+        """See `Upload.abort`. What a session holds counts against no quota and goes after 7 days; closing it
+        keeps anybody from going on with it."""
+        try:
+            self._append(b"", self._held(), close=True)
+        except (FileNotFoundError, SessionClosed):
+            pass

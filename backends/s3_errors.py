@@ -10,6 +10,7 @@ from typing import Any
 
 from photosync.engine.errors import (
     AlreadyExists,
+    Corrupt,
     DestinationFull,
     Fatal,
     NameRefused,
@@ -65,9 +66,7 @@ _AGAIN = {
     "ThrottlingException",
     "TooManyRequests",
 }
-DAMAGED = {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
-"""The service found that the bytes it got are not those that were hashed."""
-
+_DAMAGED = {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
 _ABSENT = {"404", "NoSuchKey", "NoSuchUpload", "NoSuchVersion", "NotFound"}
 _TAKEN = {"412", "PreconditionFailed"}
 
@@ -167,8 +166,8 @@ def _refusal(response: Any, doing: str) -> Exception:
         return NameRefused(f"{text}. Choose a shorter root folder.")
     if code in _ABSENT:
         return FileNotFoundError(f"{doing}: there is no such object")
-    if code in DAMAGED:
-        return Transient(f"{text}: the bytes were damaged on the way")
+    if code in _DAMAGED:
+        return Corrupt(f"{text}: the bytes that arrived are not those that were read")
     if code in _AGAIN or status in {408, 429} or (status >= 500 and status != 501):
         return Transient(text, retry_after=_retry_after(response))
     if code in {"NotImplemented", "501"} or status == 501:

@@ -50,7 +50,7 @@ def probe_put(service: Service, bucket: str, folder: str) -> dict[str, bool]:
 
 
 def probe_multipart(service: Service, bucket: str, folder: str, checksum: bool) -> dict[str, bool]:
-    """Asks about multipart uploads, in eight requests.
+    """Asks about multipart uploads, in nine requests.
 
     Args:
         folder: as for `probe_put`.
@@ -59,6 +59,7 @@ def probe_multipart(service: Service, bucket: str, folder: str, checksum: bool) 
     Returns:
         ``parts_checksum``: a part that differs from its SHA-256 is refused, and the service reports the
         composite checksum of the object by itself;
+        ``parts_listed``: it lists the checksums of parts that it holds;
         ``parts_if_none_match``: completing does not replace an existing object.
     """
     with _scratch(service, bucket, folder) as (place, doing):
@@ -77,6 +78,8 @@ def probe_multipart(service: Service, bucket: str, folder: str, checksum: bool) 
                 "ETag": service.call("upload_part", doing, **part, **sums)["ETag"],
                 **sums,
             }
+            held_there = service.call("list_parts", doing, **target).get("Parts", ())
+            listed = any(there.get("ChecksumSHA256") for there in held_there)
             complete = {**target, "MultipartUpload": {"Parts": [held]}}
             status, done = service.attempt("complete_multipart_upload", doing, **complete, IfNoneMatch="*")
             if status != 200:
@@ -87,7 +90,7 @@ def probe_multipart(service: Service, bucket: str, folder: str, checksum: bool) 
                 service.call("abort_multipart_upload", doing, **target)
             raise
         checked = checked and composite(service, place, doing, done) == _COMPOSITE
-    return {"parts_checksum": checked, "parts_if_none_match": status == 412}
+    return {"parts_checksum": checked, "parts_listed": listed, "parts_if_none_match": status == 412}
 
 
 def composite(service: Service, place: dict[str, str], doing: str, done: dict[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from photosync.backends.s3_errors import DAMAGED, code_of, status_of, translated
+from photosync.backends.s3_errors import status_of, translated
 from photosync.backends.tls import ca_bundle
 from photosync.engine.errors import Fatal, Transient
 
@@ -80,12 +80,10 @@ class Service:
             cause = error.__cause__
             if not isinstance(cause, botocore.exceptions.ClientError) or isinstance(error, Fatal):
                 raise
-            response, status = cause.response, status_of(cause.response)
-            if isinstance(error, Transient) and code_of(response) not in DAMAGED:
+            status = status_of(cause.response)
+            if isinstance(error, Transient) or status not in {400, 412, 416, 501}:
                 raise
-            if status not in {400, 412, 416, 501}:
-                raise
-            return status, dict(response)
+            return status, dict(cause.response)
 
     def close(self) -> None:
         """Closes idle connections; a later call opens new ones."""

@@ -18,7 +18,6 @@ from photosync.backends.s3_objects import (
     metadata,
     mtime_of,
     odd,
-    part_size_for,
     shown,
     to_base64,
     to_hex,
@@ -151,8 +150,6 @@ class S3Store:
         raise Unsupported("S3 has no change feed: list the tree")
 
     def stat(self, path: str) -> Entry:
-        if not path:
-            return Entry("", kind=Kind.FOLDER)
         place = self._place(path)
         doing = self._doing("looking at", path)
         mode = {"ChecksumMode": "ENABLED"} if self._has("checksum") else {}
@@ -207,7 +204,7 @@ class S3Store:
         for blob in blobs:
             try:
                 results.append(self._put(blob))
-            except Permanent as error:
+            except (Permanent, Corrupt) as error:
                 results.append(error)
         return results
 
@@ -243,19 +240,15 @@ class S3Store:
         raise AlreadyExists(f"{doing}: another object holds that name")
 
     def start_upload(self, path: str, size: int, mtime_ns: int | None) -> S3Upload:
+        place = self._place(path)
         self._probe_multipart()
-        return start(
-            self._service, self._place(path), path, size, part_size_for(size), mtime_ns,
-            self._has("parts_checksum"), self._has("parts_if_none_match"),
-        )  # fmt: skip
+        return start(self._service, place, path, size, mtime_ns, self._probed)
 
     def resume_upload(self, token: str) -> S3Upload:
         target = Target.parse(token)
         place = self._place(target.path)
         self._probe_multipart()
-        upload = S3Upload(
-            self._service, place, target, self._has("parts_checksum"), self._has("parts_if_none_match")
-        )
+        upload = S3Upload(self._service, place, target, self._probed)
         upload.parts_held()
         return upload
 

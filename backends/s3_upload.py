@@ -4,11 +4,12 @@ import base64
 import contextlib
 import hashlib
 import json
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from photosync.backends.s3_objects import body, metadata, to_base64, version_of
+from photosync.backends.s3_objects import body, metadata, part_size_for, to_base64, version_of
 from photosync.backends.s3_probe import composite
 from photosync.backends.s3_service import Service
 from photosync.engine.capabilities import Buffer, Stored
@@ -33,6 +34,7 @@ class Target:
         part_size: bytes of each part but the last.
         size: bytes of the object.
         mtime: modification time in nanoseconds since the epoch, or None.
+        checksums: index → SHA-256 in base64 of parts that were sent, where the service does not list them.
     """
 
     path: str
@@ -40,6 +42,7 @@ class Target:
     part_size: int
     size: int
     mtime: int | None
+    checksums: Mapping[int, str]
 
     @classmethod
     def parse(cls, token: str) -> "Target":
@@ -53,18 +56,16 @@ class Target:
             target = cls(
                 str(said["path"]), str(said["upload_id"]), int(said["part_size"]), int(said["size"]),
                 None if said["mtime"] is None else int(said["mtime"]),
+                {int(index): str(checksum) for index, checksum in said["checksums"].items()},
             )  # fmt: skip
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FileNotFoundError("the token of an unfinished upload is damaged; start it anew") from error
         if target.part_size <= 0 or target.size < 0:
             raise FileNotFoundError("the token of an unfinished upload is damaged; start it anew")
         return target
 
     def token(self) -> str:
-        return json.dumps(
-            {"path": self.path, "upload_id": self.upload_id, "part_size": self.part_size,
-             "size": self.size, "mtime": self.mtime}
-        )  # fmt: skip
+        return json.dumps(asdict(self))
 
     @property
     def count(self) -> int:
@@ -79,28 +80,33 @@ class Target:
 class S3Upload:
     """See `photosync.engine.capabilities.Upload`.
 
+    The token changes as parts are sent where the service does not list the checksums of parts that it wants
+    to see again on completion (SeaweedFS). Parts that an older token does not know are sent anew.
+
     Args:
         service: to call.
         place: Bucket and Key of the object.
         target: what is uploaded.
-        checked: the service checks parts against SHA-256 and reports the composite checksum.
-        exclusive: the service refuses to replace an object when it completes the upload.
+        heeded: what the service is known to heed, see `photosync.backends.s3_probe`.
     """
 
     def __init__(
-        self, service: Service, place: dict[str, str], target: Target, checked: bool, exclusive: bool
+        self, service: Service, place: dict[str, str], target: Target, heeded: Mapping[str, bool]
     ) -> None:
+        checked = heeded.get("parts_checksum", False)
         self.token = target.token()
         self.part_size = target.part_size
         self.digest = f"sha256-parts/{target.part_size}" if checked else None
         self._service = service
         self._place = place
         self._target = target
-        self._exclusive = exclusive
+        self._exclusive = heeded.get("parts_if_none_match", False)
+        self._remembers = checked and not heeded.get("parts_listed", False)
+        self._lock = threading.Lock()
         self._parts: dict[int, _Part] = {}
 
     def parts_held(self) -> Mapping[int, int]:
-        """A part that is held with another size than it will have does not count: it is sent anew."""
+        """A part that has another size than it will have, or whose checksum nobody knows, does not count."""
         parts: dict[int, _Part] = {}
         marker = 0
         while True:
@@ -108,11 +114,9 @@ class S3Upload:
             for part in page.get("Parts", ()):
                 index = part["PartNumber"] - 1
                 if index < self._target.count and part["Size"] == self._target.size_of(index):
-                    known = self._parts.get(index)
-                    checksum = part.get("ChecksumSHA256")
-                    if not checksum and known and known.tag == part["ETag"]:
-                        checksum = known.checksum
-                    parts[index] = _Part(part["Size"], part["ETag"], checksum)
+                    checksum = part.get("ChecksumSHA256") or self._target.checksums.get(index)
+                    if checksum or not self.digest:
+                        parts[index] = _Part(part["Size"], part["ETag"], checksum)
             if not page.get("IsTruncated"):
                 break
             last, marker = marker, int(page.get("NextPartNumberMarker") or 0)
@@ -131,20 +135,11 @@ class S3Upload:
         sums = {"ChecksumSHA256": checksum} if checksum else {}
         sent = self._call("upload_part", f"sending part {index + 1} of",
                           PartNumber=index + 1, Body=body(data), **sums)  # fmt: skip
-        self._parts[index] = _Part(len(data), sent["ETag"], checksum)
-
-    def keep_part(self, index: int, sha256: str) -> None:
-        """Says which bytes a part has that the service holds already, instead of sending it.
-
-        Amazon lists the checksums of parts, SeaweedFS does not, and wants them all the same to complete.
-
-        Args:
-            index: of a part that `parts_held` told.
-            sha256: of its bytes, as just read from the source, hex.
-        """
-        part = self._parts[index]
-        if self.digest and not part.checksum:
-            self._parts[index] = _Part(part.size, part.tag, to_base64(sha256))
+        with self._lock:
+            self._parts[index] = _Part(len(data), sent["ETag"], checksum)
+            if self._remembers and checksum:
+                self._target = replace(self._target, checksums={**self._target.checksums, index: checksum})
+                self.token = self._target.token()
 
     def commit(self, digests: Mapping[str, str]) -> Stored:
         if len(self._parts) < self._target.count:
@@ -162,7 +157,7 @@ class S3Upload:
                 "complete_multipart_upload",
                 "completing",
                 MultipartUpload={"Parts": [self._listed(index) for index in range(self._target.count)]},
-                **({"IfNoneMatch": "*"} if self._exclusive else {}),
+                
             )
         except AlreadyExists:
             self._discard()
@@ -191,9 +186,6 @@ class S3Upload:
         """Parts that another process sent may be of another version of the file: never publish those."""
         expected = digests.get(self.digest) if self.digest else None
         checksums = [self._parts[index].checksum for index in range(self._target.count)]
-        if self.digest and not all(checksums):
-            self._discard()
-            raise FileNotFoundError(f"nobody knows what the parts of {self._name} hold: send it anew")
         if not expected:
             return
         outer = hashlib.sha256(b"".join(base64.b64decode(str(checksum)) for checksum in checksums))
@@ -232,14 +224,14 @@ class S3Upload:
 
 
 def start(
-    service: Service, place: dict[str, str], path: str, size: int, part_size: int, mtime_ns: int | None,
-    checked: bool, exclusive: bool,
+    service: Service, place: dict[str, str], path: str, size: int, mtime_ns: int | None,
+    heeded: Mapping[str, bool],
 ) -> S3Upload:  # fmt: skip
     """Begins an upload; arguments as for `S3Upload` and `Target`."""
-    sums = {"ChecksumAlgorithm": "SHA256"} if checked else {}
+    sums = {"ChecksumAlgorithm": "SHA256"} if heeded.get("parts_checksum") else {}
     created = service.call(
         "create_multipart_upload", f"beginning {place['Bucket']}/{place['Key']}",
         **place, Metadata=metadata(mtime_ns), **sums,
     )  # fmt: skip
-    target = Target(path, created["UploadId"], part_size, size, mtime_ns)
-    return S3Upload(service, place, target, checked, exclusive)
+    target = Target(path, created["UploadId"], part_size_for(size), size, mtime_ns, {})
+    return S3Upload(service, place, target, heeded)

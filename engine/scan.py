@@ -5,7 +5,7 @@ folder that fails to list, and a source that looks empty is how backups get dele
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from photosync.engine.capabilities import Store
 from photosync.engine.entry import Entry, Kind
@@ -51,10 +51,16 @@ class Listing:
 
 
 class _Collector:
-    """Sorts what a place tells into files, others, own and untrustworthy."""
+    """Sorts what a place tells into files, others and photosync's own.
 
-    def __init__(self, wants: Callable[[Entry], bool]) -> None:
+    At a destination every name that begins with ``.photosync`` is photosync's own. At a source only the
+    folder of that name at the root is, if the source was a destination once; any other is a file of the
+    user's, whose name gets escaped where it goes.
+    """
+
+    def __init__(self, wants: Callable[[Entry], bool], *, is_source: bool = False) -> None:
         self.wants = wants
+        self._is_source = is_source
         self.entries: list[Entry] = []
         self.others: list[Entry] = []
         self.errors: list[ListingError] = []
@@ -64,9 +70,9 @@ class _Collector:
         try:
             check_relative(entry.path)
         except NameRefused as error:
-            self.errors.append(ListingError(entry.path, error))
+            self.others.append(replace(entry, kind=Kind.OTHER, note=entry.note or str(error)))
             return
-        if is_ours(entry.path):
+        if is_ours(entry.path) and not self._is_source:
             self.own.append(entry)
         elif not self.wants(entry):
             return
@@ -74,6 +80,13 @@ class _Collector:
             self.entries.append(entry)
         else:
             self.others.append(entry)
+
+    def enters(self, folder: str) -> bool:
+        """Whether a folder is worth listing as far as photosync's own files go."""
+        if folder == OURS and self._is_source:
+            self.others.append(Entry(folder, kind=Kind.SKIPPED, note="the manifest of an earlier copy to here"))
+            return False
+        return self._is_source or not is_ours(folder) or folder == OURS
 
     def listing(self) -> Listing:
         self.entries.sort(key=lambda entry: key(entry.path))
@@ -92,6 +105,7 @@ def walk(
     store: Store,
     *,
     check: Callable[[], None],
+    is_source: bool = False,
     wants: Callable[[Entry], bool] = _everything,
     enters: Callable[[str], bool] = every_folder,
     retry: Callable[[Callable[[], list[Entry]], str], list[Entry]] = lambda run, _doing: run(),
@@ -101,6 +115,7 @@ def walk(
     Args:
         store: the place.
         check: called between folders; raises to stop.
+        is_source: photos come from there; else photosync's own files are told apart.
         wants: filter on files and others.
         enters: filter on folders; one that it declines is not listed at all.
         retry: runs a call with retries.
@@ -112,7 +127,7 @@ def walk(
         FileNotFoundError: the root is not there.
         Fatal: the place itself is gone.
     """
-    found = _Collector(wants)
+    found = _Collector(wants, is_source=is_source)
     pending = [""]
     while pending:
         check()
@@ -133,10 +148,7 @@ def walk(
         for entry in children:
             if entry.kind is not Kind.FOLDER:
                 found.add(entry)
-            elif is_ours(entry.path):
-                if entry.path == OURS:
-                    pending.append(entry.path)
-            elif enters(entry.path):
+            elif found.enters(entry.path) and enters(entry.path):
                 pending.append(entry.path)
     return found.listing()
 

@@ -202,6 +202,7 @@ class _Run:
         listing = scan.walk(
             store,
             check=workers.check,
+            is_source=True,
             wants=wants,
             enters=wanted.enters if wanted is not None else scan.every_folder,
             retry=retried,

@@ -59,6 +59,7 @@ def check_places(
         here = scan.walk(
             origin.store,
             check=workers.check,
+            is_source=True,
             wants=wants,
             enters=wanted.enters if wanted else scan.every_folder,
             retry=retried,

@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command()(disconnect)
     app.add_typer(config_app, name="config")
     app.command("version")(version)
+    app.command()(demo)
 
 
 def version() -> None:
@@ -31,6 +32,17 @@ def version() -> None:
     from importlib.metadata import version as installed
 
     typer.echo(f"photosync {installed('photosync-engine')}")
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to make the sample phone and its copy.")] = Path(
+        "photosync-demo"
+    ),
+) -> None:
+    """Try it without a phone or an account: copies a sample phone, proves the copy, runs again."""
+    from photosync.demo import demo as show_demo
+
+    raise typer.Exit(show_demo(folder))
 
 
 def connect(

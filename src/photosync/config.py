@@ -183,7 +183,6 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     """
 
     transfers: Count | None = None
-    checkers: Count | None = None
     bwlimit: str | None = None
     include: list[str] = []
     exclude: list[str] = []
@@ -191,7 +190,6 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     min_age: str | None = None
     max_age: str | None = None
     checksum: bool | None = None
-    immutable: bool | None = None
     log_file: str | None = None
 
 

@@ -32,7 +32,8 @@ def default_path() -> Path:
     """The file that rclone itself would use: RCLONE_CONFIG, else the first that exists of its usual ones."""
     if chosen := os.environ.get("RCLONE_CONFIG"):
         return Path(chosen).expanduser()
-    folders = [Path(folder) for name in ("APPDATA", "XDG_CONFIG_HOME") if (folder := os.environ.get(name))]
+    variables = ("APPDATA", "XDG_CONFIG_HOME") if os.name == "nt" else ("XDG_CONFIG_HOME",)
+    folders = [Path(folder) for name in variables if (folder := os.environ.get(name))]
     usual = [folder / "rclone" / "rclone.conf" for folder in (*folders, Path.home() / ".config")]
     for path in (*usual, Path.home() / ".rclone.conf"):
         if path.exists():

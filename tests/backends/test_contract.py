@@ -12,10 +12,12 @@ from photosync.backends.anyfs import AnyStore
 from photosync.backends.dropbox import DropboxBackend
 from photosync.backends.local import LocalBackend
 from photosync.backends.s3 import S3Backend
+from photosync.backends.s3_store import S3Store
 from photosync.engine.capabilities import Store
 from photosync.testing import StoreContract
 from tests.servers import sshd
 from tests.servers.dropbox_emulator import DropboxEmulator
+from tests.servers.seaweed import Seaweed
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +26,24 @@ def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Sshd]
         pytest.skip("sshd is missing: install openssh-server")
     with sshd.sshd(tmp_path_factory.mktemp("sshd")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def s3_account(s3_server: Seaweed) -> S3Backend:
+    """One client and one bucket for all tests, which take the server a second each."""
+    s3_server.client().create_bucket(Bucket="contract")
+    return S3Backend(
+        key=s3_server.key,
+        secret=s3_server.secret,
+        endpoint_url=s3_server.endpoint,
+        region_name="us-east-1",
+        skip_instance_cache=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def s3_probed() -> dict[str, bool]:
+    return {}
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +85,21 @@ class TestSftp(StoreContract):
 
 class TestS3(StoreContract):
     @pytest.fixture
-    def reopen(self, s3: S3Backend, bucket: str) -> Callable[[], Store]:
-        return lambda: s3.store(f"{bucket}/phone/photos")
+    def reopen(self, s3_account: S3Backend, s3_probed: dict[str, bool]) -> Iterator[Callable[[], Store]]:
+        opened: list[S3Store] = []
+        root = f"contract/{uuid.uuid4()}/photos"
+
+        def open_another() -> Store:
+            # Found out once for all tests, as the journal remembers it for all runs.
+            store = s3_account.store(root)
+            store.probed = s3_probed
+            opened.append(store)
+            return store
+
+        yield open_another
+        for store in opened:
+            s3_probed.update(store.probed or {})
+            store.close()
 
 
 class TestDropbox(StoreContract):

@@ -14,6 +14,7 @@ from photosync.backends.s3_store import S3Store
 from photosync.backends.tls import ca_bundle
 from photosync.engine.errors import (
     AlreadyExists,
+    Corrupt,
     DestinationFull,
     Fatal,
     NameRefused,
@@ -134,7 +135,7 @@ def refusing() -> Iterator[Refusing]:
         (429, "TooMany", Transient, "TooMany"),
         (400, "RequestTimeout", Transient, "RequestTimeout"),
         (409, "ConditionalRequestConflict", Transient, "Conflict"),
-        (400, "BadDigest", Transient, "damaged"),
+        (400, "BadDigest", Corrupt, "not those"),
         (400, "ExpiredToken", NotSignedIn, "sign in again"),
         (403, "RequestTimeTooSkewed", NotSignedIn, "clock"),
         (403, "AccessDenied", Permanent, "policy"),

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from photosync.engine.capabilities import Blob, Reader, Store, Stored
 from photosync.engine.entry import Entry, Kind
-from photosync.engine.errors import AlreadyExists
+from photosync.engine.errors import AlreadyExists, PhotosyncError
 from photosync.engine.hashing import fingerprint
 
 MTIME = 1_600_000_000_123_456_789
-OUTSIDE = ("", ".", "..", "../x", "a/../../x", "/etc/x", "a//x", "a/./x", "a/", "a\0b")
-"""Paths that lead outside of a root, or are none."""
+OUTSIDE = (".", "..", "../x", "a/../../x", "/etc/x", "a//x", "a/./x", "a/", "a\0b")
+"""Paths that lead outside of a root, or are none. "" is the root itself."""
 
 
 def blob(store: Store, path: str, data: bytes, mtime_ns: int | None = MTIME) -> Blob:
@@ -21,6 +21,15 @@ def blob(store: Store, path: str, data: bytes, mtime_ns: int | None = MTIME) -> 
 def put(store: Store, path: str, data: bytes = b"photo", mtime_ns: int | None = MTIME) -> Stored:
     """Stores one object, and raises what the store returned for it."""
     return stored(store.put([blob(store, path, data, mtime_ns)])[0])
+
+
+def attempt(store: Store, one: Blob) -> Stored | Exception:
+    """Stores one object; what `put` raises for the whole call is returned as well."""
+    try:
+        [result] = store.put([one])
+    except PhotosyncError as error:
+        return error
+    return result
 
 
 def stored(result: Stored | Exception) -> Stored:

@@ -4,13 +4,12 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
 import msgspec
 import pytest
 from blake3 import blake3
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from photosync.engine.compare import Difference, diff, fresh_nodes, merge
@@ -54,24 +53,47 @@ def listed(tree: Tree) -> list[ManifestEntry]:
     return sorted((entry(path, content) for path, content in tree.items()), key=lambda e: path_key(e.path))
 
 
-@cache
-def pool() -> list[str]:
-    """Paths of every height, so that a handful of them makes a tree of three levels."""
-    found: dict[int, list[str]] = {0: [], 1: [], 2: []}
-    number = 0
-    while len(found[2]) < 4:
-        path = f"DCIM/{number:07d}.jpg"
-        paths = found[min(height(path.encode()), 2)]
-        if len(paths) < 24:
-            paths.append(path)
-        number += 1
-    odd = ["é.jpg", "e\u0301.jpg", "\udcff\udc80/x", "a\nb", 'quo"te\\', "😀/1", "z" * 300, "a", "a/b", "a.b"]
-    return [*found[0], *found[1], *found[2], *odd]
+HIGH = [
+    345,
+    773,
+    1001,
+    1195,
+    1214,
+    1863,
+    2037,
+    2205,
+    2363,
+    2737,
+    2785,
+    3143,
+    3239,
+    4207,
+    4489,
+    4636,
+    4886,
+    4949,
+    5206,
+    5279,
+    5373,
+    5800,
+    6097,
+    6182,
+]
+HIGHER = [53547, 92042, 106631, 173388]
+"""Numbers whose path has a height of 1, and of 2: a handful of them makes a tree of three levels."""
+
+POOL = [
+    *(f"DCIM/{number:07d}.jpg" for number in (*range(24), *HIGH, *HIGHER)),
+    *("é.jpg", "e\u0301.jpg", "\udcff\udc80/x", "a\nb", 'quo"te\\', "😀/1", "z" * 300, "a", "a/b", "a.b"),
+]
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""On a busy machine an example may take long; what is tested here is not time."""
 
 
 trees = st.builds(
-    lambda chosen: {pool()[at % len(pool())]: content for at, content in chosen.items()},
-    st.dictionaries(st.integers(0, 61), st.integers(0, 3), max_size=40),
+    lambda chosen: {POOL[at]: content for at, content in chosen.items()},
+    st.dictionaries(st.integers(0, len(POOL) - 1), st.integers(0, 3), max_size=40),
 )
 
 
@@ -105,6 +127,7 @@ def altered(tree: Tree, changes: Tree, removed: Iterable[str]) -> Tree:
 
 
 @given(trees, st.lists(st.tuples(trees, trees), max_size=6))
+@unhurried
 def test_edits_in_any_order_give_the_root_of_a_build(tree: Tree, steps: list[tuple[Tree, Tree]]) -> None:
     nodes = MemoryNodes()
     root = build(listed(tree), nodes)
@@ -157,6 +180,7 @@ def root_by_the_book(items: list[dict[str, object]], keys: list[bytes], level: i
 
 
 @given(trees)
+@unhurried
 def test_the_root_is_what_the_documentation_says(tree: Tree) -> None:
     items = []
     for each in listed(tree):
@@ -169,6 +193,7 @@ def test_the_root_is_what_the_documentation_says(tree: Tree) -> None:
 
 
 @given(trees, st.randoms(use_true_random=False))
+@unhurried
 def test_one_by_one_in_any_order(tree: Tree, random: object) -> None:
     order = list(tree)
     random.shuffle(order)  # type: ignore[attr-defined]
@@ -220,6 +245,7 @@ def test_build_refuses_what_is_not_sorted() -> None:
     trees,
     st.sampled_from(["", "D", "DCIM/", "DCIM/00000", "DCIM/0001", "a", "é", "zzz", "\udcff", "nothing"]),
 )
+@unhurried
 def test_entries_with_a_prefix(tree: Tree, prefix: str) -> None:
     nodes = MemoryNodes()
     root = build(listed(tree), nodes)
@@ -227,21 +253,22 @@ def test_entries_with_a_prefix(tree: Tree, prefix: str) -> None:
 
 
 @given(trees)
+@unhurried
 def test_find_and_proof_of_presence_and_absence(tree: Tree) -> None:
     nodes = MemoryNodes()
     root = build(listed(tree), nodes)
-    for path in pool():
+    for path in POOL:
         expected = entry(path, tree[path]) if path in tree else None
         assert find(root, path, nodes) == expected
         assert check_proof(root, path, prove(root, path, nodes)) == expected
 
 
 @given(trees, st.data())
-@settings(max_examples=200)
+@settings(unhurried, max_examples=200)
 def test_no_proof_proves_anything_else(tree: Tree, data: st.DataObject) -> None:
     nodes = MemoryNodes()
     root = build(listed(tree), nodes)
-    path, other = data.draw(st.sampled_from(pool())), data.draw(st.sampled_from(pool()))
+    path, other = data.draw(st.sampled_from(POOL)), data.draw(st.sampled_from(POOL))
     truth = entry(path, tree[path]) if path in tree else None
     proof = prove(root, path, nodes)
     kind = data.draw(st.sampled_from(["flip", "cut", "longer", "reorder", "other path", "other root"]))
@@ -277,6 +304,7 @@ def test_no_proof_proves_anything_else(tree: Tree, data: st.DataObject) -> None:
 
 
 @given(trees, trees)
+@unhurried
 def test_diff_is_the_difference_of_the_sets(old: Tree, new: Tree) -> None:
     nodes = MemoryNodes()
     a, b = build(listed(old), nodes), build(listed(new), nodes)
@@ -293,6 +321,7 @@ def test_diff_is_the_difference_of_the_sets(old: Tree, new: Tree) -> None:
 
 
 @given(trees, trees)
+@unhurried
 def test_fresh_nodes_are_exactly_those_that_are_new(old: Tree, new: Tree) -> None:
     nodes = MemoryNodes()
     a, b = build(listed(old), nodes), build(listed(new), nodes)
@@ -348,6 +377,7 @@ def test_reading_and_editing_cost_the_difference_not_the_size(
 
 
 @given(trees, trees, trees)
+@unhurried
 def test_merge_takes_both_sides_and_drops_no_content(base: Tree, ours: Tree, theirs: Tree) -> None:
     nodes = MemoryNodes()
     b, o, t = (build(listed(tree), nodes) for tree in (base, ours, theirs))
@@ -370,6 +400,7 @@ def test_merge_takes_both_sides_and_drops_no_content(base: Tree, ours: Tree, the
 
 
 @given(trees, trees)
+@unhurried
 def test_merge_with_a_side_that_did_nothing(base: Tree, ours: Tree) -> None:
     nodes = MemoryNodes()
     b, o = build(listed(base), nodes), build(listed(ours), nodes)
@@ -421,6 +452,11 @@ def line(**changes: object) -> str:
     fields = msgspec.to_builtins(entry("a", 1)) | changes
     chosen = {key: value for key, value in fields.items() if value is not None}
     return json.dumps(chosen, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def test_the_chosen_paths_have_the_heights_they_were_chosen_for() -> None:
+    assert {height(f"DCIM/{number:07d}.jpg".encode()) for number in HIGH} == {1}
+    assert {height(f"DCIM/{number:07d}.jpg".encode()) for number in HIGHER} == {2}
 
 
 def test_the_forger_of_these_tests_can_write_a_true_node() -> None:
@@ -489,7 +525,7 @@ def test_a_node_that_is_not_canonical_is_refused(header: str, lines: list[str]) 
 
 
 def test_a_node_that_is_not_cut_where_the_keys_say_is_refused() -> None:
-    paths = sorted(path for path in pool() if height(path_key(path)) >= 1)
+    paths = sorted(path for path in POOL if height(path_key(path)) >= 1)
     root, nodes = forged('{"count":2,"format":1,"level":0}', line(path=paths[0]), line(path=paths[1]))
     with pytest.raises(Inconsistent, match="not cut"):
         check(root, nodes)
@@ -497,7 +533,7 @@ def test_a_node_that_is_not_cut_where_the_keys_say_is_refused() -> None:
 
 def test_parents_that_contradict_their_children_are_refused() -> None:
     nodes = MemoryNodes()
-    high = [path for path in pool() if height(path_key(path)) == 1]
+    high = [path for path in POOL if height(path_key(path)) == 1]
     root = build([entry(path, 1) for path in sorted([*high[:3], "DCIM"])], nodes)
     top = decode(nodes.get(root))
     first = top.children[0]
@@ -542,7 +578,7 @@ def test_a_newer_format_is_told_apart() -> None:
 
 
 @given(trees.filter(bool), st.data())
-@settings(max_examples=300)
+@settings(unhurried, max_examples=300)
 def test_decoding_anything_gives_a_manifest_error_or_a_canonical_node(
     tree: Tree, data: st.DataObject
 ) -> None:
@@ -565,6 +601,7 @@ def test_decoding_anything_gives_a_manifest_error_or_a_canonical_node(
 @given(
     st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1).filter(lambda t: t.strip("."))
 )
+@unhurried
 def test_lines_are_what_any_json_writer_would_write(path: str) -> None:
     written = encode_entry(entry(path, 3))
     plain = msgspec.to_builtins(entry(path, 3))
@@ -574,6 +611,7 @@ def test_lines_are_what_any_json_writer_would_write(path: str) -> None:
 @given(
     st.binary(min_size=1, max_size=30).filter(lambda b: b"/" not in b and b"\0" not in b and b.strip(b"."))
 )
+@unhurried
 def test_names_of_any_bytes_survive(name: bytes) -> None:
     path = name.decode("utf-8", "surrogateescape")
     nodes = MemoryNodes()

@@ -173,11 +173,13 @@ def test_no_two_paths_share_a_name(rules: NameRules, wanted: list[str], seed: in
     assigned = Names(rules)
     stored = {path: assigned.assign(path) for path in wanted}
     assert len({match_key(name, rules) for name in stored.values()}) == len(stored)
+    # Only a flat source has a file and a folder of one name; they compete for its spellings.
+    twofold = any(folder.startswith(f"{path}/") for path in wanted for folder in wanted)
     for path, name in stored.items():
         assert not faults(name, rules)
         assert is_shortened(name) or decode(name) == path
-        if 3 * len(os.fsencode(path)) <= min(rules.max_component, rules.max_path - 40):
-            assert not is_shortened(name), "there is room to escape everything"
+        roomy = 3 * len(os.fsencode(path)) <= min(rules.max_component, rules.max_path - 40)
+        assert twofold or not roomy or not is_shortened(name), "there is room to escape everything"
         assert assigned.assign(path) == name, "asked again, it answers the same"
 
     # Another run, which meets the paths in another order and with new ones among them.

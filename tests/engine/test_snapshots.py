@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import zstandard
 from blake3 import blake3
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_128_hexdigest
 
@@ -354,7 +354,7 @@ steps = st.tuples(
 
 
 @given(st.lists(steps, max_size=60), st.integers(0, 50))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 def test_whatever_crashes_and_races_nothing_written_is_lost(
     plan: list[tuple[int, bool, int, int, bool]], warm: int
 ) -> None:

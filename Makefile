@@ -1,0 +1,52 @@
+# Everything happens in a virtual environment of its own, .venv; delete it to start anew.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SEEDS ?= 200
+JOBS ?= 2
+
+.PHONY: help demo test test-long lint format bench clean
+
+help:
+	@echo "make demo       copy a sample phone, verify it, run again"
+	@echo "make test       lint, types, import rules, all tests"
+	@echo "make test-long  the long suites too: make test-long SEEDS=2000"
+	@echo "make bench      measure beside rclone"
+	@echo "make format     format the code"
+
+$(VENV)/demo-ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[samples]'
+	@touch $@
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+demo: $(VENV)/demo-ready
+	$(BIN)/photosync demo .demo
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow" --seeds $(SEEDS)
+
+test-long: lint
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --seeds $(SEEDS)
+
+bench: $(VENV)/ready
+	$(BIN)/python -m benchmarks
+
+format: $(VENV)/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .demo build dist *.egg-info

@@ -1,0 +1,93 @@
+"""A secret shows in no object's text, no error with its whole chain, no log, no configuration."""
+
+import json
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+
+from photosync.config import (
+    S3,
+    Config,
+    Dropbox,
+    Fsspec,
+    Ftp,
+    Remote,
+    Sftp,
+    Smb,
+    Webdav,
+    load,
+    render,
+    save,
+    type_of,
+)
+from photosync.connect import with_answers, with_token
+from photosync.places import open_place, parse
+from photosync.secrets import Secrets
+from tests.app.serving import free_port
+
+CANARY = "cAnArY-0b5e55ed"
+
+
+def remotes(port: int) -> list[tuple[Remote, dict[str, str]]]:
+    host = "127.0.0.1"
+    oauth = {"access_token": f"sl.{CANARY}", "refresh_token": CANARY, "app_secret": CANARY, "app_key": "k"}
+    return [
+        (Dropbox(), oauth),
+        (
+            S3(endpoint=f"http://{host}:{port}", root="bucket", region="r"),
+            {"access_key_id": CANARY, "secret_access_key": CANARY, "session_token": CANARY},
+        ),
+        (Sftp(host=host, port=port), {"password": CANARY, "key_passphrase": CANARY}),
+        (Sftp(host=host, port=port), {"key_pem": CANARY}),
+        (Webdav(url=f"http://{host}:{port}", user="u"), {"password": CANARY}),
+        (Webdav(url=f"http://{host}:{port}"), {"bearer_token": CANARY}),
+        (Ftp(host=host, port=port, user="u"), {"password": CANARY}),
+        (Smb(host=host, port=port, user="u", root="share"), {"password": CANARY}),
+        (Fsspec(protocol="ftp", options={"host": host, "port": port}), {"password": CANARY, "acct": CANARY}),
+        (Fsspec(protocol="memory"), {"password": CANARY}),
+    ]
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_a_secret_shows_nowhere(
+    number: int, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = free_port()
+    remote, answers = remotes(port)[number]
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("PHOTOSYNC_CONFIG", str(home / "c.toml"))
+    monkeypatch.setenv("PHOTOSYNC_SECRETS_FILE", str(home / "s.json"))
+    # botocore logs the very headers it signs at DEBUG: that level is for photosync's own logger alone.
+    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG, "photosync")
+    shown: list[str] = []
+
+    text = json.dumps(answers)
+    sign_in = with_token(remote, text) if isinstance(remote, Dropbox) else with_answers(remote, answers)
+    assert sign_in.credentials is not None
+    secrets = Secrets()
+    secrets.set("r", sign_in.credentials)
+    save(Config(remotes={"r": sign_in.remote}))
+    shown += [repr(sign_in), repr(secrets), repr(secrets.get("r")), repr(load()), render(load())]
+    assert CANARY in (home / "s.json").read_text(), "the canary is really kept"
+
+    spec = parse("r:x", load())
+    try:
+        place = open_place(spec, secrets)
+        shown += [repr(place), str(place.fs), repr(place.fs), repr(place.store), place.identity]
+        place.store.list_folder("")
+    except Exception:
+        shown += traceback.format_exception(*sys.exc_info())
+    else:
+        assert type_of(remote) == "fsspec", "nobody listens there"
+
+    for name in os.listdir(home):
+        if name not in ("s.json", "state") and (home / name).is_file():
+            shown.append((home / name).read_text())
+    shown += [repr(spec), caplog.text]
+    for line in shown:
+        assert CANARY not in line
