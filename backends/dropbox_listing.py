@@ -139,6 +139,8 @@ class TreeListing(Iterator[Entry]):
         try:
             page = self._pages.next()
         except FileNotFoundError:
+            if self._pages.cursor:
+                raise
             self._pages.done = True
             return
         for metadata in page:

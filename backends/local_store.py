@@ -218,11 +218,16 @@ class LocalStore:
             folders[parent] = folder
         name, fd = _new_temporary(folder)
         staged = _Staged(index, blob.path, folder, name, fd)
+        try:
+            posix.write_all(fd, blob.data, 0)
+            if blob.mtime_ns is not None:
+                posix.keep_mtime(fd, blob.mtime_ns)
+            posix.drop_cache(fd)
+        except BaseException:
+            # At once, so that a smaller file may still fit on the disk.
+            _discard(staged)
+            raise
         stack.callback(_discard, staged)
-        posix.write_all(fd, blob.data, 0)
-        if blob.mtime_ns is not None:
-            posix.keep_mtime(fd, blob.mtime_ns)
-        posix.drop_cache(fd)
         return staged
 
     def _publish(self, folder: int, name: str, to_folder: int, to_name: str) -> None:

@@ -157,7 +157,7 @@ class S3Upload:
                 "complete_multipart_upload",
                 "completing",
                 MultipartUpload={"Parts": [self._listed(index) for index in range(self._target.count)]},
-                
+                **({"IfNoneMatch": "*"} if self._exclusive else {}),
             )
         except AlreadyExists:
             self._discard()

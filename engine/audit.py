@@ -92,11 +92,8 @@ def by_logical_path(listing: Listing, stored: Mapping[str, str]) -> tuple[dict[s
         stored: stored path → logical path, where that is known; others are decoded.
     """
     found = {stored[entry.path]: entry for entry in listing.entries if entry.path in stored}
-    over: list[Entry] = []
-    for entry in listing.entries:
-        if entry.path not in stored and found.setdefault(decode(entry.path), entry) is not entry:
-            over.append(entry)
-    return found, over
+    others = [entry for entry in listing.entries if entry.path not in stored]
+    return found, [entry for entry in others if found.setdefault(decode(entry.path), entry) is not entry]
 
 
 def check(

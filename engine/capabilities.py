@@ -214,6 +214,21 @@ class Upload(Protocol):
 
 
 @runtime_checkable
+class Probes(Protocol):
+    """A store that has to find out what its service really honours.
+
+    Attributes:
+        probed: what was found, JSON-able, to be kept for other runs; None: not asked yet. May be set.
+    """
+
+    probed: dict[str, bool] | None
+
+    def probe(self) -> None:
+        """Asks, unless ``probed`` is known. `Store.capabilities` may be other ones afterwards."""
+        ...
+
+
+@runtime_checkable
 class Store(Protocol):
     """A place bound to its root. See the module's text for the rules."""
 

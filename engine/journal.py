@@ -25,7 +25,9 @@ VERSION = 1
 GROUP = 500
 INTERVAL = 0.5
 
-_SCHEMA = """
+_SCHEMA = f"""
+BEGIN;
+PRAGMA user_version={VERSION};
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE places (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE);
 CREATE TABLE contents (
@@ -65,6 +67,7 @@ CREATE TABLE runs (
     id INTEGER PRIMARY KEY, source INTEGER NOT NULL, destination INTEGER NOT NULL,
     started_ns INTEGER NOT NULL, files INTEGER NOT NULL, report TEXT
 );
+COMMIT;
 """
 
 
@@ -165,11 +168,11 @@ class Journal:
             found = self._db.execute("PRAGMA user_version").fetchone()[0]
             if found > VERSION:
                 raise JournalError(
-                    f"{path} was written by a newer photosync (state format {found}, this one knows {VERSION}). "
+                    f"{path} was written by a newer photosync (state format {found}, known is {VERSION}). "
                     "Update photosync, or set PHOTOSYNC_STATE_DIR to another folder."
                 )
             if found == 0:
-                self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+                self._db.executescript(_SCHEMA)
             self._places = {
                 str(identity): int(number)
                 for number, identity in self._db.execute("SELECT id, identity FROM places")
@@ -356,8 +359,9 @@ class Journal:
         place = self._place(destination)
         copies = []
         for row in self._rows(
-            "SELECT d.path, d.size, d.mtime_ns, d.version, d.content, d.stored, d.stored_version, d.evidence, "
-            "c.digests, c.chunks FROM deliveries d JOIN contents c ON c.place = d.source AND c.path = d.path "
+            "SELECT d.path, d.size, d.mtime_ns, d.version, d.content, d.stored, d.stored_version, "
+            "d.evidence, c.digests, c.chunks FROM deliveries d "
+            "JOIN contents c ON c.place = d.source AND c.path = d.path "
             "WHERE d.destination = ? AND d.recorded = 0",
             place,
         ):

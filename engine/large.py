@@ -133,6 +133,7 @@ class Large:
                     f"storing part {index + 1} of {item.to}",
                 )
                 t.sent(item, len(data))
+                self._note(self._upload)
         except FileNotFoundError:
             self._error = SourceChanged(f"the destination has forgotten the upload of {item.to}")
         except Fatal:

@@ -365,8 +365,14 @@ def _forms(identity: str, name: str, rules: NameRules, room: int, shorten: bool)
         plain = "".join(_escaped(name, needed)) if needed else name
         if _length(plain, rules) <= room:
             yield plain
-        order = sorted(range(len(name)), key=lambda i: name[i].isascii() and not name[i].isalpha())
-        count = 1
+        # Where the service composes characters, what it would change goes first: the listing then decodes
+        # to the very name.
+        changed = [i for i, char in enumerate(name) if rules.fold_unicode and _composes(char)]
+        order = sorted(
+            range(len(name)),
+            key=lambda i: (i not in changed, name[i].isascii() and not name[i].isalpha()),
+        )
+        count = max(1, len(changed))
         while count < 2 * len(order):
             form = "".join(_escaped(name, needed.union(order[:count])))
             if _length(form, rules) > room:
@@ -374,6 +380,11 @@ def _forms(identity: str, name: str, rules: NameRules, room: int, shorten: bool)
             yield form
             count *= 2
     yield _shortened(_escaped(name, needed), identity, name, rules, room)
+
+
+def _composes(char: str) -> bool:
+    """Whether normal form C may change a character, or join it to the one before it."""
+    return unicodedata.combining(char) > 0 or unicodedata.normalize("NFC", char) != char
 
 
 def _shortened(pieces: list[str], identity: str, name: str, rules: NameRules, room: int) -> str:

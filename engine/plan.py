@@ -230,7 +230,11 @@ class _Planner:
             elif entry is not None:
                 new.append(entry)
         self._new(new, vanished, logical)
-        self.actions += [Refuse(entry, entry.note or "not a regular file") for entry in self.source.others]
+        self.actions += [
+            Refuse(entry, entry.note or "not a regular file")
+            for entry in self.source.others
+            if entry.kind is Kind.OTHER
+        ]
         if self.policy.mode is Mode.SYNC:
             self._trash()
         order = {Move: 0, Compare: 1, Copy: 1, Refuse: 2, Trash: 3}
@@ -305,8 +309,8 @@ class _Planner:
         if not self.source.complete:
             first = self.source.errors[0]
             raise SafetyGuard(
-                f"the source could not be listed completely ({first.path or '/'}: {first.error}), so nothing is "
-                "deleted and nothing was changed. Mend that, or use `photosync copy`, which never deletes."
+                f"the source could not be listed completely ({first.path or '/'}: {first.error}), so nothing "
+                "is deleted and nothing was changed. Mend that, or use `photosync copy`, which never deletes."
             )
         extra = [
             entry
@@ -318,8 +322,8 @@ class _Planner:
             limit = max(10, len(self.there) // 10)
         if len(extra) > limit:
             raise SafetyGuard(
-                f"sync would move {len(extra)} of {len(self.there)} files at the destination to the trash, more "
-                f"than the limit of {limit}; nothing was changed. If that is right, run it again with "
+                f"sync would move {len(extra)} of {len(self.there)} files at the destination to the trash, "
+                f"more than the limit of {limit}; nothing was changed. If that is right, run it again with "
                 f"--max-delete {len(extra)}."
             )
         for entry in extra:

@@ -84,7 +84,8 @@ class _Collector:
     def enters(self, folder: str) -> bool:
         """Whether a folder is worth listing as far as photosync's own files go."""
         if folder == OURS and self._is_source:
-            self.others.append(Entry(folder, kind=Kind.SKIPPED, note="the manifest of an earlier copy to here"))
+            note = "the manifest of an earlier copy to here"
+            self.others.append(Entry(folder, kind=Kind.SKIPPED, note=note))
             return False
         return self._is_source or not is_ours(folder) or folder == OURS
 

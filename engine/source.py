@@ -111,8 +111,8 @@ class Source:
             file.reader.close()
         if done != entry.size:
             raise SourceChanged(
-                f"{entry.path} gave {done} bytes though it was said to have {entry.size}; nothing was stored. "
-                "If it stays so, copy this file another way: some phones cut files short."
+                f"{entry.path} gave {done} bytes though it was said to have {entry.size}; nothing was "
+                "stored. If it stays so, copy this file another way: some phones cut files short."
             )
         if now is not None and (now.size, now.mtime_ns, now.version) != (
             entry.size,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from photosync.engine import record, retry, scan
-from photosync.engine.capabilities import Store
+from photosync.engine.capabilities import Probes, Store
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard
 from photosync.engine.events import Event, Finished, Listener, Notice, Phase, Planned, Status
@@ -120,6 +120,7 @@ class _Run:
             with Workers(self.seam) as workers:
                 prepared = self.prepare(workers)
                 gates = self._gates(workers)
+                self._probe(prepared.plan, workers, gates[1])
                 transfer = Transfer(self.pair, self.journal, workers, gates, self.job.settings, self.emit)
                 self.emit(Phase("transfer", self.pair.name))
                 transfer.run(prepared.plan)
@@ -184,6 +185,11 @@ class _Run:
         self.emit(Planned(self.pair.name, len(plan.actions), plan.bytes, plan.unchanged))
         return Prepared(source, destination, plan)
 
+    def _probe(self, plan: Plan, workers: Workers, gate: Gate) -> None:
+        store = self.pair.destination
+        if plan.actions and isinstance(store, Probes):
+            retry.call(store.probe, f"trying out {self.pair.name}", workers, gate, self.job.settings.retries)
+
     def _policy(self) -> Policy:
         found = self.job.filter
         if found is None:
@@ -236,8 +242,8 @@ class _Run:
             and not self.job.allow_shrunken
         ):
             raise SafetyGuard(
-                f"the source has {len(source.entries)} files where the last run saw {last}. If you removed them, "
-                "run again with --allow-shrunken; if not, check the device. Nothing was changed."
+                f"the source has {len(source.entries)} files where the last run saw {last}. If you removed "
+                "them, run again with --allow-shrunken; if not, check the device. Nothing was changed."
             )
 
     def _record(self, transfer: Transfer) -> None:

@@ -112,7 +112,7 @@ class Workers:
                 run()
             except Cancelled:
                 pass
-            except BaseException as error:  # noqa: BLE001 - carried to the scope's owner
+            except BaseException as error:
                 with self._state:
                     self._errors.append(error)
                 self.cancel()

@@ -76,7 +76,7 @@ def about(context: typer.Context, place: PlaceText, as_json: AsJson = False) -> 
             typer.echo(f"{name.capitalize() + ':':<7} {human_size(value)}")
 
 
-def devices(context: typer.Context, as_json: AsJson = False) -> None:
+def devices(as_json: AsJson = False) -> None:
     """List phones, cameras and cards that are plugged in, and what hinders them."""
     from photosync.listing import device_rows
     from photosync.output import json_text

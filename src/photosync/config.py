@@ -390,7 +390,7 @@ class _Document:
             close = difflib.get_close_matches(str(kind), TYPES, 1)
             hint = f'Did you mean "{close[0]}"?' if close else f"Types are: {', '.join(TYPES)}."
             raise self.error((*at, "type"), f"is not a type of remote that photosync knows. {hint}")
-        for key in _secrets_in(table):
+        for key in secrets_in(table):
             raise self.error(
                 (*at, *key),
                 f"a secret doesn't belong in this file. Remove the line, then run: photosync connect {name}",
@@ -413,9 +413,10 @@ class _Document:
         raise self.error((*at, *option), f"{why[:1].lower()}{why[1:]}. Change the value.")
 
 
-def _secrets_in(table: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def secrets_in(table: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The keys of a remote's table, or of tables in it, whose values would be secrets."""
     for key, value in table.items():
         if is_secret(key, value):
             yield (key,)
         elif isinstance(value, dict):
-            yield from ((key, *rest) for rest in _secrets_in(value))
+            yield from ((key, *rest) for rest in secrets_in(value))

@@ -28,6 +28,7 @@ from photosync.config import (
     Smb,
     Webdav,
     refuse_name,
+    secrets_in,
     type_of,
     update,
 )
@@ -202,11 +203,14 @@ def connect(
 
     Raises:
         ConfigError: the name can't be used, or is taken by a remote of another type.
+        ConnectError: an option is a secret.
         PhotosyncError: the service refused, or could not be reached; nothing was kept.
     """
     remote = sign_in.remote
     if why := refuse_name(name):
         raise ConfigError(why)
+    for key in secrets_in(msgspec.to_builtins(remote)):
+        raise ConnectError(f"{'.'.join(key)} is a secret: give it in a file (--token-file), not as an option")
     record = secrets.get(name) if sign_in.credentials is None else sign_in.credentials
     fresh = _Fresh(record or Credentials())
     rootless = isinstance(remote, (S3, Smb)) and not (remote.root or path)

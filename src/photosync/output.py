@@ -41,7 +41,7 @@ def human_size(size: float) -> str:
 
 
 def json_text(record: dict[str, Any]) -> str:
-    """One JSON object on one line; undecodable bytes of names become escapes (\\udcff), as Python reads them."""
+    """One JSON object on one line; undecodable bytes of names become escapes (\\udcff)."""
     text = json.dumps(record, ensure_ascii=False)
     try:
         text.encode("utf-8")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from photosync import paths
 from photosync.config import Config, load
+from photosync.engine.capabilities import Probes
 from photosync.engine.errors import Fatal, Transient
 from photosync.engine.journal import Journal
 from photosync.engine.limits import Gate
@@ -112,18 +113,19 @@ class Session:
 @contextmanager
 def _probes(place: Place, journal: Journal) -> Iterator[None]:
     """What a service was once found to check need not be found out again."""
-    if not hasattr(place.store, "probed"):
+    store = place.store
+    if not isinstance(store, Probes):
         yield
         return
     name = f"probed {place.identity}"
     remembered = journal.fact(name)
     if remembered is not None:
-        place.store.probed = json.loads(remembered)
+        store.probed = json.loads(remembered)
     try:
         yield
     finally:
-        if place.store.probed is not None:
-            journal.set_fact(name, json.dumps(place.store.probed))
+        if store.probed is not None:
+            journal.set_fact(name, json.dumps(store.probed))
 
 
 def journal_path(identity: str) -> Path:

@@ -346,6 +346,17 @@ def test_a_name_of_another_type_is_not_taken_over(home: Path) -> None:
     assert load().remotes == {"x": Local(root="/x")}
 
 
+def test_a_secret_among_the_options_is_refused_before_anything_is_kept() -> None:
+    for remote in (
+        Fsspec(protocol="memory", options={"password": CANARY}),
+        Webdav(url=f"https://u:{CANARY}@h"),
+    ):
+        with pytest.raises(ConnectError, match="--token-file") as caught:
+            keep("x", with_answers(remote, {}))
+        assert CANARY not in str(caught.value)
+    assert load().remotes == {}
+
+
 def test_signing_out_of_nothing_is_explained() -> None:
     keep("x", with_answers(Local(root="/x"), {}))
     with pytest.raises(ConfigError, match="Configured are: x"):

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from dropbox.team_common import MemberSpaceLimitType
@@ -112,6 +113,15 @@ def test_names_reach_dropbox_composed(rig: Rig) -> None:
     assert result.path == "Cafe\u0301.jpg"
     assert list(rig.content()) == ["/Photos/Caf\u00e9.jpg"]
     assert rig.store().stat("Cafe\u0301.jpg").version == result.version
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_bytes_that_changed_after_they_were_read_are_not_sent(rig: Rig, count: int) -> None:
+    blobs = [blob(f"{n}", noise(100, n)) for n in range(count)]
+    blobs[0] = replace(blobs[0], data=b"damaged")
+    damaged, *others = rig.store().put(blobs)
+    assert isinstance(damaged, Corrupt)
+    assert len(stored(others)) == len(rig.content()) == count - 1
 
 
 def test_a_full_account(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,6 +450,18 @@ def test_the_space_of_a_team_and_its_member(
     answer = SpaceUsage(used=400, allocation=SpaceAllocation.team(team))
     monkeypatch.setattr(rig.fs._account._open(), "users_get_space_usage", lambda: answer)
     assert rig.store().about() == usage
+
+
+def test_what_came_there_meanwhile_is_not_deleted(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.emulator.put("/Photos/a", b"1")
+    store = rig.store()
+    seen = store.stat("a")
+    rig.emulator.delete("/Photos/a")
+    rig.emulator.put("/Photos/a/photo", b"2")
+    monkeypatch.setattr(store, "stat", lambda path: seen)
+    with pytest.raises(Permanent):
+        store.delete("a")
+    assert rig.content() == {"/Photos/a/photo": b"2"}
 
 
 def test_a_time_cannot_be_set(rig: Rig) -> None:

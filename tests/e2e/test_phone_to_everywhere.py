@@ -1,0 +1,153 @@
+"""The main job: a phone that is plugged in, copied to every kind of place, proven, and found unchanged."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from photosync.sample import build_library, build_sample
+from tests.e2e.cli import Done, Photosync, noise, rclone_check, sha256sum_check, write
+from tests.e2e.conftest import Plug
+from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where, save
+from tests.servers.sshd import Sshd
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """300 files from 0 bytes up and one of 64 MiB, below DCIM; the edges of part sizes among them."""
+    folder = tmp_path_factory.mktemp("library")
+    build_library(folder, files=300, big=(64 * MIB,))
+    edges = {f"DCIM/Edges/{size}.bin": noise(size, size) for size in (0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1)}
+    write(folder, edges, mtime=1_700_000_000)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def copied(machine: Photosync, phone: str, place: Where, library: Path, scratch: Path) -> Done:
+    """Copies, and has photosync's word for it checked by others; gives the second run."""
+    files = [file for file in library.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    first = machine.copy(phone, place.text).expect(0)
+    report = first.report
+    assert report["status"] == "ok"
+    assert {name: report[name] for name in ("verified", "written", "unchanged", "conflict", "failed")} == {
+        "verified": len(files), "written": 0, "unchanged": 0, "conflict": 0, "failed": 0,
+    }  # fmt: skip
+    assert report["bytes"] == size
+    assert report["source_bytes_read"] == size, "every byte of the phone is read once"
+    assert set(first.files()) == {str(file.relative_to(library)) for file in files}
+    assert all(row["evidence"] != "none" for row in first.files().values())
+
+    there = place.files()
+    assert len(there) == len(files)
+    sums = scratch / "SHA256SUMS"
+    machine.run("manifest", "export", place.text, "--output", sums).expect(0)
+    assert len(sums.read_bytes().splitlines()) == len(files)
+    verdict = sha256sum_check(save(there, scratch / "downloaded"), sums)
+    assert verdict.returncode == 0, verdict.stdout + verdict.stderr
+
+    second = machine.copy(phone, place.text).expect(0)
+    report = second.report
+    assert report["status"] == "nothing"
+    assert report["unchanged"] == len(files)
+    assert report["bytes"] == report["source_bytes_read"] == 0
+    assert not second.files()
+    assert report["root"] == first.report["root"]
+    assert report["snapshot"] == first.report["snapshot"] == 1
+    return second
+
+
+def test_a_folder(
+    machine: Photosync, plug: Plug, library: Path, local: LocalFolder, tmp_path: Path
+) -> None:
+    phone, rig = plug(library)
+    copied(machine, phone, local, library, tmp_path)
+    rclone_check(library, local.text)
+    assert rig.counters()["jumps"] == 0, "a phone is read from front to back"
+    assert rig.counters()["together"] <= 1, "a phone is read one file at a time"
+    for file in library.rglob("*.HEIC"):
+        twin = local.folder / file.relative_to(library)
+        assert abs(twin.stat().st_mtime - file.stat().st_mtime) < 1, "times are kept"
+
+
+def test_s3(machine: Photosync, plug: Plug, library: Path, bucket: Bucket, tmp_path: Path) -> None:
+    bucket.admit(machine)
+    second = copied(machine, plug(library)[0], bucket, library, tmp_path)
+    rclone_check(library, bucket.rclone(), bucket.env())
+    assert second.requests["ListObjectsV2"] == 1
+    assert sum(second.requests.values()) <= 3, second.requests
+    assert "HeadObject" not in second.requests
+
+
+def test_dropbox(machine: Photosync, plug: Plug, library: Path, dropbox: DropboxFolder, tmp_path: Path) -> None:
+    dropbox.admit(machine)
+    emulator = dropbox.account
+    phone, _ = plug(library)
+    before = emulator.requests.copy()
+    second = copied(machine, phone, dropbox, library, tmp_path)
+    assert sum(second.requests.values()) <= 3, second.requests
+    before = emulator.requests.copy()
+    assert machine.copy(phone, dropbox.text).expect(0).report["status"] == "nothing"
+    asked = emulator.requests - before
+    assert sum(asked.values()) <= 3, f"the server's own count: {asked}"
+    env = {**emulator.env(), "RCLONE_CONFIG": str(machine.home / "rclone.conf")}
+    rclone_check(library, dropbox.text, env)
+
+
+def test_sftp(
+    machine: Photosync, plug: Plug, library: Path, ssh_server: Sshd, local: LocalFolder, tmp_path: Path
+) -> None:
+    machine.config.write_text(
+        f'[remotes.nas]\ntype = "sftp"\nhost = "127.0.0.1"\nport = {ssh_server.port}\n'
+        f'user = "{ssh_server.user}"\nkey_file = "{ssh_server.key}"\n'
+        f'known_hosts = "{ssh_server.known_hosts}"\nroot = "{local.folder.parent}"\n'
+    )
+
+    class OverSsh(LocalFolder):
+        text = f"nas:{local.folder.name}"
+
+    copied(machine, plug(library)[0], OverSsh(local.folder), library, tmp_path)
+    rclone_check(library, local.text)
+
+
+@pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
+def test_names_that_no_place_likes(
+    machine: Photosync, plug: Plug, place: Where, tmp_path: Path
+) -> None:
+    source = tmp_path / "odd"
+    files = build_sample(source, photos=3).files
+    phone, _ = plug(source)
+    first = machine.copy(phone, place.text).expect(0)
+    assert first.report["verified"] == files == len(place.files())
+    sums = tmp_path / "SHA256SUMS"
+    machine.run("manifest", "export", place.text, "--output", sums).expect(0)
+    verdict = sha256sum_check(save(place.files(), tmp_path / "downloaded"), sums)
+    assert verdict.returncode == 0, verdict.stdout + verdict.stderr
+    assert sorted(place.files().values()) == sorted(f.read_bytes() for f in source.rglob("*") if f.is_file())
+    assert machine.copy(phone, place.text).expect(0).report["unchanged"] == files
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
+def test_a_large_library(
+    machine: Photosync, plug: Plug, place: Where, tmp_path: Path
+) -> None:
+    """2,000 files and one of 1 GiB."""
+    source = tmp_path / "library"
+    files = build_library(source, files=2000, big=(1 << 30,)).files
+    phone, rig = plug(source)
+    report = machine.copy(phone, place.text, timeout=900).expect(0).report
+    assert report["verified"] == files
+    assert report["source_bytes_read"] == rig.counters()["bytes"] == report["bytes"]
+    sums = tmp_path / "SHA256SUMS"
+    machine.run("manifest", "export", place.text, "--output", sums).expect(0)
+    verdict = sha256sum_check(save(place.files(), tmp_path / "downloaded"), sums)
+    assert verdict.returncode == 0, verdict.stdout + verdict.stderr
+    again = machine.copy(phone, place.text).expect(0)
+    assert again.report["unchanged"] == files
+    assert again.report["source_bytes_read"] == 0
+    if isinstance(place, Bucket):
+        assert again.requests["ListObjectsV2"] == -(-len(place.keys()) // 1000)
