@@ -131,7 +131,8 @@ class Changes:
 
     Attributes:
         upserts: entries that appeared or changed (files only).
-        removed: paths that vanished; a vanished folder stands for everything below it.
+        removed: paths that vanished, to be applied before ``upserts``; a vanished folder stands for
+            everything below it.
         cursor: where to go on next time.
         full: True if ``upserts`` is the whole listing (no cursor was given, or the service reset it).
     """
@@ -168,8 +169,11 @@ class Reader(Protocol):
 class Upload(Protocol):
     """One large object on its way to a store, part by part.
 
+    `send_part` and `commit` raise ``FileNotFoundError`` when the store has forgotten the upload: start anew.
+
     Attributes:
-        token: all that `Store.resume_upload` needs in another process; no secrets.
+        token: all that `Store.resume_upload` needs in another process; no secrets. It may grow with the
+            parts.
         part_size: bytes of each part but the last.
         digest: name of the content hash that `commit` will report (say "sha256-parts/8388608"), so that
             it can be computed while the parts are read; None: the object must be read back.

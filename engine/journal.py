@@ -169,7 +169,7 @@ class Journal:
             if found > VERSION:
                 raise JournalError(
                     f"{path} was written by a newer photosync (state format {found}, known is {VERSION}). "
-                    "Update photosync, or set PHOTOSYNC_STATE_DIR to another folder."
+                    "Install a newer photosync, or name another folder in PHOTOSYNC_STATE_DIR."
                 )
             if found == 0:
                 self._db.executescript(_SCHEMA)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 from photosync.engine import retry
 from photosync.engine.capabilities import Reader, Store
@@ -17,6 +18,13 @@ BLOCK = 1 << 20
 
 class SourceGone(Exception):
     """The source as a whole is gone; ``__cause__`` says how."""
+
+
+def _raise(error: Exception, doing: str) -> NoReturn:
+    found = classify(error, doing)
+    if isinstance(found, Fatal):
+        raise SourceGone from found
+    raise found
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +82,8 @@ class Source:
                 raise
         except FileNotFoundError as error:
             raise Permanent(f"{entry.path} vanished from the source before it was read") from error
-        except Fatal as error:
-            raise SourceGone from error
+        except Exception as error:
+            _raise(error, f"opening {entry.path}")
         if now is None:
             return OpenFile(reader, entry)
         return OpenFile(reader, replace(entry, size=now.size, mtime_ns=now.mtime_ns, version=now.version))
@@ -103,10 +111,7 @@ class Source:
                 yield block
             now = file.reader.stat()
         except Exception as error:
-            found = classify(error, f"reading {entry.path}")
-            if isinstance(found, Fatal):
-                raise SourceGone from found
-            raise found from (None if found is error else error)
+            _raise(error, f"reading {entry.path}")
         finally:
             file.reader.close()
         if done != entry.size:
@@ -120,14 +125,6 @@ class Source:
             entry.version,
         ):
             raise SourceChanged(f"{entry.path} changed while it was read")
-
-    def whole(self, entry: Entry, limit: int) -> tuple[bytes, Entry]:
-        """A small file's bytes, and what it looked like when they were read."""
-        file = self.open(entry)
-        if file.entry.size > limit:
-            file.reader.close()
-            raise SourceChanged(f"{entry.path} has grown since it was listed")
-        return b"".join(self.blocks(file)), file.entry
 
     def hash(self, entry: Entry, names: tuple[str, ...]) -> tuple[Fingerprint, Entry]:
         """A file's fingerprint, and what it looked like when it was read."""

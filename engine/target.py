@@ -70,7 +70,7 @@ class Target:
         except Corrupt as error:
             away = f"{QUARANTINE}/{aside}/{stored.path}"
             try:
-                self.call(lambda: self.store.move(stored.path, away), f"setting aside {stored.path}")
+                self.set_aside(stored.path, away)
             except (PhotosyncError, OSError) as failure:
                 if isinstance(failure, Fatal):
                     raise
@@ -105,37 +105,50 @@ class Target:
             and mtime_ns is not None
             and (existing.mtime_ns is None or abs(existing.mtime_ns - mtime_ns) >= can.mtime_precision_ns)
         ):
-            return self.call(
-                lambda: self.store.set_mtime(existing.path, mtime_ns), f"setting the time of {existing.path}"
-            )
+            try:
+                return self.call(
+                    lambda: self.store.set_mtime(existing.path, mtime_ns),
+                    f"setting the time of {existing.path}",
+                )
+            except Fatal:
+                raise
+            except (PhotosyncError, OSError):
+                # The bytes are proven; times are advisory, and the object may be somebody else's.
+                return as_stored(existing)
         return as_stored(existing)
 
     def set_aside(self, path: str, to: str) -> None:
-        """Moves an object to the trash. An earlier try may have succeeded though its answer was lost."""
-
-        def move() -> None:
-            try:
-                self.store.move(path, to)
-            except FileNotFoundError:
-                self.store.stat(to)
-
-        self.call(move, f"moving {path} to the trash")
+        """Gives an object another name, out of the way. One that is gone by itself is out of the way, too."""
+        self.call(self._mover(path, to), f"moving {path} to {to}")
 
     def rename(self, path: str, to: str) -> Stored | None:
         """Renames; None if the old object is gone or the new name is taken."""
+        try:
+            return self.call(self._mover(path, to), f"renaming {path} to {to}")
+        except AlreadyExists:
+            return None
+
+    def _mover(self, path: str, to: str) -> Callable[[], Stored | None]:
+        """A move that may be repeated: an earlier try may have succeeded though its answer was lost.
+
+        Only then is what has the new name the object that was moved; None: there was nothing to move.
+        """
+        tries = 0
 
         def move() -> Stored | None:
+            nonlocal tries
+            tries += 1
             try:
                 return self.store.move(path, to)
-            except AlreadyExists:
-                return None
             except FileNotFoundError:
+                if tries == 1:
+                    return None
+            try:
                 return as_stored(self.store.stat(to))
+            except FileNotFoundError:
+                return None
 
-        try:
-            return self.call(move, f"renaming {path} to {to}")
-        except FileNotFoundError:
-            return None
+        return move
 
     def commit(self, upload: Upload, path: str, found: Fingerprint) -> Stored:
         """Publishes an upload; where the outcome is unknown, looks before the call is repeated.
@@ -154,11 +167,18 @@ class Target:
                 except FileNotFoundError:
                     pass
                 else:
-                    if there.size == found.size and verify.agreed(there.digests, found) is not None:
+                    if there.size == found.size and _agrees(there, found):
                         return as_stored(there)
                 raise
 
         return self.call(attempt, f"storing {path}")
+
+
+def _agrees(there: Entry, found: Fingerprint) -> bool:
+    try:
+        return verify.agreed(there.digests, found) is not None
+    except Corrupt:
+        return False
 
 
 def as_stored(entry: Entry) -> Stored:

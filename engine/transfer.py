@@ -212,7 +212,8 @@ class Transfer:
     def _read_all(self) -> None:
         for item in self._queue:
             try:
-                if self.source_gone is not None and not isinstance(item.action, Trash):
+                # No deletion either: what the source would say by now is not known.
+                if self.source_gone is not None:
                     self._pending(item, self.source_gone)
                 else:
                     self._take(item)
@@ -221,6 +222,8 @@ class Transfer:
                 assert isinstance(error, PhotosyncError)
                 self.source_gone = error
                 self._pending(item, error)
+            except Fatal:
+                raise
             except Exception as error:
                 self.problem(item, classify(error, f"reading {item.source.path}"))
             self.flush_if_stale()
@@ -284,15 +287,19 @@ class Transfer:
 
     def problem(self, item: Item, error: PhotosyncError) -> None:
         """Ends an item that failed, or has it read anew if that may help."""
-        again = isinstance(error, SourceChanged | Corrupt) and self.source_gone is None
-        if again and item.attempt < ITEM_ATTEMPTS:
-            item.attempt += 1
-            item.to, item.content = item.action.to, None
-            self._queue.put(item)
-            return
+        if isinstance(error, SourceChanged | Corrupt):
+            if self.source_gone is not None:
+                self._pending(item, error)
+                return
+            if item.attempt < ITEM_ATTEMPTS:
+                item.attempt += 1
+                item.to, item.content = item.action.to, None
+                self._queue.put(item)
+                return
         status = Status.REFUSED if isinstance(error, NameRefused) else Status.FAILED
         outcome = self._outcome(item, status, verify.NONE, None)
-        self._close(item, replace(outcome, error=str(error), transient=isinstance(error, Transient)))
+        transient = isinstance(error, Transient | _Exhausted)
+        self._close(item, replace(outcome, error=str(error), transient=transient))
 
     def _delivered(self, item: Item, found: Fingerprint, stored: Stored, evidence: str) -> None:
         """Writes down a copy that is there, and ends its item."""
@@ -352,9 +359,16 @@ class Transfer:
         self.acquire(cost)
         package = None
         try:
-            data, entry = self.source.whole(item.source, self.can.small_limit)
-            item.saw(entry)
-            package = _Package(item, data, fingerprint(data, self.can.hashes))
+            file = self.source.open(item.source)
+            item.saw(file.entry)
+            if file.entry.size > self.can.small_limit:
+                file.reader.close()
+                raise SourceChanged(f"{item.source.path} has grown since it was listed")
+            data = b"".join(self.source.blocks(file))
+            found = fingerprint(data, self.can.hashes)
+            if item.beside:
+                self._name_beside(item, found)
+            package = _Package(item, data, found)
         finally:
             # The file may have another size now than when it was listed.
             if package is None:
@@ -365,10 +379,8 @@ class Transfer:
                 self.budget.exceed(package.cost - cost)
         if not isinstance(item.action, Copy):
             self._hashed(item, package.found, package)
-            return
-        if item.beside:
-            self._name_beside(item, package.found)
-        self._add(package)
+        else:
+            self._add(package)
 
     def _hashed(self, item: Item, found: Fingerprint, package: _Package | None) -> None:
         action = item.action
@@ -381,6 +393,8 @@ class Transfer:
         file = self.source.open(item.source)
         try:
             item.saw(file.entry)
+            if file.entry.size <= self.can.small_limit:
+                raise SourceChanged(f"{item.source.path} has shrunk since it was listed")
             large = Large(self, item)
         except BaseException:
             file.reader.close()
@@ -433,27 +447,39 @@ class Transfer:
     def _send_batch(self, packages: list[_Package]) -> None:
         """Stores small files together; each ends, or is tried again, on its own."""
         try:
-            waiting, tries = packages, 0
-            while waiting:
-                tries += 1
-                again: list[_Package] = []
-                wait = 0.0
-                for package, result in zip(waiting, self._put(waiting), strict=True):
-                    if isinstance(result, Transient) and tries < self.settings.retries.attempts:
-                        jitter = self._workers.seam.random()
-                        wait = max(wait, self.settings.retries.wait(tries, result, jitter))
-                        again.append(package)
-                    else:
-                        self._settle(package, result)
-                if again:
-                    self.target.gate.hold(wait)
-                waiting = again
+            self._store(packages)
         finally:
             self.budget.release(sum(package.cost for package in packages))
 
-    def _put(self, packages: list[_Package]) -> list[Stored | Exception]:
-        for package in packages:
+    def _store(self, packages: list[_Package]) -> None:
+        waiting, tries = [package for package in packages if self._displaced(package)], 0
+        while waiting:
+            tries += 1
+            again: list[_Package] = []
+            wait = 0.0
+            for package, result in zip(waiting, self._put(waiting), strict=True):
+                if isinstance(result, Transient) and tries < self.settings.retries.attempts:
+                    jitter = self._workers.seam.random()
+                    wait = max(wait, self.settings.retries.wait(tries, result, jitter))
+                    again.append(package)
+                else:
+                    self._settle(package, result)
+            if again:
+                self.target.gate.hold(wait)
+            waiting = again
+
+    def _displaced(self, package: _Package) -> bool:
+        """Clears the way for a small file; False if that failed, which ends it."""
+        try:
             self.displace(package.item)
+        except Fatal:
+            raise
+        except Exception as error:
+            self.problem(package.item, classify(error, f"storing {package.item.to}"))
+            return False
+        return True
+
+    def _put(self, packages: list[_Package]) -> list[Stored | Exception]:
         blobs = [
             Blob(package.item.to, package.data, package.item.source.mtime_ns, package.found.digests)
             for package in packages
@@ -532,7 +558,7 @@ class Transfer:
         if package is None:
             self._queue.put(item)
         else:
-            self._settle(package, self._put([package])[0])
+            self._store([package])
 
     def displace(self, item: Item) -> None:
         """``sync``: the object in the way goes to the trash before the new one is published."""

@@ -127,7 +127,7 @@ class Connection(BaseHTTPRequestHandler):
         specification = SPECIFICATIONS.get(self._route)
         if specification is None or self._host != HOSTS[specification.attrs["host"]]:
             raise HttpReply(400, f'Unknown API function: "{self._route}" at {self._host}')
-        if specification.attrs["auth"] == "user":
+        if "user" in specification.attrs["auth"].replace(" ", "").split(","):
             self._authorize()
         self._apply_faults()
         if specification.attrs["style"] == "rpc":
