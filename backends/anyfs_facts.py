@@ -113,9 +113,9 @@ _TABLE: Mapping[str, Facts] = {
 def facts_of(fs: AbstractFileSystem) -> Facts:
     """What is known about a filesystem. Unless it is asynchronous inside, and so has one thread of its own
     for all callers, an unknown one is called by one thread at a time."""
-    known = _TABLE.get(type(fs).__module__)
-    if known is not None:
-        return known
+    for kind in type(fs).__mro__:
+        if kind.__module__ in _TABLE:
+            return _TABLE[kind.__module__]
     return Facts(_EMPTY if getattr(fs, "async_impl", False) else _SERIAL)
 
 

@@ -93,11 +93,9 @@ class Large:
         index, self._next = self._next, self._next + 1
         digest = hashlib.sha256(data).hexdigest()
         if self._held.get(index) == size:
-            sequential = not t.can.parallel_parts
-            noted = self._noted.get(index, digest if sequential else None)
-            if noted == digest:
+            if self._noted.get(index) == digest:
                 return
-            if sequential:
+            if not t.can.parallel_parts:
                 raise SourceChanged(f"{self._item.source.path} differs from what was sent of it earlier")
         t.flush_if_stale()
         t.acquire(size)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from photosync.engine.errors import PhotosyncError
+from photosync.engine.errors import Fatal, PhotosyncError, Transient
 from photosync.engine.events import Outcome, Status
 from photosync.engine.scan import ListingError
 
@@ -97,12 +97,13 @@ class Report:
 
     @property
     def exit_code(self) -> Exit:
-        if self.fatal is not None:
+        if isinstance(self.fatal, Fatal):
             return Exit.FATAL
         if self.interrupted:
             return Exit.OTHER
-        if self.tally.transient or self.listing_errors:
+        passing = isinstance(self.fatal, Transient) or isinstance(self.manifest_error, Transient)
+        if passing or self.tally.transient or self.listing_errors:
             return Exit.RETRY
-        if self.count(Status.FAILED, Status.REFUSED):
+        if self.fatal is not None or self.count(Status.FAILED, Status.REFUSED):
             return Exit.NO_RETRY
         return Exit.OTHER if self.count(Status.CONFLICT) or self.manifest_error else Exit.OK

@@ -2,22 +2,24 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from photosync.engine import record, retry, scan
 from photosync.engine.capabilities import Probes, Store
 from photosync.engine.entry import Entry, Kind
-from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard
+from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, classify
 from photosync.engine.events import Event, Finished, Listener, Notice, Phase, Planned, Status
 from photosync.engine.filters import Filter
 from photosync.engine.journal import Journal
 from photosync.engine.limits import Gate, Timetable
-from photosync.engine.nodes import ManifestError
-from photosync.engine.plan import Plan, Policy, make_plan
+from photosync.engine.plan import Mode, Plan, Policy, make_plan
 from photosync.engine.report import Report, Tally
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.scan import Listing
 from photosync.engine.transfer import Pair, Settings, Transfer
 from photosync.engine.workers import Cancelled, Seam, Workers
+
+T = TypeVar("T")
 
 SHRUNKEN_FROM = 20
 """A source with fewer files than this at the last run may shrink as it likes."""
@@ -48,6 +50,10 @@ class Job:
     requests_per_second: float | None = None
     bandwidth: Timetable | None = None
     device: str = ""
+
+
+class _Unheard(BaseException):
+    """The listener failed. Not an `Exception`: no file is to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +101,21 @@ class _Run:
         self.pair = job.pair
         self.tally = Tally()
         self.warnings: list[str] = []
-        self.manifest_error: ManifestError | None = None
+        self.manifest_error: PhotosyncError | None = None
         self._listener = listener
+        self._listener_error: Exception | None = None
         self._telling = seam.monitor()
 
     def emit(self, event: Event) -> None:
         with self._telling:
             if isinstance(event, Finished):
                 self.tally.add(event.outcome)
-            self._listener(event)
+            if self._listener_error is None:
+                try:
+                    self._listener(event)
+                except Exception as error:
+                    self._listener_error = error
+                    raise _Unheard from error
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
@@ -129,9 +141,11 @@ class _Run:
             interrupted = True
         except* PhotosyncError as group:
             fatal = _worst(group)
-        except* Cancelled:
+        except* (Cancelled, _Unheard):
             interrupted = True
         self.journal.flush()
+        if self._listener_error is not None:
+            raise self._listener_error
         if transfer is not None and fatal is None:
             fatal = transfer.source_gone
         head = self.journal.head(self.pair.destination_id)
@@ -228,8 +242,13 @@ class _Run:
 
     def _guard(self, source: Listing) -> None:
         """Absence is not evidence: a source that lost most of its files is not believed."""
-        if not source.entries and not self.job.allow_empty and source.complete and self.job.filter is None:
+        wiping = self.job.filter is None or self.job.policy.mode is Mode.SYNC
+        if not source.entries and not self.job.allow_empty and source.complete and wiping:
             raise SafetyGuard(
+                "no file at the source passes the filters, so that sync would empty the destination of all "
+                "that does. If that is right, say --allow-empty. Nothing was changed."
+                if self.job.filter is not None
+                else
                 "the source is empty. If it is a phone, unlock it and allow file transfer; if it really is "
                 "empty, say --allow-empty. Nothing was changed."
             )
@@ -255,8 +274,10 @@ class _Run:
             written = record.record(
                 pair.destination_id, self.journal, transfer.target, self.seam, self.job.device
             )
-        except ManifestError as error:
-            self.manifest_error = error
+        except Fatal:
+            raise
+        except (PhotosyncError, OSError) as error:
+            self.manifest_error = classify(error, "writing the manifest")
             self.emit(Notice("error", f"the manifest at {pair.name} was not brought up to date: {error}"))
             return
         if written and pair.destination.capabilities.change_feed:
@@ -271,17 +292,17 @@ def list_place(
 ) -> Listing:
     """Everything at a destination, the cheapest way that the store offers. An absent root is empty."""
 
-    def once() -> Listing:
-        if store.capabilities.change_feed:
-            return scan.fed(store, journal, identity)
-        if store.capabilities.flat_listing:
-            return scan.flat(store, check=workers.check)
-        try:
-            return scan.walk(store, check=workers.check)
-        except FileNotFoundError:
-            return Listing((), exists=False)
+    def retried(run: Callable[[], T], doing: str) -> T:
+        return retry.call(run, doing, workers, gate, retries)
 
-    return retry.call(once, "listing the destination", workers, gate, retries)
+    if store.capabilities.change_feed:
+        return retried(lambda: scan.fed(store, journal, identity), "listing the destination")
+    if store.capabilities.flat_listing:
+        return retried(lambda: scan.flat(store, check=workers.check), "listing the destination")
+    try:
+        return scan.walk(store, check=workers.check, retry=retried)
+    except FileNotFoundError:
+        return Listing((), exists=False)
 
 
 def _worst(group: BaseExceptionGroup[PhotosyncError]) -> PhotosyncError:

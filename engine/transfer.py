@@ -189,7 +189,7 @@ class Transfer:
                 outcome = Outcome(
                     action.source.path, Status.REFUSED, bytes=action.source.size, error=action.reason
                 )
-                self._end(number, outcome)
+                self.emit(Finished(self.pair.name, outcome))
             elif isinstance(action, Copy):
                 items.append(Item(action, number, action.to, action.beside, None, action.displaces))
             else:
@@ -258,23 +258,17 @@ class Transfer:
 
     # how items end
 
-    def _end(self, number: int, outcome: Outcome) -> bool:
-        with self.state:
-            if number in self._ended:
-                return False
-            self._ended.add(number)
-        self.emit(Finished(self.pair.name, outcome))
-        return True
-
     def _close(self, item: Item, outcome: Outcome) -> None:
-        if not self._end(item.number, outcome):
-            return
         with self.state:
+            if item.number in self._ended:
+                return
+            self._ended.add(item.number)
             self._open_items -= 1
             last = self._open_items == 0
         if last:
             self._queue.close()
             self._tasks.close()
+        self.emit(Finished(self.pair.name, outcome))
 
     def _outcome(self, item: Item, status: Status, evidence: str, stored: str | None) -> Outcome:
         return Outcome(

@@ -2,13 +2,14 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from photosync.context import Context, redact
 
 if TYPE_CHECKING:
+    from photosync.config import Config
     from photosync.engine.filters import Filter
 
 SOURCE = typer.Argument(help="phone:, phone@NAME:path, REMOTE:path, a URL, or a folder.")
@@ -167,19 +168,14 @@ def _transfer(
     ctx: Context = context.obj
     ctx.louder(_int(given["verbose"]), bool(given["quiet"]), _path(given["log_file"]))
     output = ctx.output(bool(given["as_json"]))
-    names = Options.__dataclass_fields__
-    options = Options(
-        mode=mode,
-        max_delete=max_delete,
-        wanted=_filter(given),
-        **{
-            name: value
-            for name, value in given.items()
-            if name in names and name not in ("mode", "max_delete")
-        },  # type: ignore[arg-type]
-    )
     try:
-        code = execute(ctx.session(), source, destination, options, output, dry_run=bool(given["dry_run"]))
+        session = ctx.session()
+        given = _with_defaults(given, session.config)
+        ctx.louder(0, False, _path(given["log_file"]))
+        names = set(Options.__dataclass_fields__) - {"mode", "max_delete", "wanted"}
+        chosen: dict[str, Any] = {name: value for name, value in given.items() if name in names}
+        options = Options(mode=mode, max_delete=max_delete, wanted=_filter(given), **chosen)
+        code = execute(session, source, destination, options, output, dry_run=bool(given["dry_run"]))
     except BaseException as error:
         found = explain(error)
         if found is None:
@@ -187,6 +183,17 @@ def _transfer(
         output.failed(redact(found[1]), destination)
         raise typer.Exit(int(found[0])) from error
     raise typer.Exit(int(code))
+
+
+def _with_defaults(given: dict[str, object], config: "Config") -> dict[str, object]:
+    """The options as given, and ``[defaults]`` of the configuration for those that were not."""
+    usual = {name: getattr(config.defaults, name) for name in config.defaults.__struct_fields__}
+    if usual["log_file"]:
+        usual["log_file"] = Path(usual["log_file"]).expanduser()
+    usual["filter_from"] = [Path(each).expanduser() for each in usual["filter_from"]]
+    return given | {
+        name: value for name, value in usual.items() if value and name in given and not given[name]
+    }
 
 
 def _int(value: object) -> int:

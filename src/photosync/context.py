@@ -34,6 +34,7 @@ class Context:
         elif verbose:
             self.verbosity = max(self.verbosity, 0) + verbose
         self.log_file = log_file or self.log_file
+        self._start_log()
 
     def session(self) -> "Session":
         from photosync.session import Session
