@@ -280,7 +280,7 @@ def _mtime_ns(info: Mapping[str, Any]) -> int | None:
         # All implementations that leave the zone out mean UTC.
         moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
         return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return round(value * 1_000_000_000)
     return None
 

@@ -11,13 +11,14 @@ import stat
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from photosync.backends import posix
+from photosync.backends.local_kinds import capabilities_of
 from photosync.backends.local_tree import Tree
 from photosync.backends.local_upload import LocalUpload, temporary
-from photosync.engine.capabilities import Batch, Blob, Capabilities, Changes, Stored, Usage
+from photosync.engine.capabilities import Blob, Changes, Stored, Usage
 from photosync.engine.entry import Entry, Kind, join
 from photosync.engine.errors import (
     AlreadyExists,
@@ -28,44 +29,10 @@ from photosync.engine.errors import (
     Unsupported,
     classify,
 )
-from photosync.engine.names import ANY, OURS, POSIX, WINDOWS, check_relative, printable
+from photosync.engine.names import OURS, check_relative, printable
 
 LOCK = "lock"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_SECOND = 1_000_000_000
-
-_DISK = Capabilities(
-    names=POSIX,
-    mtime_precision_ns=1,
-    set_mtime=True,
-    exclusive=True,
-    server_copy=True,
-    server_move=True,
-    resumable=True,
-    parallel_parts=True,
-    batch=Batch(64),
-)
-_WINDOWS_DISK = replace(_DISK, names=WINDOWS, mtime_precision_ns=100)
-# Nobody can tell what a FUSE program makes of names and times, or whether it honours a rename flag.
-_UNKNOWN = replace(_DISK, names=ANY, mtime_precision_ns=2 * _SECOND, exclusive=False)
-
-_BY_TYPE: Mapping[str, Capabilities] = {
-    **dict.fromkeys(
-        ("bcachefs", "btrfs", "ceph", "ext4", "f2fs", "jfs", "nfs", "nfs4", "overlay", "ramfs", "tmpfs"),
-        _DISK,
-    ),
-    **dict.fromkeys(("virtiofs", "xfs", "zfs"), _DISK),
-    **dict.fromkeys(("ext2", "ext3"), replace(_DISK, mtime_precision_ns=_SECOND)),
-    **dict.fromkeys(("vfat", "msdos"), replace(_WINDOWS_DISK, mtime_precision_ns=2 * _SECOND)),
-    "exfat": replace(_WINDOWS_DISK, mtime_precision_ns=10_000_000),
-    **dict.fromkeys(("cifs", "smb3", "ntfs", "ntfs3"), _WINDOWS_DISK),
-    # ntfs-3g or exfat-fuse.
-    "fuseblk": replace(_WINDOWS_DISK, mtime_precision_ns=2 * _SECOND, exclusive=False),
-}
-"""What file systems can do, by their names in ``/proc/self/mountinfo``.
-
-Times: ext2 and ext3 may keep whole seconds, FAT two of them, exFAT 10 ms, NTFS 100 ns.
-"""
 
 
 class LocalReader:
@@ -109,7 +76,7 @@ class LocalStore:
     """
 
     def __init__(self, root: str) -> None:
-        self.capabilities = _BY_TYPE.get(posix.filesystem_type(root), _UNKNOWN)
+        self.capabilities = capabilities_of(root)
         self._tree = Tree(root)
         self._requests: Counter[str] = Counter()
         self._counting = threading.Lock()

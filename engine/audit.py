@@ -193,6 +193,8 @@ def audit(
             )
         except Fatal:
             raise
+        except FileNotFoundError:
+            return Finding(path, None, Result.MISSING, bytes=found.size, detail="gone since it was listed")
         except Exception as error:
             return _unreadable(path, existing.path, found.size, classify(error, f"reading {existing.path}"))
         if back.content == found.content:
@@ -203,7 +205,7 @@ def audit(
     for entry in manifest:
         stored = plain.get(entry.stored) if entry.stored else there.get(entry.path)
         if stored is not None:
-            plain.pop(stored.path)
+            plain.pop(stored.path, None)
         items.append((entry.path, stored, _fingerprint(entry, journal, destination, stored)))
     yield from _each(workers, target.store.capabilities.read_concurrency, items, one)
     for entry_ in plain.values():

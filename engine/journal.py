@@ -12,12 +12,14 @@ undecodable names survive.
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from photosync.engine.entry import Entry
+from photosync.engine.errors import Fatal
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.workers import Seam, Threads
 
@@ -71,7 +73,7 @@ COMMIT;
 """
 
 
-class JournalError(Exception):
+class JournalError(Fatal):
     """The state file cannot be used; the text says what to do."""
 
 
@@ -161,27 +163,59 @@ class Journal:
         self._lock = self._seam.monitor()
         self._writes = 0
         self._since = 0.0
+        self._path = path or ":memory:"
+        with self._guard():
+            self._db = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         try:
-            self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            found = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if found > VERSION:
-                raise JournalError(
-                    f"{path} was written by a newer photosync (state format {found}, known is {VERSION}). "
-                    "Install a newer photosync, or name another folder in PHOTOSYNC_STATE_DIR."
-                )
-            if found == 0:
-                self._db.executescript(_SCHEMA)
-            self._places = {
-                str(identity): int(number)
-                for number, identity in self._db.execute("SELECT id, identity FROM places")
-            }
-        except sqlite3.DatabaseError as error:
+            with self._guard():
+                self._open()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _open(self) -> None:
+        found = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if found > VERSION:
             raise JournalError(
-                f"{path} is damaged ({error}). Nothing at your destinations is affected: move the file away "
-                "and run again; photosync then proves every copy anew."
-            ) from error
+                f"{self._path} was written by a newer photosync (state format {found}, known is {VERSION}). "
+                "Install a newer photosync, or name another folder in PHOTOSYNC_STATE_DIR."
+            )
+        if found == 0 and self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise JournalError(
+                f"{self._path} belongs to another program. Move it away, or name another folder in "
+                "PHOTOSYNC_STATE_DIR."
+            )
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        if found == 0:
+            self._db.executescript(_SCHEMA)
+        self._places = {
+            str(identity): int(number)
+            for number, identity in self._db.execute("SELECT id, identity FROM places")
+        }
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """One thread at a time; the database's errors leave as `JournalError`."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+                    what = "is no state of photosync's"
+                else:
+                    what = "cannot be used at the moment"
+                raise JournalError(
+                    f"{self._path} {what} ({error}). Look at the disk's free space, the folder's permissions "
+                    "and whether another photosync runs, or name another folder in PHOTOSYNC_STATE_DIR."
+                ) from error
+            except sqlite3.ProgrammingError:
+                raise
+            except sqlite3.DatabaseError as error:
+                raise JournalError(
+                    f"{self._path} is damaged ({error}). Nothing at your destinations is affected: move the "
+                    "file away and run again; photosync then proves every copy anew."
+                ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -193,12 +227,12 @@ class Journal:
 
     def close(self) -> None:
         self.flush()
-        with self._lock:
+        with self._guard():
             self._db.close()
 
     def _write(self, statement: str, *rows: tuple[object, ...]) -> None:
-        with self._lock:
-            if not self._writes:
+        with self._guard():
+            if not self._db.in_transaction:
                 self._db.execute("BEGIN IMMEDIATE")
                 self._since = self._seam.monotonic()
             self._db.executemany(statement, rows)
@@ -207,18 +241,29 @@ class Journal:
                 self._commit()
 
     def _commit(self) -> None:
-        if self._writes:
+        if self._db.in_transaction:
             self._db.execute("COMMIT")
-            self._writes = 0
+        self._writes = 0
 
     def flush(self) -> None:
         """Makes everything written so far outlive this process."""
-        with self._lock:
+        with self._guard():
             self._commit()
 
     def _rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
-        with self._lock:
+        with self._guard():
             return self._db.execute(query, arguments).fetchall()
+
+    def _stream(self, query: str, *arguments: object) -> Iterator[tuple[Any, ...]]:
+        with self._guard():
+            self._commit()
+            cursor = self._db.execute(query, arguments)
+        while True:
+            with self._guard():
+                rows = cursor.fetchmany(GROUP)
+            if not rows:
+                return
+            yield from rows
 
     def _place(self, identity: str) -> int:
         with self._lock:
@@ -276,14 +321,13 @@ class Journal:
 
         Rows are fetched as they are consumed; nothing may be written to the journal meanwhile.
         """
-        with self._lock:
-            self._commit()
-            cursor = self._db.execute(
-                "SELECT path, size, mtime_ns, version, content, stored, stored_version, evidence "
-                "FROM deliveries WHERE source = ? AND destination = ? ORDER BY path",
-                (self._place(source), self._place(destination)),
-            )
-        yield from map(_delivery, cursor)
+        rows = self._stream(
+            "SELECT path, size, mtime_ns, version, content, stored, stored_version, evidence "
+            "FROM deliveries WHERE source = ? AND destination = ? ORDER BY path",
+            self._place(source),
+            self._place(destination),
+        )
+        yield from map(_delivery, rows)
 
     def set_delivery(self, source: str, destination: str, delivery: Delivery) -> None:
         """Remembers a copy that was proven; it is not in the destination's manifest yet."""
@@ -440,13 +484,11 @@ class Journal:
 
     def listed(self, place: str) -> Iterator[Entry]:
         """The listing that the cursor stands for."""
-        with self._lock:
-            self._commit()
-            cursor = self._db.execute(
-                "SELECT path, size, mtime_ns, version, digests FROM listed WHERE place = ? ORDER BY path",
-                (self._place(place),),
-            )
-        for path, size, mtime_ns, version, digests in cursor:
+        rows = self._stream(
+            "SELECT path, size, mtime_ns, version, digests FROM listed WHERE place = ? ORDER BY path",
+            self._place(place),
+        )
+        for path, size, mtime_ns, version, digests in rows:
             yield Entry(_path(path), size, mtime_ns, json.loads(digests), version)
 
     def set_listed(
@@ -454,7 +496,7 @@ class Journal:
     ) -> None:
         """Applies one answer of a change feed, cursor and entries together or not at all."""
         number = self._place(place)
-        with self._lock:
+        with self._guard():
             self._commit()
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -482,7 +524,8 @@ class Journal:
                 )
                 self._db.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (number, cursor))
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
 

@@ -189,7 +189,8 @@ def make_plan(
     """Decides what to do.
 
     Args:
-        source: listing of the source; if incomplete, nothing is trashed or taken for renamed.
+        source: listing of the source; if incomplete, nothing is trashed or taken for renamed. Whether an
+            empty one is to be believed is for the caller to ask.
         destination: complete listing of the destination.
         known: deliveries from this source to this destination, sorted by `key` of the path.
         policy: what the user asked for.
@@ -197,7 +198,7 @@ def make_plan(
 
     Raises:
         SafetyGuard: ``sync`` would trash more than ``max_delete`` allows, or the source listing is
-            incomplete or empty.
+            incomplete.
     """
     return _Planner(source, destination, policy, capabilities.names).plan(known)
 
@@ -211,25 +212,28 @@ class _Planner:
         self.there: Mapping[str, Entry] = {match_key(e.path, rules): e for e in destination.entries}
         self.actions: list[Action] = []
         self.claimed: set[str] = set()
+        self.vanished: dict[str, Delivery] = {}
+        self.declined = frozenset(source.declined)
         self.unchanged = 0
 
     def plan(self, known: Iterable[Delivery]) -> Plan:
         new: list[Entry] = []
-        vanished: list[Delivery] = []
         logical: dict[str, str] = {}
         for entry, delivery in _join(self.source.entries, known):
             if delivery is not None:
-                place = match_key(delivery.stored, self.rules)
-                logical[place] = delivery.path
-                if entry is None:
-                    vanished.append(delivery)
+                # The listing's own strings where they are equal, so that the journal's need not be kept.
+                path = delivery.path if entry is None else entry.path
+                place = match_key(path if delivery.stored == path else delivery.stored, self.rules)
+                logical[place] = path
+                if entry is None and delivery.path not in self.declined:
+                    self.vanished[place] = delivery
                     continue
                 self.claimed.add(place)
             if entry is not None and delivery is not None:
                 self._known(entry, delivery)
             elif entry is not None:
                 new.append(entry)
-        self._new(new, vanished, logical)
+        self._new(new, logical)
         self.actions += [
             Refuse(entry, entry.note or "not a regular file")
             for entry in self.source.others
@@ -278,13 +282,13 @@ class _Planner:
         else:
             self.actions.append(Copy(entry, existing.path, reason, beside=True))
 
-    def _new(self, new: list[Entry], vanished: list[Delivery], logical: dict[str, str]) -> None:
+    def _new(self, new: list[Entry], logical: dict[str, str]) -> None:
         if not new:
             return
         for place, entry in self.there.items():
             logical.setdefault(place, decode(entry.path))
         names = Names(self.rules, logical)
-        renamed = _Renames(vanished if self.source.complete else [], self.policy, self.there, self.rules)
+        renamed = _Renames(self._movable() if self.source.complete else ())
         for entry in new:
             try:
                 to = names.assign(entry.path)
@@ -305,6 +309,23 @@ class _Planner:
             else:
                 self._differs(entry, existing, "another file of that name is there")
 
+    def _movable(self) -> Iterator[Delivery]:
+        """Copies whose source vanished; an empty file has no content by which to know it again."""
+        for place, delivery in self.vanished.items():
+            existing = self.there.get(place)
+            if existing is None or place in self.claimed:
+                continue
+            if delivery.size and same_there(existing, delivery) and self._in_scope(place, existing):
+                yield delivery
+
+    def _in_scope(self, place: str, existing: Entry) -> bool:
+        """Whether the source would show the file if it had it: filters are about what the source calls it."""
+        delivery = self.vanished.get(place)
+        if delivery is not None:
+            return self.policy.in_scope(delivery.path, delivery.size, delivery.mtime_ns)
+        path = decode(existing.path)
+        return path not in self.declined and self.policy.in_scope(path, existing.size, existing.mtime_ns)
+
     def _trash(self) -> None:
         if not self.source.complete:
             first = self.source.errors[0]
@@ -315,7 +336,7 @@ class _Planner:
         extra = [
             entry
             for place, entry in self.there.items()
-            if place not in self.claimed and self.policy.in_scope(entry.path, entry.size, entry.mtime_ns)
+            if place not in self.claimed and self._in_scope(place, entry)
         ]
         limit = self.policy.max_delete
         if limit is None:
@@ -333,52 +354,55 @@ class _Planner:
 
 
 class _Renames:
-    """Pairs new files with deliveries whose source vanished: same size and time, else same size."""
+    """Pairs new files with copies whose source vanished: same size and time, else same size; of several,
+    one of the same name, else the first. Each is used once."""
 
-    def __init__(
-        self, vanished: list[Delivery], policy: Policy, there: Mapping[str, Entry], rules: NameRules
-    ) -> None:
-        self._exact: dict[tuple[int, int | None], list[Delivery]] = {}
-        self._sized: dict[int, list[Delivery]] = {}
+    def __init__(self, vanished: Iterable[Delivery]) -> None:
+        self._like: dict[tuple[object, ...], list[Delivery]] = {}
         self._used: set[str] = set()
-        for delivery in vanished:
-            existing = there.get(match_key(delivery.stored, rules))
-            if (
-                delivery.size
-                and existing is not None
-                and same_there(existing, delivery)
-                and policy.in_scope(delivery.path, delivery.size, delivery.mtime_ns)
-            ):
-                self._exact.setdefault((delivery.size, delivery.mtime_ns), []).append(delivery)
-                self._sized.setdefault(delivery.size, []).append(delivery)
+        for delivery in reversed(list(vanished)):
+            for likeness in _likenesses(delivery):
+                self._like.setdefault(likeness, []).append(delivery)
 
     def match(self, entry: Entry) -> Delivery | None:
-        for candidates in (
-            self._exact.get((entry.size, entry.mtime_ns), []),
-            self._sized.get(entry.size, []),
-        ):
-            free = [delivery for delivery in candidates if delivery.path not in self._used]
-            if free:
-                name = entry.path.rpartition("/")[2]
-                best = next((d for d in free if d.path.rpartition("/")[2] == name), free[0])
-                self._used.add(best.path)
-                return best
+        for likeness in _likenesses(entry):
+            candidates = self._like.get(likeness, [])
+            while candidates:
+                best = candidates.pop()
+                if best.path not in self._used:
+                    self._used.add(best.path)
+                    return best
         return None
+
+
+def _likenesses(file: Entry | Delivery) -> Iterator[tuple[object, ...]]:
+    name = file.path.rpartition("/")[2]
+    yield "time and name", file.size, file.mtime_ns, name
+    yield "time", file.size, file.mtime_ns
+    yield "name", file.size, name
+    yield "size", file.size
 
 
 def _join(
     entries: Iterable[Entry], known: Iterable[Delivery]
 ) -> Iterator[tuple[Entry | None, Delivery | None]]:
     """Merge join of two iterables sorted by `key` of the path."""
-    left, right = iter(entries), iter(known)
-    entry, delivery = next(left, None), next(right, None)
-    while entry is not None or delivery is not None:
-        if delivery is None or (entry is not None and key(entry.path) < key(delivery.path)):
-            yield entry, None
-            entry = next(left, None)
-        elif entry is None or key(entry.path) > key(delivery.path):
+    right = iter(known)
+    delivery = next(right, None)
+    place = b"" if delivery is None else key(delivery.path)
+    for entry in entries:
+        here = key(entry.path)
+        while delivery is not None and place < here:
             yield None, delivery
             delivery = next(right, None)
+            place = b"" if delivery is None else key(delivery.path)
+        if delivery is None or place > here:
+            yield entry, None
         else:
             yield entry, delivery
-            entry, delivery = next(left, None), next(right, None)
+            delivery = next(right, None)
+            place = b"" if delivery is None else key(delivery.path)
+    if delivery is not None:
+        yield None, delivery
+    for delivery in right:
+        yield None, delivery

@@ -111,13 +111,21 @@ def record(destination: str, journal: Journal, target: Target, seam: Seam, devic
     snapshots = Snapshots(TargetFiles(target), journal)
     known = journal.head(destination)
     upserts = {entry.path: entry for entry in (manifest_entry(*copy) for copy in copies)}
-    removals = [path for path in map(decode, gone) if path not in upserts]
+    shortened = {path for path in gone if is_shortened(path)}
+    removals = [decode(path) for path in gone]
     for attempt in range(1, TRIES + 1):
         head = snapshots.head()
         try:
             if head is not None:
                 snapshots.load(head)
             base = head.root if head is not None else manifest.build([], journal)
+            # Only the manifest knows what a shortened name stands for.
+            hidden = (
+                [entry.path for entry in manifest.entries(base, journal) if entry.stored in shortened]
+                if shortened
+                else []
+            )
+            removals = [path for path in (*removals, *hidden) if path not in upserts]
             root = manifest.edit(base, upserts.values(), removals, journal)
             written = snapshots.write(root, device=device, time=_now(seam), known=known)
         except HeadMoved:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from photosync.engine.capabilities import Store
 from photosync.engine.entry import Entry, Kind
-from photosync.engine.errors import Fatal, NameRefused, PhotosyncError, classify
+from photosync.engine.errors import Fatal, NameRefused, PhotosyncError, Transient, classify
 from photosync.engine.journal import Journal, key
 from photosync.engine.names import OURS, check_relative, is_ours
 
@@ -36,6 +36,7 @@ class Listing:
         others: what is there but is no file that can be copied (links, pipes, cloud documents).
         errors: empty if the listing is complete.
         own: photosync's own files at a destination, by path.
+        declined: paths of files that are there, though the filters do not want them.
         exists: False if the root itself is not there.
     """
 
@@ -43,6 +44,7 @@ class Listing:
     others: Sequence[Entry] = ()
     errors: Sequence[ListingError] = ()
     own: Sequence[Entry] = ()
+    declined: Sequence[str] = ()
     exists: bool = True
 
     @property
@@ -65,6 +67,7 @@ class _Collector:
         self.others: list[Entry] = []
         self.errors: list[ListingError] = []
         self.own: list[Entry] = []
+        self.declined: list[str] = []
 
     def add(self, entry: Entry) -> None:
         try:
@@ -75,7 +78,7 @@ class _Collector:
         if is_ours(entry.path) and not self._is_source:
             self.own.append(entry)
         elif not self.wants(entry):
-            return
+            self.declined.append(entry.path)
         elif entry.kind is Kind.FILE:
             self.entries.append(entry)
         else:
@@ -91,7 +94,7 @@ class _Collector:
 
     def listing(self) -> Listing:
         self.entries.sort(key=lambda entry: key(entry.path))
-        return Listing(self.entries, self.others, self.errors, self.own)
+        return Listing(self.entries, self.others, self.errors, self.own, self.declined)
 
 
 def _everything(_entry: Entry) -> bool:
@@ -138,7 +141,9 @@ def walk(
         except FileNotFoundError as error:
             if not folder:
                 raise
-            found.errors.append(ListingError(folder, classify(error, f"listing {folder}")))
+            gone = Transient(f"{folder} vanished while its place was listed; run again")
+            gone.__cause__ = error
+            found.errors.append(ListingError(folder, gone))
             continue
         except Exception as error:
             failure = classify(error, f"listing {folder or '/'}")
@@ -147,7 +152,8 @@ def walk(
             found.errors.append(ListingError(folder, failure))
             continue
         for entry in children:
-            if entry.kind is not Kind.FOLDER:
+            if entry.kind is not Kind.FOLDER or entry.path.rpartition("/")[0] != folder:
+                # A folder that claims to lie elsewhere could lead out of the root, or round in circles.
                 found.add(entry)
             elif found.enters(entry.path) and enters(entry.path):
                 pending.append(entry.path)

@@ -244,13 +244,10 @@ class _Run:
         """Absence is not evidence: a source that lost most of its files is not believed."""
         wiping = self.job.filter is None or self.job.policy.mode is Mode.SYNC
         if not source.entries and not self.job.allow_empty and source.complete and wiping:
+            what = "is empty" if self.job.filter is None else "has no file that passes the filters"
             raise SafetyGuard(
-                "no file at the source passes the filters, so that sync would empty the destination of all "
-                "that does. If that is right, say --allow-empty. Nothing was changed."
-                if self.job.filter is not None
-                else
-                "the source is empty. If it is a phone, unlock it and allow file transfer; if it really is "
-                "empty, say --allow-empty. Nothing was changed."
+                f"the source {what}. If it is a phone, unlock it and allow file transfer; if that is right, "
+                "say --allow-empty. Nothing was changed."
             )
         last = self.journal.last_count(self.pair.source_id, self.pair.destination_id)
         if (

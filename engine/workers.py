@@ -123,7 +123,12 @@ class Workers:
 
         with self._state:
             self._running += 1
-        self.seam.start(body, name)
+        try:
+            self.seam.start(body, name)
+        except BaseException:
+            with self._state:
+                self._running -= 1
+            raise
 
     @property
     def cancelled(self) -> bool:

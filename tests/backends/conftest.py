@@ -8,6 +8,7 @@ import pytest
 
 from photosync.backends.s3 import S3Backend
 from photosync.backends.s3_store import S3Store
+from tests.servers import sshd
 from tests.servers.seaweed import Seaweed, binary, seaweed
 from tests.servers.tls_proxy import ThrowawayCA
 
@@ -63,3 +64,11 @@ def s3_store(s3: S3Backend, bucket: str) -> Iterator[S3Store]:
     store = s3.store(f"{bucket}/phone/backup")
     yield store
     store.close()
+
+
+@pytest.fixture(scope="session")
+def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Sshd]:
+    if sshd.binary() is None:
+        pytest.skip("sshd is missing: install openssh-server")
+    with sshd.sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server

@@ -21,14 +21,6 @@ from tests.servers.seaweed import Seaweed
 
 
 @pytest.fixture(scope="module")
-def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Sshd]:
-    if sshd.binary() is None:
-        pytest.skip("sshd is missing: install openssh-server")
-    with sshd.sshd(tmp_path_factory.mktemp("sshd")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def s3_account(s3_server: Seaweed) -> S3Backend:
     """One client and one bucket for all tests, which take the server a second each."""
     s3_server.client().create_bucket(Bucket="contract")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tests.e2e.cli import OURS, Photosync, tree
+from tests.servers.cut_proxy import CutProxy
 from tests.servers.dropbox_emulator import DropboxEmulator
 from tests.servers.seaweed import Seaweed
 
@@ -80,12 +81,14 @@ class Bucket:
     Attributes:
         server: its API, past any proxy.
         endpoint: the URL that photosync is told.
+        line: the proxy that the endpoint stands for, or None.
     """
 
     server: Seaweed
     bucket: str
     prefix: str
     endpoint: str = ""
+    line: CutProxy | None = None
     name: str = "s3"
     client: Any = field(init=False, repr=False)
 
@@ -200,3 +203,12 @@ def age(path: Path, seconds: float) -> None:
     """Gives a file another modification time."""
     found = path.stat()
     os.utime(path, (found.st_atime, found.st_mtime + seconds))
+
+
+def tree_of(folder: Path) -> dict[str, bytes]:
+    """A source's regular files by path."""
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file() and not file.is_symlink()
+    }

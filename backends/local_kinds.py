@@ -1,0 +1,48 @@
+"""What kinds of disks can do."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from photosync.backends import posix
+from photosync.engine.capabilities import Batch, Capabilities
+from photosync.engine.names import ANY, POSIX, WINDOWS
+
+_SECOND = 1_000_000_000
+
+_DISK = Capabilities(
+    names=POSIX,
+    mtime_precision_ns=1,
+    set_mtime=True,
+    exclusive=True,
+    server_copy=True,
+    server_move=True,
+    resumable=True,
+    parallel_parts=True,
+    batch=Batch(64),
+)
+_WINDOWS_DISK = replace(_DISK, names=WINDOWS, mtime_precision_ns=100)
+# Nobody can tell what a FUSE program makes of names and times, or whether it honours a rename flag.
+_UNKNOWN = replace(_DISK, names=ANY, mtime_precision_ns=2 * _SECOND, exclusive=False)
+
+_BY_TYPE: Mapping[str, Capabilities] = {
+    **dict.fromkeys(
+        ("bcachefs", "btrfs", "ceph", "ext4", "f2fs", "jfs", "nfs", "nfs4", "overlay", "ramfs", "tmpfs"),
+        _DISK,
+    ),
+    **dict.fromkeys(("virtiofs", "xfs", "zfs"), _DISK),
+    **dict.fromkeys(("ext2", "ext3"), replace(_DISK, mtime_precision_ns=_SECOND)),
+    **dict.fromkeys(("vfat", "msdos"), replace(_WINDOWS_DISK, mtime_precision_ns=2 * _SECOND)),
+    "exfat": replace(_WINDOWS_DISK, mtime_precision_ns=10_000_000),
+    **dict.fromkeys(("cifs", "smb3", "ntfs", "ntfs3"), _WINDOWS_DISK),
+    # ntfs-3g or exfat-fuse.
+    "fuseblk": replace(_WINDOWS_DISK, mtime_precision_ns=2 * _SECOND, exclusive=False),
+}
+"""What file systems can do, by their names in ``/proc/self/mountinfo``.
+
+Times: ext2 and ext3 may keep whole seconds, FAT two of them, exFAT 10 ms, NTFS 100 ns.
+"""
+
+
+def capabilities_of(root: str) -> Capabilities:
+    """What may be declared of a folder, by the file system it is on or will be made on."""
+    return _BY_TYPE.get(posix.filesystem_type(root), _UNKNOWN)

@@ -1,0 +1,312 @@
+"""The journal: what it remembers, what a crash costs, and what it says of files it cannot use."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from photosync.engine.entry import Entry
+from photosync.engine.errors import Fatal
+from photosync.engine.hashing import CHUNK, fingerprint
+from photosync.engine.journal import GROUP, INTERVAL, Delivery, Journal, JournalError, PendingUpload, key
+from tests.engine.rig import entry, simulate
+
+
+def delivery(path: str, stored: str | None = None, content: str = "c" * 64) -> Delivery:
+    return Delivery(path, 10, 1, None, content, stored or path, "v1", "reread")
+
+
+def others_see(path: Path) -> int:
+    """Deliveries that a second connection sees, which is what would be left after a kill now."""
+    db = sqlite3.connect(path)
+    try:
+        return int(db.execute("SELECT count(*) FROM deliveries").fetchone()[0])
+    finally:
+        db.close()
+
+
+# groups
+
+
+def test_writes_are_committed_in_groups(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+
+    def body(seam: object) -> None:
+        journal = Journal(path, seam)  # type: ignore[arg-type]
+        journal.set_delivery("a", "b", delivery("first"))
+        assert others_see(path) == 0
+        for number in range(GROUP):
+            journal.set_delivery("a", "b", delivery(str(number)))
+        assert others_see(path) >= GROUP // 2
+        journal.close()
+        assert others_see(path) == GROUP + 1
+
+    simulate(body)
+
+
+def test_writes_are_committed_after_a_while(tmp_path: Path) -> None:
+    def body(seam: object) -> None:
+        journal = Journal(tmp_path / "j", seam)  # type: ignore[arg-type]
+        journal.set_delivery("a", "b", delivery("first"))
+        seam.now += INTERVAL  # type: ignore[attr-defined]
+        journal.set_delivery("a", "b", delivery("second"))
+        assert others_see(tmp_path / "j") >= 1
+        journal.close()
+
+    simulate(body)
+
+
+def test_flush_and_uploads_outlive_the_process_at_once(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        journal.set_delivery("a", "b", delivery("x"))
+        journal.flush()
+        assert others_see(tmp_path / "j") == 1
+        journal.set_delivery("a", "b", delivery("y"))
+        journal.set_upload("a", "b", entry("z"), PendingUpload("z", "token", {}))
+        assert others_see(tmp_path / "j") == 2
+
+
+def test_a_kill_loses_at_most_the_last_group(tmp_path: Path) -> None:
+    child = """
+import os, pathlib, sys
+from photosync.engine.journal import Delivery, Journal
+journal = Journal(pathlib.Path(sys.argv[1]))
+for number in range(5000):
+    name = f"{number:05}"
+    journal.set_delivery("a", "b", Delivery(name, 10, 1, None, "c", name, None, "reread"))
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", child, str(tmp_path / "j")], check=False)
+    with Journal(tmp_path / "j") as journal:
+        assert journal._rows("PRAGMA integrity_check") == [("ok",)]
+        names = [found.path for found in journal.deliveries("a", "b")]
+    assert names == [f"{number:05}" for number in range(len(names))]
+    assert 5000 - GROUP <= len(names) <= 5000
+
+
+# what it remembers
+
+
+def test_deliveries_are_sorted_by_bytes_and_undecodable_names_survive(tmp_path: Path) -> None:
+    names = ["b", "a/z", "a b", "\udcff.jpg", "é.jpg", "😀", "a"]
+    with Journal(tmp_path / "j") as journal:
+        for name in names:
+            journal.set_delivery("a", "b", delivery(name, stored=f"x/{name}"))
+        journal.set_delivery("a", "elsewhere", delivery("other"))
+    with Journal(tmp_path / "j") as journal:
+        found = list(journal.deliveries("a", "b"))
+    assert [each.path for each in found] == sorted(names, key=key)
+    assert [each.stored for each in found] == [f"x/{each.path}" for each in found]
+
+
+def test_a_delivery_survives_unchanged(tmp_path: Path) -> None:
+    one = Delivery("p", 10, None, "ctime", "c" * 64, "q", None, "server-hash:dropbox")
+    with Journal(tmp_path / "j") as journal:
+        journal.set_delivery("a", "b", one)
+        assert list(journal.deliveries("a", "b")) == [one]
+        assert journal.stored_names("b") == ["q"]
+        journal.forget_delivery("a", "b", "p")
+        assert list(journal.deliveries("a", "b")) == []
+
+
+def test_the_hash_cache_answers_for_the_very_state_only() -> None:
+    found = fingerprint(b"x" * (CHUNK + 1), ["dropbox"])
+    seen = Entry("p", CHUNK + 1, 5, version="v")
+    with Journal(None) as journal:
+        journal.set_content("a", seen, found)
+        assert journal.content("a", seen) == found
+        assert journal.content("b", seen) is None
+        for other in (
+            Entry("p", CHUNK, 5, version="v"),
+            Entry("p", CHUNK + 1, 6, version="v"),
+            Entry("p", CHUNK + 1, None, version="v"),
+            Entry("p", CHUNK + 1, 5),
+        ):
+            assert journal.content("a", other) is None
+
+
+def test_uploads_are_found_for_the_very_state_only() -> None:
+    with Journal(None) as journal:
+        begun = PendingUpload("x/p", "token", {0: "aa", 3: "bb"})
+        journal.set_upload("a", "b", entry("p"), begun)
+        assert journal.upload("a", "b", entry("p")) == begun
+        assert journal.upload("a", "b", entry("p", mtime_ns=2)) is None
+        assert journal.uploads("b") == [("p", "token")]
+        journal.forget_upload("a", "b", "p")
+        assert journal.upload("a", "b", entry("p")) is None
+
+
+def test_unrecorded_tells_copies_and_withdrawals_until_they_are_recorded() -> None:
+    found = fingerprint(b"data")
+    with Journal(None) as journal:
+        source = Entry("p", 4, 1)
+        one = Delivery("p", 4, 1, None, found.content, "p", None, "reread")
+        journal.set_content("a", source, found)
+        journal.set_delivery("a", "b", one)
+        journal.set_withdrawn("b", "old")
+        assert journal.unrecorded("b") == ([(one, found)], ["old"])
+        journal.set_recorded("b", 1, "root")
+        assert journal.unrecorded("b") == ([], [])
+        assert journal.head("b") == (1, "root")
+        journal.forget_head("b")
+        assert journal.unrecorded("b") == ([(one, found)], [])
+        assert journal.head("b") is None
+
+
+def test_what_is_stored_again_is_not_withdrawn() -> None:
+    with Journal(None) as journal:
+        journal.set_withdrawn("b", "p")
+        journal.set_delivery("a", "b", delivery("p"))
+        assert journal.unrecorded("b")[1] == []
+
+
+def test_distrust_forgets_by_the_name_at_the_destination() -> None:
+    with Journal(None) as journal:
+        journal.set_delivery("a", "b", delivery("p", stored="q"))
+        journal.distrust("b", "q")
+        assert list(journal.deliveries("a", "b")) == []
+
+
+def test_last_count_is_of_the_newest_run() -> None:
+    with Journal(None) as journal:
+        assert journal.last_count("a", "b") is None
+        journal.add_run("a", "b", 1, 100, "ok")
+        journal.add_run("a", "b", 2, 90, "partial")
+        assert journal.last_count("a", "b") == 90
+        assert journal.last_count("a", "c") is None
+
+
+# change feeds
+
+
+def paths(journal: Journal) -> list[str]:
+    return [found.path for found in journal.listed("b")]
+
+
+def test_a_removed_folder_takes_along_what_is_below_it_and_nothing_else() -> None:
+    with Journal(None) as journal:
+        names = ["a", "a/1", "a/b/2", "a-1", "a0", "a.jpg", "b"]
+        journal.set_listed("b", map(entry, names), [], "c1", full=True)
+        journal.set_listed("b", [entry("a/new")], ["a"], "c2", full=False)
+        assert paths(journal) == sorted(["a/new", "a-1", "a0", "a.jpg", "b"], key=key)
+        assert journal.cursor("b") == "c2"
+
+
+def test_a_full_answer_replaces_the_listing_of_that_place_only() -> None:
+    with Journal(None) as journal:
+        journal.set_listed("b", [entry("old")], [], "c1", full=True)
+        journal.set_listed("other", [entry("theirs")], [], "c1", full=True)
+        journal.set_listed("b", [entry("new", version="v")], [], "c2", full=True)
+        assert list(journal.listed("b")) == [entry("new", version="v")]
+        assert [found.path for found in journal.listed("other")] == ["theirs"]
+
+
+def test_listing_and_cursor_change_together_or_not_at_all() -> None:
+    def breaks() -> object:
+        yield entry("half")
+        raise ConnectionError("cut")
+
+    with Journal(None) as journal:
+        journal.set_listed("b", [entry("old")], [], "c1", full=True)
+        with pytest.raises(ConnectionError):
+            journal.set_listed("b", breaks(), ["old"], "c2", full=True)  # type: ignore[arg-type]
+        assert (paths(journal), journal.cursor("b")) == (["old"], "c1")
+        journal.set_delivery("a", "b", delivery("p"))
+
+
+# files it cannot use
+
+
+def test_garbage_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "j").write_bytes(b"garbage" * 1000)
+    with pytest.raises(JournalError, match=r"is damaged.*Nothing at your destinations is affected"):
+        Journal(tmp_path / "j")
+    assert (tmp_path / "j").read_bytes() == b"garbage" * 1000
+
+
+def test_a_damaged_page_is_told_when_it_is_met(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        for number in range(3000):
+            journal.set_delivery("a", "b", delivery(f"{number:06}"))
+    data = bytearray((tmp_path / "j").read_bytes())
+    for page in range(2, len(data) // 4096):
+        data[page * 4096 + 100 : (page + 1) * 4096] = b"\xff" * 3996
+    (tmp_path / "j").write_bytes(data)
+    with pytest.raises(JournalError, match="move the file away"):  # noqa: PT012 - either may notice
+        journal = Journal(tmp_path / "j")
+        list(journal.deliveries("a", "b"))
+
+
+def test_a_newer_format_is_left_alone(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        journal._db.execute("PRAGMA user_version=99")
+    with pytest.raises(JournalError, match="newer photosync"):
+        Journal(tmp_path / "j")
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE theirs (x)")
+    db.commit()
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="another program"):
+        Journal(path)
+    assert path.read_bytes() == before
+
+
+def test_a_foreign_database_with_our_version_number_is_no_state(tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / "j")
+    db.execute("CREATE TABLE theirs (x)")
+    db.execute("PRAGMA user_version=1")
+    db.commit()
+    db.close()
+    with pytest.raises(JournalError, match="no state of photosync"):
+        Journal(tmp_path / "j")
+
+
+def test_a_missing_folder_is_not_called_damage(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match=r"cannot be used.*PHOTOSYNC_STATE_DIR"):
+        Journal(tmp_path / "none" / "j")
+
+
+def test_a_journal_that_fails_ends_the_run() -> None:
+    assert issubclass(JournalError, Fatal)
+
+
+def test_writing_goes_on_after_a_statement_failed() -> None:
+    with Journal(None) as journal:
+        with pytest.raises(JournalError):
+            journal._write("INSERT INTO nonsense VALUES (1)")
+        journal.set_delivery("a", "b", delivery("p"))
+        journal.flush()
+        assert len(list(journal.deliveries("a", "b"))) == 1
+
+
+# threads
+
+
+def test_many_threads_may_write_and_read(tmp_path: Path) -> None:
+    failures: list[BaseException] = []
+    with Journal(tmp_path / "j") as journal:
+
+        def work(number: int) -> None:
+            try:
+                for turn in range(150):
+                    journal.set_delivery(f"s{number % 3}", "b", delivery(f"{number}-{turn}"))
+                    journal.set_content(f"s{number % 3}", entry(f"{number}-{turn}"), fingerprint(b"x"))
+                    assert journal.content(f"s{number % 3}", entry(f"{number}-{turn}")) is not None
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert sum(len(list(journal.deliveries(f"s{number}", "b"))) for number in range(3)) == 900

@@ -1,0 +1,825 @@
+"""Carrying out plans, in a deterministic world: batches, failures, conflicts, resuming, memory, accounting."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from photosync.engine import transfer
+from photosync.engine.capabilities import Batch, Blob, Stored
+from photosync.engine.errors import (
+    AlreadyExists,
+    Corrupt,
+    DestinationFull,
+    DeviceGone,
+    Permanent,
+    SourceChanged,
+    Transient,
+)
+from photosync.engine.events import Status
+from photosync.engine.names import POSIX
+from photosync.engine.plan import Mode
+from photosync.engine.report import Exit
+from photosync.engine.transfer import beside
+from photosync.engine.verify import Verify
+from photosync.engine.workers import ByteBudget
+from tests.engine.rig import Rig
+from tests.sim.store import PART, Faults, SimReader, SimStore, SimUpload
+
+BIG = bytes(range(256)) * 2  # eight parts of 64 bytes
+
+
+# batches
+
+
+@pytest.mark.parametrize("personality", ["disk", "objects", "feed"])
+@pytest.mark.parametrize("memory", [1, 100, 5000, 13_000, 10**6])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_budget_is_too_small(tmp_path: Path, personality: str, memory: int, seed: int) -> None:
+    rig = Rig(tmp_path, personality)
+    for number in range(12):
+        rig.photo(f"a/{number}", f"{number}".encode() * (number * 5))
+    rig.photo("big", BIG)
+    assert rig.run(memory=memory, seed=seed).status == "ok"
+    assert len(rig.files()) == 13
+    assert rig.run(memory=memory).status == "nothing"
+
+
+def batches_of(rig: Rig) -> list[list[int]]:
+    sizes: list[list[int]] = []
+
+    def setup(store: SimStore) -> None:
+        real = store.put
+
+        def put(blobs: Sequence[Blob]) -> list[Stored | Exception]:
+            sizes.append([len(blob.data) for blob in blobs])
+            return real(blobs)
+
+        store.put = put  # type: ignore[method-assign]
+
+    rig.setup = setup
+    return sizes
+
+
+def test_a_batch_keeps_to_the_stores_count_and_bytes(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, can={"batch": Batch(5, 100)})
+    sizes = batches_of(rig)
+    for number in range(23):
+        rig.photo(f"{number:02}", bytes([number]) * 30)
+    rig.run(memory=10**6)
+    assert sum(map(len, sizes)) == 23
+    assert max(map(sum, sizes)) <= 100
+    assert max(map(len, sizes)) == 3
+
+
+def test_small_files_travel_together(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, can={"batch": Batch(10, 10_000)})
+    sizes = batches_of(rig)
+    for number in range(30):
+        rig.photo(f"{number:02}", bytes([number]))
+    rig.run(memory=10**6)
+    assert [len(batch) for batch in sizes] == [10, 10, 10]
+
+
+def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 0
+    for name in ("acquire", "try_acquire", "exceed"):
+        real = getattr(ByteBudget, name)
+
+        def counted(self: ByteBudget, size: int, real: object = real) -> object:
+            nonlocal most
+            answer = real(self, size)  # type: ignore[operator]
+            most = max(most, self._used)
+            return answer
+
+        monkeypatch.setattr(ByteBudget, name, counted)
+    budgets: list[ByteBudget] = []
+    made = transfer.ByteBudget.__init__
+
+    def keep(self: ByteBudget, *args: object) -> None:
+        made(self, *args)  # type: ignore[arg-type]
+        budgets.append(self)
+
+    monkeypatch.setattr(ByteBudget, "__init__", keep)
+    rig = Rig(tmp_path)
+    for number in range(40):
+        rig.photo(f"{number:02}", bytes([number]) * 60)
+    rig.photo("big", BIG * 4)
+    for seed in range(5):
+        rig.there.things.clear()
+        rig.run(seed=seed, memory=10_000, faults=Faults(before=0.1, after=0.1), attempts=9)
+    assert 8_000 < most <= 10_000
+    assert [budget._used for budget in budgets] == [0] * 5
+
+
+@pytest.mark.parametrize("error", [Permanent("no"), SourceChanged("moved"), OSError(5, "EIO")])
+def test_failures_give_their_memory_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    budgets: list[ByteBudget] = []
+    made = ByteBudget.__init__
+
+    def keep(self: ByteBudget, *args: object) -> None:
+        made(self, *args)  # type: ignore[arg-type]
+        budgets.append(self)
+
+    monkeypatch.setattr(ByteBudget, "__init__", keep)
+
+    def fail(*_args: object) -> object:
+        raise error
+
+    rig = Rig(tmp_path, setup=lambda store: setattr(store, "put", fail))
+    rig.photo("a", b"small")
+    rig.run()
+    monkeypatch.setattr(SimUpload, "send_part", fail)
+    rig.photo("big", BIG)
+    rig.run()
+    monkeypatch.setattr(transfer, "beside", fail)
+    rig.there.set("a", b"other size", 1)
+    rig.run()
+    assert [budget._used for budget in budgets] == [0, 0, 0]
+
+
+# failures of one file
+
+
+def test_one_file_that_is_refused_does_not_stop_the_others(tmp_path: Path) -> None:
+    def setup(store: SimStore) -> None:
+        real = store.put
+
+        def put(blobs: Sequence[Blob]) -> list[Stored | Exception]:
+            good = iter(real([blob for blob in blobs if blob.path != "bad"]))
+            return [Permanent("bad: malformed") if blob.path == "bad" else next(good) for blob in blobs]
+
+        store.put = put  # type: ignore[method-assign]
+
+    rig = Rig(tmp_path, setup=setup)
+    for name in ("a", "bad", "c"):
+        rig.photo(name, name.encode())
+    report = rig.run()
+    assert rig.statuses() == {"a": "verified", "bad": "failed", "c": "verified"}
+    assert rig.outcomes["bad"].error == "bad: malformed"
+    assert report.exit_code == Exit.NO_RETRY
+
+
+def test_one_file_that_has_to_wait_is_sent_again_alone(tmp_path: Path) -> None:
+    sent: list[list[str]] = []
+
+    def setup(store: SimStore) -> None:
+        real = store.put
+
+        def put(blobs: Sequence[Blob]) -> list[Stored | Exception]:
+            sent.append(sorted(blob.path for blob in blobs))
+            busy = len(sent) < 3
+            good = iter(real([blob for blob in blobs if blob.path != "slow" or not busy]))
+            return [
+                Transient("too many", retry_after=7.0) if busy and blob.path == "slow" else next(good)
+                for blob in blobs
+            ]
+
+        store.put = put  # type: ignore[method-assign]
+
+    rig = Rig(tmp_path, setup=setup, can={"batch": Batch(10, 10_000)})
+    for name in ("a", "slow", "c"):
+        rig.photo(name, name.encode())
+    assert rig.run(attempts=5, memory=10**6).status == "ok"
+    assert sent == [["a", "c", "slow"], ["slow"], ["slow"]]
+    assert rig.scheduler.now >= 1014.0
+
+
+def test_a_store_that_stays_away_is_worth_another_run(tmp_path: Path) -> None:
+    def put(_blobs: object) -> list[Stored | Exception]:
+        raise Transient("503 Service Unavailable")
+
+    rig = Rig(tmp_path, setup=lambda store: setattr(store, "put", put))
+    rig.photo("a", b"1")
+    report = rig.run()
+    assert rig.outcomes["a"].status is Status.FAILED
+    assert report.exit_code == Exit.RETRY
+
+
+def test_a_kept_file_is_tried_again_like_any_other(tmp_path: Path) -> None:
+    """The same patience for a file that turned out to need another name while it was in memory."""
+    busy = [Transient("too many"), Transient("too many")]
+
+    def setup(store: SimStore) -> None:
+        real = store.put
+
+        def put(blobs: Sequence[Blob]) -> list[Stored | Exception]:
+            return [busy.pop() for _ in blobs] if busy and "~" in blobs[0].path else real(blobs)
+
+        store.put = put  # type: ignore[method-assign]
+
+    rig = Rig(tmp_path, setup=setup)
+    rig.there.set("a", b"theirs", 1)
+    rig.photo("a", b"mine!!")
+    rig.run(attempts=5)
+    assert rig.statuses() == {"a": "conflict"}
+    assert busy == []
+
+
+def test_a_file_that_vanished_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    def setup(store: SimStore) -> None:
+        real = store.open
+
+        def open_(path: str, offset: int = 0) -> SimReader:
+            if path == "b":
+                raise FileNotFoundError(2, "none", path)
+            return real(path, offset)
+
+        store.open = open_  # type: ignore[method-assign]
+
+    rig = Rig(tmp_path, source_setup=setup)
+    for name in ("a", "b", "c"):
+        rig.photo(name, name.encode())
+    rig.run()
+    assert rig.statuses() == {"a": "verified", "b": "failed", "c": "verified"}
+    assert "vanished" in str(rig.outcomes["b"].error)
+
+
+@pytest.mark.parametrize("sizes", [(10, 500), (500, 10), (500, 0)])
+def test_a_file_that_changed_its_size_since_it_was_listed_is_copied_as_it_is(
+    tmp_path: Path, sizes: tuple[int, int]
+) -> None:
+    """Also across the border between small and large files."""
+    rig = Rig(tmp_path)
+
+    def setup(store: SimStore) -> None:
+        real = store.open
+
+        def open_(path: str, offset: int = 0) -> SimReader:
+            if len(rig.phone.things["a"].data) == sizes[0]:
+                rig.photo("a", b"n" * sizes[1], 2)
+            return real(path, offset)
+
+        store.open = open_  # type: ignore[method-assign]
+
+    rig.source_setup = setup
+    rig.photo("a", b"o" * sizes[0])
+    assert rig.run().status == "ok"
+    assert rig.files() == {"a": b"n" * sizes[1]}
+    assert rig.run().status == "nothing"
+
+
+def test_zero_bytes_are_a_file(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "objects")
+    rig.photo("empty", b"")
+    assert rig.run().status == "ok"
+    assert rig.files() == {"empty": b""}
+    assert rig.outcomes["empty"].evidence == "server-hash:sha256"
+
+
+# conflicts
+
+
+@pytest.mark.parametrize("mine", [b"mine!!", b"mine, longer", BIG])
+def test_a_planned_conflict_keeps_both(tmp_path: Path, mine: bytes) -> None:
+    rig = Rig(tmp_path)
+    rig.there.set("d/a.jpg", b"theirs", 1)
+    rig.photo("d/a.jpg", mine)
+    report = rig.run()
+    assert rig.statuses() == {"d/a.jpg": "conflict"}
+    stored = str(rig.outcomes["d/a.jpg"].stored)
+    assert rig.files() == {"d/a.jpg": b"theirs", stored: mine}
+    assert stored.startswith("d/a~")
+    assert stored.endswith(".jpg")
+    assert report.exit_code == Exit.OTHER
+    assert rig.run().status == "nothing"
+
+
+@pytest.mark.parametrize("mine", [b"mine!!", BIG])
+@pytest.mark.parametrize("personality", ["disk", "objects", "feed"])
+def test_an_unplanned_conflict_keeps_both(tmp_path: Path, mine: bytes, personality: str) -> None:
+    rig = Rig(tmp_path, personality)
+
+    def intrude(event: object) -> None:
+        if getattr(event, "name", "") == "transfer":
+            rig.there.set("a.jpg", b"theirs", 1)
+
+    rig.listener = intrude
+    rig.photo("a.jpg", mine)
+    rig.run()
+    assert rig.statuses() == {"a.jpg": "conflict"}
+    assert sorted(rig.files().values()) == sorted([b"theirs", mine])
+
+
+@pytest.mark.parametrize("mine", [b"mine!!", BIG])
+def test_what_somebody_else_stored_meanwhile_is_adopted(tmp_path: Path, mine: bytes) -> None:
+    rig = Rig(tmp_path)
+
+    def intrude(event: object) -> None:
+        if getattr(event, "name", "") == "transfer":
+            rig.there.set("a.jpg", mine, 1)
+
+    rig.listener = intrude
+    rig.photo("a.jpg", mine)
+    assert rig.run().status == "ok"
+    assert rig.files() == {"a.jpg": mine}
+
+
+def test_what_is_there_already_is_adopted_without_sending(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.there.set("a", b"same", 99)
+    rig.photo("a", b"same", 5)
+    report = rig.run()
+    assert rig.statuses() == {"a": "verified"}
+    assert report.tally.bytes == 0
+    assert rig.there.things["a"].mtime_ns == 5
+
+
+def test_a_time_that_cannot_be_set_does_not_matter(tmp_path: Path) -> None:
+    def deny(*_args: object) -> Stored:
+        raise PermissionError(1, "Operation not permitted")
+
+    rig = Rig(tmp_path, setup=lambda store: setattr(store, "set_mtime", deny))
+    rig.there.set("a", b"same", 99)
+    rig.photo("a", b"same", 5)
+    assert rig.run().status == "ok"
+
+
+def test_what_vanished_before_it_was_compared_is_copied(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.there.set("a", b"same", 99)
+    rig.photo("a", b"same", 5)
+
+    def vanish(event: object) -> None:
+        if getattr(event, "name", "") == "transfer":
+            rig.there.things.pop("a", None)
+
+    rig.listener = vanish
+    assert rig.run().status == "ok"
+    assert rig.files() == {"a": b"same"}
+
+
+def test_a_folder_in_the_way_is_kept_apart(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.there.set("a/inner", b"theirs", 1)
+    rig.photo("a", b"file")
+    assert rig.run().status == "ok"
+    assert rig.files() == {"a/inner": b"theirs", "%61": b"file"}
+
+
+@pytest.mark.parametrize(
+    ("path", "made"),
+    [
+        ("a/IMG.jpg", "a/IMG~3f9a2b7c.jpg"), ("IMG", "IMG~3f9a2b7c"), (".hidden", ".hidden~3f9a2b7c"),
+        ("x~0123abcd.jpg", "x~3f9a2b7c.jpg"), ("a.tar.gz", "a.tar~3f9a2b7c.gz"),
+    ],
+)  # fmt: skip
+def test_names_beside(path: str, made: str) -> None:
+    assert beside(path, "3f9a2b7c" + "0" * 56, POSIX) == made
+
+
+def test_names_beside_fit(tmp_path: Path) -> None:
+    made = beside("d/" + "é" * 125 + ".jpg", "3f9a2b7c" + "0" * 56, POSIX)
+    assert len(made.rpartition("/")[2].encode()) <= 255
+
+
+# proof
+
+
+@pytest.mark.parametrize("personality", ["disk", "objects", "feed"])
+@pytest.mark.parametrize("data", [b"small", BIG])
+def test_damage_is_set_aside_and_the_file_sent_again(tmp_path: Path, personality: str, data: bytes) -> None:
+    rig = Rig(tmp_path, personality)
+    damaged: list[str] = []
+
+    def setup(store: SimStore) -> None:
+        real = store._store
+
+        def once(path: str, body: bytes, mtime_ns: int | None) -> Stored:
+            if path != "a" or damaged:
+                return real(path, body, mtime_ns)
+            damaged.append(path)
+            return real(path, b"X" + body[1:], mtime_ns)
+
+        store._store = once  # type: ignore[method-assign]
+
+    rig.setup = setup
+    rig.photo("a", data)
+    assert rig.run().status == "ok"
+    assert rig.files() == {"a": data}
+    assert list(rig.quarantine().values()) == [b"X" + data[1:]]
+
+
+def test_damage_every_time_is_a_failure_and_nothing_bad_keeps_the_name(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.photo("a", b"small")
+    rig.run(faults=Faults(damage=1.0))
+    assert rig.statuses() == {"a": "failed"}
+    assert rig.files() == {}
+    assert len(rig.quarantine()) == transfer.ITEM_ATTEMPTS
+
+
+def test_without_proof_a_copy_is_only_written(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.photo("a", b"small")
+    report = rig.run(how=Verify.NONE)
+    assert rig.statuses() == {"a": "written"}
+    assert rig.outcomes["a"].evidence == "none"
+    assert report.exit_code == Exit.OK
+
+
+# lost replies
+
+
+@pytest.mark.parametrize("personality", ["disk", "objects", "feed"])
+@pytest.mark.parametrize("seed", range(8))
+def test_lost_replies_make_no_duplicates(tmp_path: Path, personality: str, seed: int) -> None:
+    rig = Rig(tmp_path, personality)
+    rig.photo("a", b"small")
+    rig.photo("b", BIG)
+    rig.run(seed=seed, faults=Faults(after=0.4), attempts=6)
+    for calm in range(3):
+        if rig.run(seed=seed + calm).status == "nothing":
+            break
+    assert rig.files() == {"a": b"small", "b": BIG}
+
+
+# sync
+
+
+def test_sync_trashes_before_it_publishes(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.photo("a", b"old")
+    rig.photo("big", BIG)
+    rig.run(Mode.SYNC)
+    rig.photo("a", b"newer", 2)
+    rig.photo("big", BIG + b"!", 2)
+    rig.there.log.clear()
+    assert rig.run(Mode.SYNC).status == "ok"
+    assert rig.files() == {"a": b"newer", "big": BIG + b"!"}
+    assert rig.trash() == {".photosync/trash/run2/a": b"old", ".photosync/trash/run2/big": BIG}
+    for name in ("a", "big"):
+        log = rig.there.log
+        last = len(log) - 1 - log[::-1].index(name)
+        assert log.index(f".photosync/trash/run2/{name}") < last
+
+
+def test_sync_of_equal_size_compares_and_replaces(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.photo("a", b"old")
+    rig.run(Mode.SYNC)
+    rig.photo("a", b"new", 2)
+    rig.run(Mode.SYNC)
+    assert rig.files() == {"a": b"new"}
+    assert list(rig.trash().values()) == [b"old"]
+
+
+def test_what_was_to_be_trashed_and_is_gone_stops_nothing(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    for name in ("a", "b", "c"):
+        rig.photo(name, b"1" + name.encode())
+    rig.run(Mode.SYNC)
+    rig.photo("a", b"changed", 2)
+    rig.phone.drop("b")
+
+    def vanish(event: object) -> None:
+        if getattr(event, "name", "") == "transfer":
+            rig.there.things.pop("a", None)
+            rig.there.things.pop("b", None)
+
+    rig.listener = vanish
+    assert rig.run(Mode.SYNC).status == "ok"
+    assert rig.files() == {"a": b"changed", "c": b"1c"}
+
+
+def test_an_object_that_cannot_be_set_aside_fails_alone(tmp_path: Path) -> None:
+    def setup(store: SimStore) -> None:
+        real = store.move
+
+        def move(path: str, to: str) -> Stored:
+            if path == "a":
+                raise PermissionError(13, "Permission denied")
+            return real(path, to)
+
+        store.move = move  # type: ignore[method-assign]
+
+    rig = Rig(tmp_path)
+    for name in ("a", "b"):
+        rig.photo(name, b"old" + name.encode())
+    rig.run(Mode.SYNC)
+    rig.setup = setup
+    for name in ("a", "b"):
+        rig.photo(name, b"newer" + name.encode(), 2)
+    report = rig.run(Mode.SYNC)
+    assert rig.statuses() == {"a": "failed", "b": "verified"}
+    assert rig.files() == {"a": b"olda", "b": b"newerb"}
+    assert report.fatal is None
+
+
+def test_a_rename_moves_without_sending(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.photo("old", b"content")
+    rig.photo("bigold", BIG)
+    rig.run()
+    for old, new in (("old", "new"), ("bigold", "bignew")):
+        thing = rig.phone.things[old]
+        rig.phone.drop(old)
+        rig.photo(new, thing.data)
+    report = rig.run()
+    assert rig.files() == {"new": b"content", "bignew": BIG}
+    assert report.tally.bytes == 0
+    assert rig.run().status == "nothing"
+
+
+def test_a_rename_that_is_none_is_copied_and_the_old_file_stays(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.photo("old", b"content")
+    rig.run()
+    rig.phone.drop("old")
+    rig.photo("new", b"CONTENT")
+    rig.run()
+    assert rig.files() == {"old": b"content", "new": b"CONTENT"}
+
+
+def test_a_rename_onto_a_strangers_file_leaves_that_alone(tmp_path: Path) -> None:
+    """The old object is gone and somebody else's stands under the new name: it is no answer that was lost."""
+    rig = Rig(tmp_path)
+    rig.photo("old", b"content")
+    rig.run()
+    rig.phone.drop("old")
+    rig.photo("new", b"content")
+
+    def intrude(event: object) -> None:
+        if getattr(event, "name", "") == "transfer":
+            del rig.there.things["old"]
+            rig.there.set("new", b"strange", 1)
+
+    rig.listener = intrude
+    rig.run()
+    assert rig.files()["new"] == b"strange"
+    assert rig.statuses() == {"new": "conflict"}
+    assert rig.quarantine() == {}
+
+
+# large files
+
+
+def parts_sent(rig: Rig, fail_at: int | None = None) -> list[int]:
+    sent: list[int] = []
+
+    def setup(store: SimStore) -> None:
+        real = store.start_upload, store.resume_upload
+
+        def watch(upload: SimUpload) -> SimUpload:
+            send = upload.send_part
+
+            def send_part(index: int, data: bytes, sha256: str) -> None:
+                if len(sent) == fail_at:
+                    raise Permanent("cut")
+                send(index, data, sha256)
+                sent.append(index)
+
+            upload.send_part = send_part  # type: ignore[method-assign, assignment]
+            return upload
+
+        store.start_upload = lambda *args: watch(real[0](*args))  # type: ignore[method-assign]
+        store.resume_upload = lambda token: watch(real[1](token))  # type: ignore[method-assign]
+
+    rig.setup = setup
+    return sent
+
+
+@pytest.mark.parametrize("personality", ["objects", "feed", "disk"])
+def test_resuming_sends_only_what_is_missing(tmp_path: Path, personality: str) -> None:
+    rig = Rig(tmp_path, personality)
+    first = parts_sent(rig, fail_at=3)
+    rig.photo("big", BIG)
+    rig.run()
+    assert rig.statuses() == {"big": "failed"}
+    second = parts_sent(rig)
+    assert rig.run().status == "ok"
+    assert rig.files() == {"big": BIG}
+    assert sorted(first + second) == list(range(8))
+    assert len(first) == 3
+
+
+def test_parts_in_order_where_the_store_wants_order(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "feed")
+    sent = parts_sent(rig)
+    rig.photo("big", BIG)
+    rig.run()
+    assert sent == list(range(8))
+
+
+@pytest.mark.parametrize("personality", ["objects", "feed"])
+def test_a_changed_source_is_not_stitched(tmp_path: Path, personality: str) -> None:
+    rig = Rig(tmp_path, personality)
+    parts_sent(rig, fail_at=3)
+    rig.photo("big", BIG)
+    rig.run()
+    other = BIG[::-1]
+    rig.photo("big", other, 2)
+    sent = parts_sent(rig)
+    assert rig.run().status == "ok"
+    assert rig.files() == {"big": other}
+    assert sorted(sent) == list(range(8))
+
+
+@pytest.mark.parametrize("personality", ["objects", "feed"])
+def test_other_bytes_of_the_same_size_and_time_are_not_stitched(tmp_path: Path, personality: str) -> None:
+    rig = Rig(tmp_path, personality)
+    parts_sent(rig, fail_at=3)
+    rig.photo("big", BIG)
+    rig.run()
+    other = BIG[::-1]
+    rig.photo("big", other)
+    parts_sent(rig)
+    assert rig.run().status == "ok"
+    assert rig.files() == {"big": other}
+    assert rig.quarantine() == {}
+
+
+@pytest.mark.parametrize("personality", ["objects", "feed"])
+def test_parts_that_nobody_noted_are_not_believed(tmp_path: Path, personality: str) -> None:
+    """As after a power cut that took the journal's last words: what the store holds may be of another file."""
+    rig = Rig(tmp_path, personality)
+    parts_sent(rig, fail_at=3)
+    rig.photo("big", BIG)
+    rig.run()
+    for _, parts in rig.there.uploads.values():
+        for index in parts:
+            parts[index] = b"?" * PART
+    with rig.journal() as journal:
+        journal._write("UPDATE uploads SET parts = ?", (json.dumps({}),))
+    sent = parts_sent(rig)
+    assert rig.run().status == "ok"
+    assert rig.files() == {"big": BIG}
+    assert sorted(sent) == list(range(8))
+    assert rig.quarantine() == {}
+
+
+def test_an_upload_that_the_store_forgot_begins_anew(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "objects")
+    parts_sent(rig, fail_at=3)
+    rig.photo("big", BIG)
+    rig.run()
+    rig.there.uploads.clear()
+    rig.setup = lambda _store: None
+    assert rig.run().status == "ok"
+    assert rig.files() == {"big": BIG}
+
+
+def test_a_source_that_changes_under_the_reader_is_read_anew(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.photo("a", b"s" * 50)
+    rig.photo("big", BIG)
+    rig.run(source_faults=Faults(change=0.05), seed=3)
+    rig.run()
+    assert rig.files() == {path: thing.data for path, thing in rig.phone.things.items()}
+
+
+# ends
+
+
+def test_everything_is_accounted_for_when_the_phone_is_unplugged(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    for number in range(10):
+        rig.photo(f"{number}", bytes([number]) * 30)
+
+    def setup(store: SimStore) -> None:
+        real = store.open
+
+        def open_(path: str, offset: int = 0) -> SimReader:
+            if path >= "4":
+                raise OSError(19, "No such device", path)
+            return real(path, offset)
+
+        store.open = open_  # type: ignore[method-assign]
+
+    rig.source_setup = setup
+    report = rig.run()
+    assert len(rig.outcomes) == 10
+    assert {path for path, status in rig.statuses().items() if status == "verified"} == {"0", "1", "2", "3"}
+    assert {status for path, status in rig.statuses().items() if path >= "4"} == {"pending"}
+    assert isinstance(report.fatal, DeviceGone)
+    assert report.exit_code == Exit.FATAL
+    assert rig.run().fatal is not None
+    rig.source_setup = lambda _store: None
+    assert rig.run().status == "ok"
+
+
+@pytest.mark.parametrize("when", ["stat", "read"])
+def test_a_device_that_goes_at_any_point_ends_the_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    def gone(*_args: object) -> object:
+        raise OSError(19, "No such device")
+
+    monkeypatch.setattr(SimReader, when, gone)
+    rig = Rig(tmp_path)
+    rig.photo("a", b"1")
+    rig.photo("b", b"2")
+    report = rig.run()
+    assert isinstance(report.fatal, DeviceGone)
+    assert rig.statuses() == {"a": "pending", "b": "pending"}
+
+
+def test_nothing_is_trashed_after_the_source_is_gone(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, source_can={"read_concurrency": 1})
+    for name in ("a", "b"):
+        rig.photo(name, name.encode())
+    rig.run(Mode.SYNC)
+    rig.phone.drop("b")
+    rig.photo("c", b"new one")
+    rig.source_setup = lambda store: setattr(store, "open", gone)
+
+    def gone(*_args: object) -> object:
+        raise DeviceGone("unplugged")
+
+    rig.run(Mode.SYNC)
+    assert rig.statuses() == {"b": "pending", "c": "pending"}
+    assert set(rig.files()) == {"a", "b"}
+
+
+@pytest.mark.parametrize("where", ["put", "start_upload", "stat"])
+@pytest.mark.parametrize("seed", range(4))
+def test_everything_is_accounted_for_when_the_destination_is_full(
+    tmp_path: Path, where: str, seed: int
+) -> None:
+    """Wherever the store says so, to a sender or to a reader, the run ends at once and says why."""
+
+    def full(*_args: object) -> object:
+        raise DestinationFull("the quota is used up")
+
+    rig = Rig(tmp_path)
+    for number in range(6):
+        rig.photo(f"s{number}", bytes([number]) * 9)
+        rig.photo(f"l{number}", bytes([number]) * 300)
+    rig.there.set("s0", b"otherotherother"[:9], 1)
+    rig.setup = lambda store: setattr(store, where, full)
+    report = rig.run(seed=seed)
+    assert isinstance(report.fatal, DestinationFull)
+    assert report.exit_code == Exit.FATAL
+    assert len(rig.outcomes) == 12
+    assert Status.FAILED not in {outcome.status for outcome in rig.outcomes.values()}
+    rig.setup = lambda _store: None
+    assert rig.run().fatal is None
+
+
+def test_everything_is_accounted_for_after_ctrl_c(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    for number in range(8):
+        rig.photo(f"{number}", bytes([number]) * 30)
+
+    def put(_blobs: object) -> list[Stored | Exception]:
+        raise KeyboardInterrupt
+
+    rig.setup = lambda store: setattr(store, "put", put)
+    report = rig.run()
+    assert report.interrupted
+    assert report.exit_code == Exit.OTHER
+    assert set(rig.statuses().values()) == {"pending"}
+    assert len(rig.outcomes) == 8
+    rig.setup = lambda _store: None
+    assert rig.run().status == "ok"
+
+
+@pytest.mark.parametrize("kind", ["Moved", "Finished", "Phase"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_listener_that_fails_ends_the_run_and_blames_no_file(tmp_path: Path, kind: str, seed: int) -> None:
+    rig = Rig(tmp_path)
+    for number in range(6):
+        rig.photo(f"{number}", bytes([number]) * 30)
+
+    def listen(event: object) -> None:
+        if type(event).__name__ == kind:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    rig.listener = listen
+    with pytest.raises(BrokenPipeError):
+        rig.run(seed=seed)
+    assert not any(outcome.error for outcome in rig.outcomes.values())
+    rig.listener = lambda _event: None
+    assert rig.run().clean
+    assert len(rig.files()) == 6
+
+
+def test_bandwidth_is_kept(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    for number in range(4):
+        rig.photo(f"{number}", bytes([number]) * 64)
+    rig.photo("big", BIG)
+    rig.run(bandwidth="32B")
+    assert rig.scheduler.now - 1000.0 == pytest.approx((4 * 64 + 512) / 32, rel=0.35)
+
+
+def test_a_name_taken_by_a_folder_is_kept_beside(tmp_path: Path) -> None:
+    def setup(store: SimStore) -> None:
+        real = store.put
+
+        def put(blobs: Sequence[Blob]) -> list[Stored | Exception]:
+            return [
+                AlreadyExists("taken by a folder") if blob.path == "a" else real([blob])[0] for blob in blobs
+            ]
+
+        store.put = put  # type: ignore[method-assign]
+
+    rig = Rig(tmp_path, setup=setup)
+    rig.photo("a", b"1")
+    rig.run()
+    assert rig.statuses() == {"a": "failed"}
+    assert "gone now" in str(rig.outcomes["a"].error)
+    assert Corrupt not in map(type, rig.there.things.values())
