@@ -12,6 +12,8 @@ from photosync.backends.s3_errors import status_of, translated
 from photosync.backends.tls import ca_bundle
 from photosync.engine.errors import Fatal, Transient
 
+_WAITS = 1 << 20
+"""Bytes of a body worth asking for leave to send."""
 CONNECTIONS = 32
 """Requests worth having in flight at once; as many connections are kept open."""
 
@@ -117,7 +119,8 @@ class Service:
             response_checksum_validation="when_required",
             s3=addressing,
             signature_version=UNSIGNED if account.anon else None,
-            user_agent_extra="photosync",
+            # Without one of ours, botocore composes its own anew for every request: an eighth of a PUT.
+            user_agent="photosync",
         )
         with translated("signing in to S3"):
             session = Session(profile=account.profile)
@@ -140,12 +143,23 @@ class Service:
             # Over TLS botocore leaves bodies unsigned if they have a checksum of its own making; ours are
             # as good, and hashing them a second time would cost as much as everything else here.
             client.meta.config.s3["payload_signing_enabled"] = False
+        client.meta.events.register_last("before-call.s3", _hurry)
         client.meta.events.register("before-send.s3", self._count)
         return client
 
     def _count(self, event_name: str, **_: Any) -> None:
         with self._lock:
             self.requests[event_name.rpartition(".")[2]] += 1
+
+
+def _hurry(params: dict[str, Any], **_: Any) -> None:
+    """Sends small bodies without waiting for "100 Continue": that costs a round trip each, and saves only the
+    body of a request that is refused."""
+    from botocore.utils import determine_content_length
+
+    headers = params["headers"]
+    if "Expect" in headers and (determine_content_length(params["body"]) or _WAITS) < _WAITS:
+        del headers["Expect"]
 
 
 def _timestamp(value: Any) -> datetime:

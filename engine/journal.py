@@ -266,6 +266,9 @@ class Journal:
             yield from rows
 
     def _place(self, identity: str) -> int:
+        # Nearly every call finds its place known; numbers never change, so that needs no lock.
+        if (known := self._places.get(identity)) is not None:
+            return known
         with self._lock:
             if identity not in self._places:
                 number = len(self._places) + 1

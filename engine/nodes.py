@@ -38,7 +38,10 @@ _HEX = b"0123456789abcdef"
 class ManifestError(Corrupt):
     """A manifest does not prove what it should; what it describes counts as unverified."""
 
-    remedy = "What it describes counts as unverified: `photosync verify` reads the copies again."
+    remedy = (
+        "The copies are as they were, but this manifest proves nothing: `photosync manifest rebuild DESTINATION` "
+        "keeps it aside and starts a new one."
+    )
 
     def __init__(self, message: str) -> None:
         super().__init__(f"{message}. {self.remedy}")

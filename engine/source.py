@@ -84,7 +84,11 @@ class Source:
             raise Permanent(f"{entry.path} vanished from the source before it was read") from error
         except Exception as error:
             _raise(error, f"opening {entry.path}")
-        if now is None:
+        if now is None or (now.size, now.mtime_ns, now.version) == (
+            entry.size,
+            entry.mtime_ns,
+            entry.version,
+        ):
             return OpenFile(reader, entry)
         return OpenFile(reader, replace(entry, size=now.size, mtime_ns=now.mtime_ns, version=now.version))
 

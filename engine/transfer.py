@@ -114,7 +114,7 @@ class Item:
 
     def saw(self, source: Entry) -> None:
         """Notes what the file looked like when it was opened."""
-        if not isinstance(self.action, Trash):
+        if not isinstance(self.action, Trash) and self.action.source is not source:
             self.action = replace(self.action, source=source)
 
     def becomes(self, action: Copy) -> None:
@@ -207,7 +207,8 @@ class Transfer:
                 self._workers.join()
         finally:
             for item in items:
-                self._pending(item, None)
+                if item.number not in self._ended:
+                    self._pending(item, None)
 
     def _read_all(self) -> None:
         for item in self._queue:

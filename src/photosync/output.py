@@ -105,12 +105,15 @@ class Json:
                 "event": "report",
                 "status": "failed",
                 **dict.fromkeys((status.value for status in _COUNTED), 0),
+                "trashed": 0,
                 "bytes": 0,
                 "source_bytes_read": 0,
                 "requests": {destination: {}},
                 "seconds": 0.0,
                 "root": None,
                 "snapshot": None,
+                "interrupted": False,
+                "warnings": [],
                 "error": text,
             }
         )

@@ -10,17 +10,26 @@ import pytest
 
 
 @contextlib.contextmanager
-def mounted(kind: str, at: Path, options: str) -> Iterator[Path]:
-    """Mounts an empty file system, and unmounts it at the end; skips the test where that is not allowed."""
-    at.mkdir()
+def mounted(kind: str, at: Path, options: str, what: Path | None = None) -> Iterator[Path]:
+    """Mounts a file system, and unmounts it at the end; skips the test where that is not allowed.
+
+    Args:
+        kind: "tmpfs", "ext4" …
+        at: folder to mount it at; made if it is missing.
+        options: as for mount's ``-o``.
+        what: image, for kinds that need one.
+    """
+    at.mkdir(exist_ok=True)
     if os.getuid() != 0:
         pytest.skip("mounting needs root")
     done = subprocess.run(
-        ["mount", "-t", kind, "-o", options, kind, at], capture_output=True, text=True, check=False
+        ["mount", "-t", kind, "-o", options, what or kind, at], capture_output=True, text=True, check=False
     )
     if done.returncode:
         pytest.skip(f"this machine does not mount {kind}: {done.stderr.strip()}")
     try:
         yield at
     finally:
-        subprocess.run(["umount", at], check=True)
+        if subprocess.run(["umount", at], check=False).returncode:
+            subprocess.run(["umount", "--lazy", at], check=True)
+            pytest.fail(f"something is still open on {at}")

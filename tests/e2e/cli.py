@@ -34,7 +34,7 @@ class Done:
     @property
     def events(self) -> list[dict[str, Any]]:
         """stdout as JSON lines; raises if anything else is on it."""
-        return [json.loads(line) for line in self.out.splitlines()]
+        return [json.loads(line) for line in self.out.removesuffix("\n").split("\n")]
 
     @property
     def report(self) -> dict[str, Any]:
@@ -101,12 +101,17 @@ class Photosync:
         return self.home / "config.toml"
 
     def start(self, *arguments: str | Path, **options: Any) -> "subprocess.Popen[bytes]":
-        """Begins a command. It gets a group of its own, so that Ctrl-C can be sent to it alone."""
+        """Begins a command, in a process group of its own.
+
+        Args:
+            options: ``env`` adds variables; ``terminal`` is a descriptor for stderr; others are Popen's.
+        """
+        terminal = options.pop("terminal", subprocess.PIPE)
         return subprocess.Popen(
             [program("photosync"), *map(str, arguments)],
             stdin=options.pop("stdin", subprocess.DEVNULL),
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=terminal,
             env={**self.env, **options.pop("env", {})},
             cwd=self.home,
             start_new_session=True,
@@ -145,7 +150,8 @@ class Photosync:
         """Takes over the remotes of an rclone.conf."""
         file = self.home / "rclone.conf"
         file.write_text(text)
-        self.run("config", "import-rclone", file).expect(0)
+        done = self.run("config", "import-rclone", file).expect(0)
+        assert "imported" in done.out, done.err
 
 
 def finish(
@@ -159,7 +165,7 @@ def finish(
         process.communicate()
         raise
     seconds = time.monotonic() - began if began else 0.0
-    decoded = [data.decode("utf-8", "surrogateescape") for data in (out, err)]
+    decoded = [(data or b"").decode("utf-8", "surrogateescape") for data in (out, err)]
     return Done(process.returncode, decoded[0], decoded[1], seconds)
 
 

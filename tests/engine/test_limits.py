@@ -1,6 +1,7 @@
 """Bandwidth notation, timetables over a week, and the gate, in virtual time."""
 
 import datetime
+from itertools import pairwise
 
 import pytest
 
@@ -13,11 +14,20 @@ from tests.sim.scheduler import Scheduler
 @pytest.mark.parametrize(
     ("text", "rate"),
     [
-        ("512k", 512 << 10), ("10M", 10 << 20), ("1.5G", 1.5 * (1 << 30)), ("1T", 1 << 40), ("100", 100 << 10),
-        ("100B", 100), ("10MB", 10 << 20), ("10MiB/s", 10 << 20), (" 1 m ", 1 << 20), ("off", None), ("0", None),
+        ("512k", 512 << 10),
+        ("10M", 10 << 20),
+        ("1.5G", 1.5 * (1 << 30)),
+        ("1T", 1 << 40),
+        ("100", 100 << 10),
+        ("100B", 100),
+        ("10MB", 10 << 20),
+        ("10MiB/s", 10 << 20),
+        (" 1 m ", 1 << 20),
+        ("off", None),
+        ("0", None),
         ("OFF", None),
     ],
-)  # fmt: skip
+)
 def test_rates(text: str, rate: float | None) -> None:
     assert parse_rate(text) == rate
 
@@ -97,7 +107,7 @@ def test_requests_are_spread_over_threads() -> None:
                 workers.start(work, f"w{number}")
             workers.join()
         times.sort()
-        gaps = [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+        gaps = [later - sooner for sooner, later in pairwise(times)]
         assert min(gaps) >= 0.0999
         assert len(times) == 20
 

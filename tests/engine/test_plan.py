@@ -18,6 +18,7 @@ from tests.engine.rig import entry
 
 DISK = Capabilities(names=POSIX)
 CLOUD = Capabilities(names=DROPBOX)
+COPY = Policy()
 SYNC = Policy(mode=Mode.SYNC, stamp="s")
 
 
@@ -37,7 +38,7 @@ def plan(
     source: Listing,
     destination: Listing,
     known: list[Delivery],
-    policy: Policy = Policy(),
+    policy: Policy = COPY,
     can: Capabilities = DISK,
 ) -> Plan:
     return make_plan(source, destination, sorted(known, key=lambda d: key(d.path)), policy, can)
@@ -196,7 +197,7 @@ def test_a_swap_of_two_names_is_compared_not_moved() -> None:
 
 
 def test_a_chain_of_renames_moves_only_what_vanished() -> None:
-    """a → b, b → c: only the name a vanished; c may have its bytes, which the transfer proves or disproves."""
+    """a → b, b → c: only the name a vanished; the transfer proves or disproves that c has its bytes."""
     source = listing(entry("b", mtime_ns=1), entry("c", mtime_ns=2))
     known = [delivered("a", mtime_ns=1), delivered("b", mtime_ns=2)]
     made = plan(source, listing(there("a"), there("b")), known)
@@ -246,6 +247,12 @@ def test_empty_files_are_not_taken_for_renamed() -> None:
     assert isinstance(only(made), Copy)
 
 
+def test_an_object_that_another_file_lives_in_is_not_moved() -> None:
+    known = [delivered("old", stored="shared"), delivered("lives", stored="shared")]
+    source = listing(entry("lives"), entry("new"))
+    assert isinstance(only(plan(source, listing(there("shared")), known)), Copy)
+
+
 def test_sync_does_not_trash_what_it_moves() -> None:
     made = plan(listing(entry("new")), listing(there("old")), [delivered("old")], SYNC)
     assert isinstance(only(made), Move)
@@ -272,7 +279,9 @@ def test_sync_trashes_what_the_source_lacks() -> None:
     assert made.actions == [Trash(there("d/b"), ".photosync/trash/s/d/b", "not at the source any more")]
 
 
-@pytest.mark.parametrize(("limit", "extra", "allowed"), [(2, 2, True), (2, 3, False), (None, 10, True), (None, 11, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("limit", "extra", "allowed"), [(2, 2, True), (2, 3, False), (None, 10, True), (None, 11, False)]
+)
 def test_max_delete(limit: int | None, extra: int, allowed: bool) -> None:
     destination = listing(there("a"), *[there(f"x{number}") for number in range(extra)])
     policy = replace(SYNC, max_delete=limit)
@@ -323,7 +332,8 @@ def test_a_twin_of_what_is_delivered_gets_its_own_name() -> None:
 
 
 def test_a_listing_in_another_case_is_the_same_object() -> None:
-    made = plan(listing(entry("DCIM/a.jpg")), listing(there("dcim/A.JPG")), [delivered("DCIM/a.jpg")], can=CLOUD)
+    known = [delivered("DCIM/a.jpg")]
+    made = plan(listing(entry("DCIM/a.jpg")), listing(there("dcim/A.JPG")), known, can=CLOUD)
     assert made.unchanged == 1
 
 
@@ -346,12 +356,24 @@ def test_the_plan_prints_as_json_objects() -> None:
     source = listing(entry("c", 3), entry("new"), others=[Entry("l", kind=Kind.OTHER)])
     made = plan(source, listing(there("old"), there("extra", 4)), [delivered("old")], SYNC)
     assert list(made.describe()) == [
-        {"action": "move", "path": "new", "bytes": 10, "reason": "renamed from old", "to": "new", "from": "old"},
+        {
+            "action": "move",
+            "path": "new",
+            "bytes": 10,
+            "reason": "renamed from old",
+            "to": "new",
+            "from": "old",
+        },
         {"action": "copy", "path": "c", "bytes": 3, "reason": "new", "to": "c"},
         {"action": "refuse", "path": "l", "bytes": 0, "reason": "not a regular file"},
-        {"action": "trash", "path": "extra", "to": ".photosync/trash/s/extra", "bytes": 4,
-         "reason": "not at the source any more"},
-    ]  # fmt: skip
+        {
+            "action": "trash",
+            "path": "extra",
+            "to": ".photosync/trash/s/extra",
+            "bytes": 4,
+            "reason": "not at the source any more",
+        },
+    ]
     assert made.bytes == 13
 
 

@@ -217,7 +217,9 @@ def test_the_pack_of_a_large_first_snapshot_is_not_written_again(
         device.put(entry(f"{n:05d}", 1))
     assert first in {each["name"] for each in files.head["packs"]}  # type: ignore[attr-defined]
     assert len(files.packs) < MAX_PACKS
-    assert Device(files).snapshots.at(20).number == 20
+    other = Device(files)
+    for number in (1, 20, MAX_PACKS, MAX_PACKS + 5, MAX_PACKS + 9):
+        assert check(other.snapshots.at(number).root, other.cache).files == 20_000
 
 
 def test_superseded_packs_outlive_the_head_that_folded_them(
@@ -559,6 +561,24 @@ def test_a_head_that_contradicts_its_packs_is_refused(
 ) -> None:
     rewritten(stored, change)
     with pytest.raises(ManifestError):
+        Device(stored).head()
+
+
+@pytest.mark.parametrize("key", ["files", "bytes"])
+def test_a_record_that_lies_about_its_own_totals_is_refused(stored: MemorySnapshotFiles, key: str) -> None:
+    newest = stored.packs[1]
+    records, *nodes = unpack(stored.files[newest], newest)
+    lie = json.loads(records) | {key: 99}
+    line = json.dumps(lie, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    data = pack([line, *nodes])
+    stored.files[newest] = data
+
+    def change(head: dict[str, object]) -> None:
+        head["packs"][1].update(size=len(data), blake3=name_of(data))  # type: ignore[index]
+        head["snapshot"] = lie
+
+    rewritten(stored, change)
+    with pytest.raises(Inconsistent, match="does not have the files"):
         Device(stored).head()
 
 

@@ -1,0 +1,206 @@
+"""Scopes, channels and budgets, on real threads and under the scheduler."""
+
+import threading
+import time
+
+import pytest
+
+from photosync.engine import workers as module
+from photosync.engine.errors import Permanent
+from photosync.engine.workers import ByteBudget, Cancelled, Channel, Threads, Workers
+from tests.engine.rig import simulate
+from tests.sim.scheduler import Scheduler
+
+
+def test_the_first_error_cancels_the_others_and_leaves_as_itself() -> None:
+    ended: list[str] = []
+    with pytest.raises(Permanent, match="first"), Workers(Threads()) as workers:  # noqa: PT012
+
+        def fail() -> None:
+            raise Permanent("first")
+
+        def wait() -> None:
+            try:
+                workers.sleep(60)
+            except Cancelled:
+                ended.append("cancelled")
+                raise
+
+        workers.start(wait, "waits")
+        workers.start(fail, "fails")
+    assert ended == ["cancelled"]
+
+
+def test_several_errors_leave_as_a_group() -> None:
+    barrier = threading.Barrier(2)
+
+    def fail(text: str) -> None:
+        barrier.wait(5)
+        raise Permanent(text)
+
+    with pytest.raises(BaseExceptionGroup) as told, Workers(Threads()) as workers:  # noqa: PT012
+        workers.start(lambda: fail("a"), "a")
+        workers.start(lambda: fail("b"), "b")
+    assert sorted(str(error) for error in told.value.exceptions) == ["a", "b"]
+
+
+def test_an_error_of_the_body_cancels_the_threads() -> None:
+    seen: list[bool] = []
+    with pytest.raises(ValueError, match="body"), Workers(Threads()) as workers:  # noqa: PT012
+
+        def wait() -> None:
+            try:
+                workers.sleep(60)
+            finally:
+                seen.append(workers.cancelled)
+
+        workers.start(wait, "waits")
+        raise ValueError("body")
+    assert seen == [True]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_cancelling_wakes_every_waiter(seed: int) -> None:
+    """Whatever it waits for: an item, memory, time, the end of the others."""
+
+    def body(seam: Scheduler) -> None:
+        woken: list[str] = []
+        with Workers(seam) as workers:
+            channel: Channel[int] = Channel(workers)
+            budget = ByteBudget(workers, 10)
+            budget.acquire(10)
+            waits = {
+                "item": lambda: list(channel),
+                "memory": lambda: budget.acquire(1),
+                "time": lambda: workers.sleep(10_000),
+            }
+
+            def wait(name: str) -> None:
+                try:
+                    waits[name]()
+                except Cancelled:
+                    woken.append(name)
+                    raise
+
+            for name in waits:
+                workers.start(lambda name=name: wait(name), name)  # type: ignore[misc]
+            workers.cancel()
+        assert sorted(woken) == ["item", "memory", "time"]
+        assert seam.monotonic() == 1000.0
+
+    simulate(body, seed)
+
+
+def test_ctrl_c_while_waiting_cancels_and_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    workers = Workers(Threads())
+
+    def wait() -> None:
+        try:
+            workers.sleep(60)
+        except Cancelled:
+            seen.append("cancelled")
+            raise
+
+    workers.start(wait, "waits")
+    real = workers._state.wait
+    calls = 0
+
+    def interrupted(timeout: float | None = None) -> bool:
+        nonlocal calls
+        if threading.current_thread() is threading.main_thread():
+            calls += 1
+            if calls == 1:
+                raise KeyboardInterrupt
+        return real(timeout)
+
+    monkeypatch.setattr(workers._state, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        workers.join()
+    assert seen == ["cancelled"]
+
+
+def test_a_thread_that_hangs_is_left_behind_after_the_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GRACE", 0.2)
+    release = threading.Event()
+    began = time.monotonic()
+    with pytest.raises(ValueError), Workers(Threads()) as workers:  # noqa: PT012
+        workers.start(lambda: release.wait(30) and None, "hangs")
+        raise ValueError("stop")
+    assert 0.2 <= time.monotonic() - began < 5
+    release.set()
+
+
+def test_a_thread_that_cannot_be_started_does_not_hold_up_the_scope() -> None:
+    class Exhausted(Threads):
+        def start(self, run: object, name: str) -> None:
+            raise RuntimeError("can't start new thread")
+
+    with pytest.raises(RuntimeError, match="start new thread"), Workers(Exhausted()) as workers:
+        workers.start(lambda: None, "never")
+
+
+def test_join_may_be_called_again_and_again() -> None:
+    done: list[int] = []
+    with Workers(Threads()) as workers:
+        for number in range(3):
+            workers.start(lambda number=number: done.append(number), "w")  # type: ignore[misc]
+            workers.join()
+    assert done == [0, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_channel_delivers_each_item_once_also_after_it_was_closed(seed: int) -> None:
+    def body(seam: Scheduler) -> None:
+        got: list[int] = []
+        with Workers(seam) as workers:
+            channel: Channel[int] = Channel(workers)
+
+            def take() -> None:
+                for item in channel:
+                    got.append(item)
+                    if item < 5:
+                        channel.put(item + 100)
+
+            for number in range(3):
+                workers.start(take, f"t{number}")
+            for item in range(20):
+                channel.put(item)
+            assert not channel.empty() or len(got) >= 20
+            channel.close()
+        assert sorted(got) == [*range(20), *range(100, 105)]
+
+    simulate(body, seed)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_budget_is_kept_and_a_large_request_goes_alone(seed: int) -> None:
+    def body(seam: Scheduler) -> None:
+        held = 0
+        alone: list[int] = []
+        with Workers(seam) as workers:
+            budget = ByteBudget(workers, 10)
+
+            def use(size: int) -> None:
+                nonlocal held
+                budget.acquire(size)
+                held += size
+                if size > 10:
+                    alone.append(held)
+                else:
+                    assert held <= 10
+                workers.sleep(0.1)
+                held -= size
+                budget.release(size)
+
+            for number, size in enumerate([3, 4, 5, 25, 10, 1, 9]):
+                workers.start(lambda size=size: use(size), f"u{number}")  # type: ignore[misc]
+            workers.join()
+            assert budget.try_acquire(10)
+            assert not budget.try_acquire(1)
+            budget.exceed(5)
+            budget.release(15)
+            assert budget.try_acquire(10)
+        assert alone == [25]
+
+    simulate(body, seed)
