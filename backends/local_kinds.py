@@ -36,6 +36,18 @@ _BY_TYPE: Mapping[str, Capabilities] = {
     **dict.fromkeys(("cifs", "smb3", "ntfs", "ntfs3"), _WINDOWS_DISK),
     # ntfs-3g or exfat-fuse.
     "fuseblk": replace(_WINDOWS_DISK, mtime_precision_ns=2 * _SECOND, exclusive=False),
+    # A phone's folder named directly: as slow, and as unable to do two things at once, as by ``phone:``.
+    **dict.fromkeys(
+        (
+            "fuse.jmtpfs",
+            "fuse.simple-mtpfs",
+            "fuse.go-mtpfs",
+            "fuse.ifuse",
+            "fuse.gvfsd-fuse",
+            "fuse.kio-fuse",
+        ),
+        replace(_UNKNOWN, read_concurrency=1, slow_read=True),
+    ),
 }
 """What file systems can do, by their names in ``/proc/self/mountinfo``.
 
@@ -43,6 +55,8 @@ Times: ext2 and ext3 may keep whole seconds, FAT two of them, exFAT 10 ms, NTFS 
 """
 
 
-def capabilities_of(root: str) -> Capabilities:
-    """What may be declared of a folder, by the file system it is on or will be made on."""
-    return _BY_TYPE.get(posix.filesystem_type(root), _UNKNOWN)
+def kind_of(root: str) -> tuple[Capabilities, bool]:
+    """What may be declared of a folder, by the file system it is on or will be made on, and whether that has
+    change times worth the name: a FUSE program often makes them up, anew at every look."""
+    kind = posix.filesystem_type(root)
+    return _BY_TYPE.get(kind, _UNKNOWN), not kind.startswith("fuse.")

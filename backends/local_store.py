@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from photosync.backends import posix
-from photosync.backends.local_kinds import capabilities_of
+from photosync.backends.local_kinds import kind_of
 from photosync.backends.local_tree import Tree
 from photosync.backends.local_upload import LocalUpload, temporary
 from photosync.engine.capabilities import Blob, Changes, Stored, Usage
@@ -38,7 +38,8 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class LocalReader:
     """An open regular file."""
 
-    def __init__(self, path: str, fd: int) -> None:
+    def __init__(self, tree: Tree, path: str, fd: int) -> None:
+        self._tree = tree
         self._path = path
         self._file = io.FileIO(fd)
 
@@ -46,7 +47,7 @@ class LocalReader:
         return self._file.read(size)
 
     def stat(self) -> Entry | None:
-        return posix.entry_of(self._path, os.fstat(self._file.fileno()))
+        return self._tree.entry(self._path, os.fstat(self._file.fileno()))
 
     def close(self) -> None:
         self._file.close()
@@ -76,11 +77,15 @@ class LocalStore:
     """
 
     def __init__(self, root: str) -> None:
-        self.capabilities = capabilities_of(root)
-        self._tree = Tree(root)
+        self.capabilities, change_times = kind_of(root)
+        self._tree = Tree(root, change_times)
         self._requests: Counter[str] = Counter()
         self._counting = threading.Lock()
         self.requests: Mapping[str, int] = MappingProxyType(self._requests)
+
+    def _stored(self, path: str, found: os.stat_result) -> Stored:
+        entry = self._tree.entry(path, found)
+        return Stored(path, entry.size, entry.version, mtime_ns=entry.mtime_ns)
 
     def _count(self, operation: str) -> None:
         with self._counting:
@@ -96,7 +101,9 @@ class LocalStore:
             for child in children:
                 # A file that is removed during the listing is simply not there; all other errors are raised.
                 with contextlib.suppress(FileNotFoundError):
-                    entries.append(posix.entry_of(join(path, child.name), child.stat(follow_symlinks=False)))
+                    entries.append(
+                        self._tree.entry(join(path, child.name), child.stat(follow_symlinks=False))
+                    )
         return entries
 
     def list_tree(self) -> Iterator[Entry]:
@@ -108,7 +115,7 @@ class LocalStore:
     def stat(self, path: str) -> Entry:
         self._count("stat")
         with self._parent(path) as (folder, name):
-            return posix.entry_of(path, os.stat(name, dir_fd=folder, follow_symlinks=False))
+            return self._tree.entry(path, os.stat(name, dir_fd=folder, follow_symlinks=False))
 
     def open(self, path: str, offset: int = 0) -> LocalReader:
         """Opens a regular file.
@@ -121,7 +128,7 @@ class LocalStore:
         fd, _ = self._open(path)
         if offset:
             os.lseek(fd, offset, os.SEEK_SET)
-        return LocalReader(path, fd)
+        return LocalReader(self._tree, path, fd)
 
     def _open(self, path: str) -> tuple[int, os.stat_result]:
         with self._parent(path) as (folder, name):
@@ -173,7 +180,7 @@ class LocalStore:
             for one in staged:
                 if one.index not in results:
                     with _noting(results, one.index, one.path):
-                        results[one.index] = _stored(one.path, os.fstat(one.fd))
+                        results[one.index] = self._stored(one.path, os.fstat(one.fd))
         return [results[index] for index in range(len(blobs))]
 
     def _stage(self, index: int, blob: Blob, folders: dict[str, int], stack: contextlib.ExitStack) -> _Staged:
@@ -251,7 +258,7 @@ class LocalStore:
                 raise _taken(to) from error
             os.fsync(to_folder)
             os.fsync(folder)
-            return _stored(to, os.stat(to_name, dir_fd=to_folder, follow_symlinks=False))
+            return self._stored(to, os.stat(to_name, dir_fd=to_folder, follow_symlinks=False))
 
     def copy(self, path: str, to: str) -> Stored:
         """Copies without reading into this process, sharing blocks where the file system can.
@@ -280,7 +287,7 @@ class LocalStore:
                 raise _taken(to) from error
             staged.published = True
             os.fsync(folder)
-            return _stored(to, os.fstat(fd))
+            return self._stored(to, os.fstat(fd))
 
     def set_mtime(self, path: str, mtime_ns: int) -> Stored:
         self._count("set_mtime")
@@ -289,7 +296,7 @@ class LocalStore:
             if not posix.keep_mtime(fd, mtime_ns):
                 raise Unsupported(f"{path}: the disk does not keep this modification time")
             os.fsync(fd)
-            return _stored(path, os.fstat(fd))
+            return self._stored(path, os.fstat(fd))
         finally:
             os.close(fd)
 
@@ -401,11 +408,6 @@ def _regular(path: str, found: os.stat_result) -> os.stat_result:
     entry = posix.entry_of(path, found)
     what = "a folder" if entry.kind is Kind.FOLDER else f"not a regular file ({entry.note})"
     raise NameRefused(f"{printable(path)} is {what}; it is never opened")
-
-
-def _stored(path: str, found: os.stat_result) -> Stored:
-    entry = posix.entry_of(path, found)
-    return Stored(path, entry.size, entry.version, mtime_ns=entry.mtime_ns)
 
 
 def _taken(path: str) -> AlreadyExists:

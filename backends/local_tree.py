@@ -6,6 +6,8 @@ import os
 import stat
 from collections.abc import Iterator
 
+from photosync.backends import posix
+from photosync.engine.entry import Entry
 from photosync.engine.errors import AlreadyExists, DeviceGone, NameRefused
 from photosync.engine.names import check_relative, printable
 
@@ -21,11 +23,17 @@ class Tree:
 
     Args:
         root: absolute path; links in it are the user's own choice and followed.
+        change_times: whether its file system keeps change times.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, change_times: bool = True) -> None:
         self.root = root
+        self._change_times = change_times
         self._device: int | None = None
+
+    def entry(self, path: str, found: os.stat_result) -> Entry:
+        """What a ``stat`` below the root says."""
+        return posix.entry_of(path, found, self._change_times)
 
     @contextlib.contextmanager
     def folder(self, path: str, make: bool = False) -> Iterator[int]:

@@ -207,7 +207,7 @@ class LocalUpload:
             posix.drop_cache(self._fd)
             self._publish(folder, temporary(self.token), folder, name)
             os.fsync(folder)
-        found = posix.entry_of(self._head.path, os.fstat(self._fd))
+        found = self._tree.entry(self._head.path, os.fstat(self._fd))
         self._forget()
         return Stored(self._head.path, found.size, found.version, mtime_ns=found.mtime_ns)
 

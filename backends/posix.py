@@ -114,15 +114,19 @@ def keep_mtime(fd: int, mtime_ns: int) -> bool:
     return True
 
 
-def entry_of(path: str, found: os.stat_result) -> Entry:
+def entry_of(path: str, found: os.stat_result, change_times: bool = True) -> Entry:
     """What a ``stat`` that follows no link says.
 
     The version is the inode's change time: any program can set the modification time back, none the change
     time.
+
+    Args:
+        change_times: whether there are any; else the version is the modification time.
     """
     mode = found.st_mode
     if stat.S_ISREG(mode):
-        return Entry(path, found.st_size, found.st_mtime_ns, version=str(found.st_ctime_ns))
+        changed = found.st_ctime_ns if change_times else found.st_mtime_ns
+        return Entry(path, found.st_size, found.st_mtime_ns, version=str(changed))
     if stat.S_ISDIR(mode):
         return Entry(path, kind=Kind.FOLDER)
     return Entry(path, kind=Kind.OTHER, note=_NOTES.get(stat.S_IFMT(mode), "not a regular file"))

@@ -39,8 +39,8 @@ class ManifestError(Corrupt):
     """A manifest does not prove what it should; what it describes counts as unverified."""
 
     remedy = (
-        "The copies are as they were, but this manifest proves nothing: `photosync manifest rebuild DESTINATION` "
-        "keeps it aside and starts a new one."
+        "The copies are as they were, but this manifest proves nothing: "
+        "`photosync manifest rebuild DESTINATION` keeps it aside and starts a new one."
     )
 
     def __init__(self, message: str) -> None:

@@ -270,7 +270,7 @@ class PlaceContract:
     def test_other_bytes_than_their_digests_are_refused(self, store: Store) -> None:
         put(store, "good.jpg")
         if not store.capabilities.hashes:
-            pytest.skip("no hash is declared")
+            pytest.skip("not applicable: no hash is declared")
         good = blob(store, "a.jpg", b"as it was read")
         damaged = type(good)(good.path, b"as it arrived!", good.mtime_ns, good.digests)
         # Corrupt, or Transient: the service can't tell a wrong digest from bytes damaged on their way.

@@ -72,7 +72,7 @@ class StoreContract(PlaceContract, UploadContract):
     def test_put_where_a_folder_is(self, store: Store) -> None:
         put(store, "a/b.jpg", b"one")
         if store.capabilities.names.flat:
-            pytest.skip("there are no real folders")
+            pytest.skip("not applicable: there are no real folders")
         [result] = store.put([blob(store, "a", b"two")])
         assert taken(result)
         assert content(store) == {"a/b.jpg": b"one"}
@@ -80,7 +80,7 @@ class StoreContract(PlaceContract, UploadContract):
     def test_put_below_a_file(self, store: Store) -> None:
         put(store, "a", b"one")
         if store.capabilities.names.flat:
-            pytest.skip("there are no real folders")
+            pytest.skip("not applicable: there are no real folders")
         [result] = store.put([blob(store, "a/b.jpg", b"two")])
         assert isinstance(result, Exception)
         assert content(store) == {"a": b"one"}
@@ -112,7 +112,7 @@ class StoreContract(PlaceContract, UploadContract):
 
     def test_put_batch_with_one_name_twice(self, store: Store) -> None:
         if store.capabilities.batch.count < 2:
-            pytest.skip("one object a call")
+            pytest.skip("not applicable: one object a call")
         first, second = store.put([blob(store, "a.jpg", b"one"), blob(store, "a.jpg", b"two")])
         winners = [data for data, result in ((b"one", first), (b"two", second)) if isinstance(result, Stored)]
         assert len(winners) == 1
@@ -123,7 +123,7 @@ class StoreContract(PlaceContract, UploadContract):
         kept = put(store, "a.jpg", mtime_ns=mtime_ns)
         precision = store.capabilities.mtime_precision_ns
         if precision is None:
-            pytest.skip("no modification times are kept")
+            pytest.skip("not applicable: no modification times are kept")
         seen = store.stat("a.jpg").mtime_ns
         assert seen is not None
         assert abs(seen - mtime_ns) < precision
@@ -138,7 +138,7 @@ class StoreContract(PlaceContract, UploadContract):
         store.delete("a.jpg")
         second = put(store, "a.jpg", b"two").version
         if first is None:
-            pytest.skip("the store has no version tokens")
+            pytest.skip("not applicable: the store has no version tokens")
         assert first != second
 
     def test_read_from_an_offset(self, store: Store) -> None:
@@ -162,7 +162,7 @@ class StoreContract(PlaceContract, UploadContract):
             now = reader.stat()
             listed = files(store)["a.jpg"]
             if now is None:
-                pytest.skip("the store can't tell")
+                pytest.skip("not applicable: the store can't tell")
             assert (now.path, now.size, now.version) == ("a.jpg", 5, listed.version)
         finally:
             reader.close()
@@ -195,7 +195,7 @@ class StoreContract(PlaceContract, UploadContract):
     def test_one_of_several_writers_wins(self, store: Store) -> None:
         put(store, "first.jpg")
         if not store.capabilities.exclusive:
-            pytest.skip("exclusive is not declared")
+            pytest.skip("not applicable: exclusive is not declared")
         writers = min(store.capabilities.write_concurrency, 8)
         results: dict[int, Stored | Exception] = {}
         barrier = threading.Barrier(writers)

@@ -59,7 +59,7 @@ class UploadContract:
 
     def test_upload_in_any_order(self, store: Store) -> None:
         if not store.capabilities.parallel_parts:
-            pytest.skip("parallel_parts is not declared")
+            pytest.skip("not applicable: parallel_parts is not declared")
         data = large(store)
         upload = start(store, "video.mp4", data)
         send(upload, data, reversed(range(len(parts(data, upload.part_size)))))

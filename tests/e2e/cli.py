@@ -185,7 +185,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {
         str(file.relative_to(folder)): file.read_bytes()
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and not file.is_symlink() and OURS not in file.relative_to(folder).parts[0]
+        if file.is_file() and not file.is_symlink() and file.relative_to(folder).parts[0] != OURS
     }
 
 

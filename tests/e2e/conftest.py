@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.cli import Photosync
 from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where
 from tests.servers import fuse_phone, seaweed, sshd
+from tests.servers.cut_proxy import CutProxy
 from tests.servers.dropbox_emulator import DropboxEmulator
 from tests.servers.fuse_phone import FuseLibrary
 
@@ -52,6 +53,16 @@ def local(tmp_path: Path) -> LocalFolder:
 def bucket(s3_server: seaweed.Seaweed) -> Bucket:
     """A prefix that nobody used yet."""
     return Bucket(s3_server, "photos", f"of-{os.getpid()}/{next(_numbers)}")
+
+
+@pytest.fixture
+def wire(s3_server: seaweed.Seaweed, bucket: Bucket) -> Iterator[Bucket]:
+    """S3 over a line that counts and can be cut."""
+    host, port = s3_server.endpoint.removeprefix("http://").split(":")
+    with CutProxy(host, int(port)) as line:
+        bucket.endpoint = f"http://127.0.0.1:{line.port}"
+        bucket.line = line
+        yield bucket
 
 
 @pytest.fixture

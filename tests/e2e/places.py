@@ -205,10 +205,11 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (found.st_atime, found.st_mtime + seconds))
 
 
-def tree_of(folder: Path) -> dict[str, bytes]:
-    """A source's regular files by path."""
-    return {
-        str(file.relative_to(folder)): file.read_bytes()
-        for file in folder.rglob("*")
-        if file.is_file() and not file.is_symlink()
-    }
+def arrived(place: Where) -> int:
+    """Bytes that a server got since the start; a disk keeps no count."""
+    if isinstance(place, Bucket):
+        assert place.line is not None
+        return place.line.up
+    if isinstance(place, DropboxFolder):
+        return sum(place.account.received.values())
+    return 0

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cli import Photosync, noise, write
+from tests.e2e.cli import Photosync, noise, tree, write
 from tests.e2e.conftest import Plug
-from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, tree_of, wait_until
+from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, wait_until
 
 MIB = 1 << 20
 
@@ -69,13 +69,13 @@ def test_wrong_words(
     machine: Photosync, phone: Path, tmp_path: Path, arguments: list[str], words: str
 ) -> None:
     filled = [each.format(phone=phone, tmp=tmp_path) for each in arguments]
-    before = tree_of(phone)
+    before = tree(phone)
     done = machine.run(*filled).expect(2)
     assert words in done.err
     assert "Traceback" not in done.err
     assert "hunter2" not in done.out + done.err
     assert not (tmp_path / "copy").exists()
-    assert tree_of(phone) == before
+    assert tree(phone) == before
 
 
 @pytest.mark.parametrize(
@@ -191,18 +191,23 @@ def test_a_file_that_changes_while_it_is_read(
 ) -> None:
     names = {"DCIM/big.MP4": 12 * MIB, "DCIM/small.JPG": 2 * MIB}
     source = write(tmp_path / "content", {name: noise(size, name) for name, size in names.items()})
-    before = tree_of(source)
+    before = tree(source)
     phone, _ = plug(source, changes={name: (size // 2, how) for name, size in names.items()})
     done = machine.copy(phone, local.text).expect(0)
     assert set(done.files("verified")) == set(names)
-    assert tree_of(source) != before
-    assert local.files() == tree_of(source), "what is there at last, and no mixture"
+    assert tree(source) != before
+    assert local.files() == tree(source), "what is there at last, and no mixture"
 
 
 def test_a_file_that_is_cut_short_or_vanishes(
     machine: Photosync, plug: Plug, local: LocalFolder, tmp_path: Path
 ) -> None:
-    names = {"DCIM/gone.JPG": 3 * MIB, "DCIM/long.MP4": 12 * MIB, "DCIM/short.JPG": 2 * MIB, "DCIM/good.JPG": 5}
+    names = {
+        "DCIM/gone.JPG": 3 * MIB,
+        "DCIM/long.MP4": 12 * MIB,
+        "DCIM/short.JPG": 2 * MIB,
+        "DCIM/good.JPG": 5,
+    }
     source = write(tmp_path / "content", {name: noise(size, name) for name, size in names.items()})
     phone, _ = plug(
         source,
@@ -239,7 +244,7 @@ def test_a_destination_that_belongs_to_another(machine: Photosync, phone: Path, 
 
 def test_a_destination_that_is_full(machine: Photosync, phone: Path, local: LocalFolder) -> None:
     big = {"DCIM/VID_1.MP4": noise(9 * MIB, 1), "DCIM/VID_2.MP4": noise(9 * MIB, 2)}
-    files = tree_of(write(phone, big))
+    files = tree(write(phone, big))
     with tmpfs(local.folder, "size=12m"):
         done = machine.copy(phone, local.text).expect(7)
         assert "space" in done.report["error"]

@@ -2,44 +2,18 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.cli import Photosync, finish, noise, write
-from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where, age
-from tests.servers.cut_proxy import CutProxy
-from tests.servers.seaweed import Seaweed
+from tests.e2e.places import LocalFolder, Where, age, arrived
 
 EVERYWHERE = pytest.mark.parametrize("place", ["local", "wire", "dropbox"], indirect=True)
 WHEN = 1_700_000_000.0
 BIG = 9 << 20
 OVERHEAD = 64 << 10
 """Bytes that requests other than uploads of photos may cost: headers, manifest, probes."""
-
-
-@pytest.fixture
-def wire(s3_server: Seaweed, bucket: Bucket) -> Iterator[Bucket]:
-    """S3 over a line that counts."""
-    host, port = s3_server.endpoint.removeprefix("http://").split(":")
-    with CutProxy(host, int(port)) as line:
-        bucket.endpoint = f"http://127.0.0.1:{line.port}"
-        bucket.line = line
-        yield bucket
-
-
-def sent_to(place: Where) -> Callable[[], int]:
-    """A function that tells how many bytes the server got from now on; None is asked of a disk."""
-    if isinstance(place, Bucket):
-        line = place.line
-        assert line is not None
-        start = line.up
-        return lambda: line.up - start
-    if isinstance(place, DropboxFolder):
-        account, before = place.account, place.account.received.copy()
-        return lambda: sum((account.received - before).values())
-    return lambda: 0
 
 
 def photos(folder: Path) -> dict[str, bytes]:
@@ -126,10 +100,10 @@ def test_a_rename_is_not_sent_again(machine: Photosync, place: Where, tmp_path: 
     old = photos(phone)
     machine.copy(phone, place.text).expect(0)
     (phone / "DCIM/100").rename(phone / "DCIM/Holidays")
-    sent = sent_to(place)
+    before = arrived(place)
     second = machine.copy(phone, place.text).expect(0)
     assert second.report["bytes"] == 0
-    assert sent() < OVERHEAD
+    assert arrived(place) - before < OVERHEAD
     assert set(second.files("verified")) == {name.replace("100", "Holidays") for name in old}
     assert place.files() == {name.replace("100", "Holidays"): data for name, data in old.items()}
     exported = machine.run("manifest", "export", place.text, "--format", "jsonl").expect(0).out
@@ -143,10 +117,10 @@ def test_lost_state_is_found_again_by_hash(machine: Photosync, place: Where, tmp
     old = photos(phone)
     first = machine.copy(phone, place.text).expect(0).report
     machine.lose_state()
-    sent = sent_to(place)
+    before = arrived(place)
     second = machine.copy(phone, place.text).expect(0)
     assert second.report["bytes"] == 0
-    assert sent() < OVERHEAD
+    assert arrived(place) - before < OVERHEAD
     assert set(second.files("verified")) == set(old)
     assert second.report["root"] == first["root"]
     assert place.files() == old
@@ -196,11 +170,11 @@ def test_two_machines_share_a_destination(machine: Photosync, place: Where, tmp_
     assert machine.copy(first, place.text).expect(0).report["status"] == "nothing"
     assert other.copy(second, place.text).expect(0).report["status"] == "nothing"
 
-    sent = sent_to(place)
+    before = arrived(place)
     late = machine.copy(second, place.text).expect(0).report
     assert late["verified"] == 20, "one machine does not take the other's word for it"
     assert late["bytes"] == 0
-    assert sent() < OVERHEAD
+    assert arrived(place) - before < OVERHEAD
 
 
 def test_a_file_touched_in_the_future_is_no_reason_for_anything(

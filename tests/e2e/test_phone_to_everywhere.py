@@ -20,7 +20,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """300 files from 0 bytes up and one of 64 MiB, below DCIM; the edges of part sizes among them."""
     folder = tmp_path_factory.mktemp("library")
     build_library(folder, files=300, big=(64 * MIB,))
-    edges = {f"DCIM/Edges/{size}.bin": noise(size, size) for size in (0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1)}
+    edges = {
+        f"DCIM/Edges/{size}.bin": noise(size, size) for size in (0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1)
+    }
     write(folder, edges, mtime=1_700_000_000)
     yield folder
     shutil.rmtree(folder)
@@ -60,9 +62,7 @@ def copied(machine: Photosync, phone: str, place: Where, library: Path, scratch:
     return second
 
 
-def test_a_folder(
-    machine: Photosync, plug: Plug, library: Path, local: LocalFolder, tmp_path: Path
-) -> None:
+def test_a_folder(machine: Photosync, plug: Plug, library: Path, local: LocalFolder, tmp_path: Path) -> None:
     phone, rig = plug(library)
     copied(machine, phone, local, library, tmp_path)
     rclone_check(library, local.text)
@@ -82,7 +82,9 @@ def test_s3(machine: Photosync, plug: Plug, library: Path, bucket: Bucket, tmp_p
     assert "HeadObject" not in second.requests
 
 
-def test_dropbox(machine: Photosync, plug: Plug, library: Path, dropbox: DropboxFolder, tmp_path: Path) -> None:
+def test_dropbox(
+    machine: Photosync, plug: Plug, library: Path, dropbox: DropboxFolder, tmp_path: Path
+) -> None:
     dropbox.admit(machine)
     emulator = dropbox.account
     phone, _ = plug(library)
@@ -114,9 +116,7 @@ def test_sftp(
 
 
 @pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
-def test_names_that_no_place_likes(
-    machine: Photosync, plug: Plug, place: Where, tmp_path: Path
-) -> None:
+def test_names_that_no_place_likes(machine: Photosync, plug: Plug, place: Where, tmp_path: Path) -> None:
     source = tmp_path / "odd"
     files = build_sample(source, photos=3).files
     phone, _ = plug(source)
@@ -132,9 +132,7 @@ def test_names_that_no_place_likes(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
-def test_a_large_library(
-    machine: Photosync, plug: Plug, place: Where, tmp_path: Path
-) -> None:
+def test_a_large_library(machine: Photosync, plug: Plug, place: Where, tmp_path: Path) -> None:
     """2,000 files and one of 1 GiB."""
     source = tmp_path / "library"
     files = build_library(source, files=2000, big=(1 << 30,)).files

@@ -48,7 +48,18 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = built.glob("*.whl")
     python = folder / "bin/python"
     subprocess.run(
-        [sys.executable, "-m", "pip", "--quiet", "--python", python, "install", "--no-deps", "--no-index", wheel],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--quiet",
+            "--python",
+            python,
+            "install",
+            "--no-deps",
+            "--no-index",
+            wheel,
+        ],
         check=True,
     )
     (site,) = folder.glob("lib/python*/site-packages")
@@ -102,16 +113,27 @@ def test_every_module_can_be_imported(installed: Path, tmp_path: Path) -> None:
         "print(len(names))\n"
     )
     done = subprocess.run(
-        [installed / "bin/python", "-P", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        [installed / "bin/python", "-P", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == len(in_tree()) - 1
 
 
 def test_backends_are_found_by_fsspec(installed: Path, tmp_path: Path) -> None:
-    script = "import fsspec\nfor name in ('pslocal', 'pss3', 'psdropbox'): print(fsspec.get_filesystem_class(name))"
+    script = (
+        "import fsspec\n"
+        "for name in ('pslocal', 'pss3', 'psdropbox'): print(fsspec.get_filesystem_class(name))\n"
+    )
     done = subprocess.run(
-        [installed / "bin/python", "-P", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        [installed / "bin/python", "-P", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("photosync.backends.") == 3

@@ -58,7 +58,7 @@ def test_a_real_folder_sorted_by_bytes(tmp_path: Path) -> None:
     assert listing.complete
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
+@pytest.mark.skipif(os.geteuid() == 0, reason="not applicable: root may list every folder")
 def test_a_folder_without_permission_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0)
     listing = scan.walk(LocalBackend().store(str(tmp_path)), check=go_on)

@@ -1,10 +1,10 @@
 """A TCP proxy whose cable can be pulled, and which counts what went through it.
 
-    with CutProxy("127.0.0.1", 8333) as line:
-        ...                       # a client of 127.0.0.1:line.port
-        line.cut_after(10 << 20)  # resets every connection once so many more bytes went up
-        line.mend()
-        assert line.up < ...
+with CutProxy("127.0.0.1", 8333) as line:
+    ...                       # a client of 127.0.0.1:line.port
+    line.cut_after(10 << 20)  # resets every connection once so many more bytes went up
+    line.mend()
+    assert line.up < ...
 """
 
 import contextlib
