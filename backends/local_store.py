@@ -17,7 +17,7 @@ from types import MappingProxyType
 from photosync.backends import posix
 from photosync.backends.local_kinds import kind_of
 from photosync.backends.local_tree import Tree
-from photosync.backends.local_upload import LocalUpload, temporary
+from photosync.backends.local_upload import PARTIAL, LocalUpload, temporary, token_of
 from photosync.engine.capabilities import Blob, Changes, Stored, Usage
 from photosync.engine.entry import Entry, Kind, join
 from photosync.engine.errors import (
@@ -32,6 +32,7 @@ from photosync.engine.errors import (
 from photosync.engine.names import OURS, check_relative, printable
 
 LOCK = "lock"
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -364,6 +365,34 @@ class LocalStore:
         with open(fd, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    def sweep(self, paths: Sequence[str]) -> int:
+        """Removes temporary files whose process died: a living one holds a lock on each of its own.
+
+        Large uploads are left alone: they have notes, and some machine's journal may go on with them.
+        """
+        removed = 0
+        for path in paths:
+            folder_path, _, name = path.rpartition("/")
+            token = token_of(name)
+            if token is None or self._exists(f"{PARTIAL}/{token}"):
+                continue
+            with contextlib.suppress(FileNotFoundError), self._tree.folder(folder_path) as folder:
+                fd = os.open(name, _READ, dir_fd=folder)
+                try:
+                    if _lock(fd, without=False):
+                        os.unlink(name, dir_fd=folder)
+                        removed += 1
+                finally:
+                    os.close(fd)
+        return removed
+
+    def _exists(self, path: str) -> bool:
+        try:
+            self.stat(path)
+        except FileNotFoundError:
+            return False
+        return True
+
     def close(self) -> None:
         """Nothing is held open between calls."""
 
@@ -391,8 +420,31 @@ def _sync_folder(folder: int, inside: list[_Staged], results: dict[int, Stored |
 
 
 def _new_temporary(folder: int) -> tuple[str, int]:
-    name = temporary(secrets.token_hex(8))
-    return name, os.open(name, posix.NEW_FILE, 0o666, dir_fd=folder)
+    """A temporary file, locked for as long as it is open, so that nobody sweeps it away."""
+    while True:
+        name = temporary(secrets.token_hex(8))
+        fd = os.open(name, posix.NEW_FILE, 0o666, dir_fd=folder)
+        # Between these two calls a sweep may have taken it for a leftover.
+        if _lock(fd, without=True) and os.fstat(fd).st_nlink:
+            return name, fd
+        os.close(fd)
+
+
+def _lock(fd: int, without: bool) -> bool:
+    """Locks a file for as long as it is open; False if somebody else has.
+
+    Args:
+        without: the answer of file systems that have no locks.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return without
+        raise
+    return True
 
 
 def _discard(staged: _Staged) -> None:

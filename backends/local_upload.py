@@ -33,6 +33,15 @@ def temporary(token: str) -> str:
     return f"{OURS}-{token}.part"
 
 
+def token_of(name: str) -> str | None:
+    """The token in a name that `temporary` made; None for any other name."""
+    found = _TEMPORARY.fullmatch(name)
+    return found[1] if found else None
+
+
+_TEMPORARY = re.compile(re.escape(OURS) + r"-([0-9a-f]+)\.part")
+
+
 @dataclass(frozen=True, slots=True)
 class _Head:
     """First line of the notes: what is being uploaded."""

@@ -233,6 +233,22 @@ class Probes(Protocol):
 
 
 @runtime_checkable
+class Sweeps(Protocol):
+    """A store where a killed process leaves files behind that nobody will go on with."""
+
+    def sweep(self, paths: Sequence[str]) -> int:
+        """Removes leftovers among photosync's own files.
+
+        Args:
+            paths: photosync's own files, as listed; what is not certainly a leftover is left alone.
+
+        Returns:
+            How many were removed.
+        """
+        ...
+
+
+@runtime_checkable
 class Store(Protocol):
     """A place bound to its root. See the module's text for the rules."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from photosync.engine import record, retry, scan
-from photosync.engine.capabilities import Probes, Store
+from photosync.engine.capabilities import Probes, Store, Sweeps
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, classify
 from photosync.engine.events import Event, Finished, Listener, Notice, Phase, Planned, Status
@@ -137,6 +137,7 @@ class _Run:
                 self.emit(Phase("transfer", self.pair.name))
                 transfer.run(prepared.plan)
                 self._record(transfer)
+                self._sweep(prepared.destination)
         except* KeyboardInterrupt:
             interrupted = True
         except* PhotosyncError as group:
@@ -261,6 +262,11 @@ class _Run:
                 f"the source has {len(source.entries)} files where the last run saw {last}. If you removed "
                 "them, run again with --allow-shrunken; if not, check the device. Nothing was changed."
             )
+
+    def _sweep(self, destination: Listing) -> None:
+        store = self.pair.destination
+        if destination.own and isinstance(store, Sweeps):
+            store.sweep([entry.path for entry in destination.own])
 
     def _record(self, transfer: Transfer) -> None:
         """Writes what is proven into the destination's manifest, an interrupted run's work included."""

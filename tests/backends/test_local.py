@@ -1,6 +1,7 @@
 """What a local disk must survive beyond the contract: links, devices, full disks, crashes, unplugging."""
 
 import errno
+import fcntl
 import gc
 import hashlib
 import os
@@ -654,3 +655,21 @@ def test_a_copy_that_fails_publishes_nothing(root: Path, monkeypatch: pytest.Mon
     with pytest.raises(OSError, match="Input/output"):
         LocalBackend().put_file(f"{root}/a", f"{root}/b")
     assert names(root) == ["a"]
+
+
+def test_leftovers_of_a_dead_process_are_swept_and_nothing_else(tmp_path: Path) -> None:
+    store = LocalBackend().store(str(tmp_path))
+    store.put([Blob("a/kept.jpg", b"photo", None, fingerprint(b"photo").digests)])
+    upload = store.start_upload("a/large.mp4", 9, None)
+    (large,) = (path for path in (tmp_path / "a").iterdir() if path.name.endswith(".part"))
+    left = tmp_path / "a" / ".photosync-0123456789abcdef.part"
+    left.write_bytes(b"half a pho")
+    alive = tmp_path / "a" / ".photosync-fedcba9876543210.part"
+    foreign = tmp_path / "a" / ".photosync-notes.part"
+    foreign.write_bytes(b"somebody's")
+    with alive.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        names = [str(path.relative_to(tmp_path)) for path in (tmp_path / "a").iterdir()]
+        assert store.sweep(names) == 1
+    assert sorted((tmp_path / "a").iterdir()) == sorted([tmp_path / "a" / "kept.jpg", large, alive, foreign])
+    upload.abort()
