@@ -1,7 +1,8 @@
 """Options of the test suite, and the rule about skips.
 
-A test that lacks a server or a right says so and is skipped. With PHOTOSYNC_TEST_SKIPS=fail, as the gate runs,
-such a skip is a failure; only tests that do not apply to what they are given may skip ("not applicable: …").
+A test that lacks a server or a right says so and is skipped. With PHOTOSYNC_TEST_SKIPS=fail, as the gate
+runs, such a skip is a failure; only tests that do not apply to what they are given may skip ("not applicable:
+…").
 """
 
 import os

@@ -91,7 +91,7 @@ class Model:
         destination = SimStore(self.there, scheduler, faults[1])
         outcomes: list[Finished] = []
         reports: list[Report] = []
-        listed = {path for path in self.phone.things}
+        listed = set(self.phone.things)
 
         def listen(event: Event) -> None:
             if isinstance(event, Finished):

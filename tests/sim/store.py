@@ -56,7 +56,8 @@ PERSONALITIES: Mapping[str, Capabilities] = {
     "feed": Capabilities(
         hashes=("dropbox",), hashes_listed=True, names=replace(POSIX, fold_case=True, fold_unicode=True),
         exclusive=True, server_move=True, resumable=True, part_size=PART, small_limit=SMALL,
-        batch=Batch(8, 512), flat_listing=True, change_feed=True, write_concurrency=3, mtime_precision_ns=10**9,
+        batch=Batch(8, 512), flat_listing=True, change_feed=True, write_concurrency=3,
+        mtime_precision_ns=10**9,
     ),
     "phone": Capabilities(names=POSIX, read_concurrency=1, slow_read=True, writable=False),
 }  # fmt: skip
