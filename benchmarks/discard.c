@@ -304,6 +304,8 @@ static void list(Connection *c, const char *bucket, const char *query) {
     parameter(query, "prefix", prefix, sizeof prefix);
     parameter(query, "continuation-token", token, sizeof token);
     parameter(query, "start-after", after, sizeof after);
+    if (!after[0])
+        parameter(query, "marker", after, sizeof after); /* version 1, which rclone speaks here */
     parameter(query, "delimiter", delimiter, sizeof delimiter);
     parameter(query, "encoding-type", encoding, sizeof encoding);
     parameter(query, "max-keys", most_text, sizeof most_text);
@@ -345,9 +347,10 @@ static void list(Connection *c, const char *bucket, const char *query) {
     if (as_url)
         format(&answer, "<EncodingType>url</EncodingType>");
     if (more) {
-        format(&answer, "<NextContinuationToken>");
-        name_text(&answer, last, strlen(last), 0);
-        format(&answer, "</NextContinuationToken>");
+        const char *tag = strstr(query, "list-type=2") ? "NextContinuationToken" : "NextMarker";
+        format(&answer, "<%s>", tag);
+        name_text(&answer, last, strlen(last), as_url && tag[4] == 'M');
+        format(&answer, "</%s>", tag);
     }
     format(&answer, "</ListBucketResult>");
     reply(c, "200 OK", "Content-Type: application/xml\r\n", answer.at, answer.size);

@@ -134,24 +134,26 @@ def seaweedfs(folder: Path) -> Iterator[Callable[[str], Ready]]:
     """SeaweedFS as the tests start it; new for each round, so that its disk use stays bounded."""
     from tests.servers.seaweed import seaweed
 
-    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as scratch:
-        with seaweed(Path(scratch)) as server:
-            client = server.client()
-            environment = _s3_environment(server.endpoint, server.key, server.secret)
+    with (
+        tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as scratch,
+        seaweed(Path(scratch)) as server,
+    ):
+        client = server.client()
+        environment = _s3_environment(server.endpoint, server.key, server.secret)
 
-            def ready(name: str) -> Ready:
-                bucket = f"to-{name}"
-                client.create_bucket(Bucket=bucket)
-                return Ready(
-                    "s3",
-                    f"s3://{bucket}/photos",
-                    f":s3:{bucket}/photos",
-                    "",
-                    lambda: _listed(client, bucket),
-                    environment=environment,
-                )
+        def ready(name: str) -> Ready:
+            bucket = f"to-{name}"
+            client.create_bucket(Bucket=bucket)
+            return Ready(
+                "s3",
+                f"s3://{bucket}/photos",
+                f":s3:{bucket}/photos",
+                "",
+                lambda: _listed(client, bucket),
+                environment=environment,
+            )
 
-            yield ready
+        yield ready
 
 
 def _listed(client: Any, bucket: str) -> Tree:

@@ -12,6 +12,7 @@ from photosync.engine.events import Event, Finished, Listener, Notice, Phase, Pl
 from photosync.engine.filters import Filter
 from photosync.engine.journal import Journal
 from photosync.engine.limits import Gate, Timetable
+from photosync.engine.nodes import ManifestError, NewerFormat
 from photosync.engine.plan import Mode, Plan, Policy, make_plan
 from photosync.engine.report import Report, Tally
 from photosync.engine.retry import RetryPolicy
@@ -34,7 +35,7 @@ class Job:
         policy: what becomes of what.
         settings: how to transfer.
         filter: which source files count; None: all.
-        allow_empty: an empty source is no error.
+        allow_empty: an empty source, or a destination that was emptied, is no error.
         allow_shrunken: a source with less than half the files of the last run is no error.
         requests_per_second: to the destination; None: as many as there are.
         bandwidth: to the destination; None: all of it.
@@ -193,6 +194,7 @@ class _Run:
         )
         for error in destination.errors:
             raise error.error
+        self._guard_destination(destination)
         self.emit(Phase("plan", self.pair.name))
         known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
         plan = make_plan(source, destination, known, self._policy(), self.pair.destination.capabilities)
@@ -263,6 +265,19 @@ class _Run:
                 "them, run again with --allow-shrunken; if not, check the device. Nothing was changed."
             )
 
+    def _guard_destination(self, destination: Listing) -> None:
+        """A disk that is not mounted looks like an empty folder, and copying there fills another disk."""
+        head = self.journal.head(self.pair.destination_id)
+        if head is None or destination.entries or destination.own:
+            return
+        if self.job.allow_empty:
+            self.journal.forget_head(self.pair.destination_id)
+        elif not self.pair.destination.capabilities.flat_listing:
+            raise SafetyGuard(
+                f"{self.pair.name} held snapshot {head[0]} at the last run and is empty now. If it is a "
+                "disk, mount it; if you emptied it, say --allow-empty. Nothing was changed."
+            )
+
     def _sweep(self, destination: Listing) -> None:
         store = self.pair.destination
         if destination.own and isinstance(store, Sweeps):
@@ -281,7 +296,14 @@ class _Run:
             raise
         except (PhotosyncError, OSError) as error:
             self.manifest_error = classify(error, "writing the manifest")
-            self.emit(Notice("error", f"the manifest at {pair.name} was not brought up to date: {error}"))
+            remedy = (
+                f". To begin a new one: photosync manifest rebuild {pair.name}"
+                if isinstance(error, ManifestError) and not isinstance(error, NewerFormat)
+                else ""
+            )
+            self.emit(
+                Notice("error", f"the manifest at {pair.name} was not brought up to date: {error}{remedy}")
+            )
             return
         if written and pair.destination.capabilities.change_feed:
             transfer.target.call(

@@ -452,7 +452,10 @@ class Transfer:
             tries += 1
             again: list[_Package] = []
             wait = 0.0
-            for package, result in zip(waiting, self._put(waiting), strict=True):
+            results = list(zip(waiting, self._put(waiting), strict=True))
+            # What arrived is written down before an error may end the run.
+            results.sort(key=lambda pair: not isinstance(pair[1], Stored))
+            for package, result in results:
                 if isinstance(result, Transient) and tries < self.settings.retries.attempts:
                     jitter = self._workers.seam.random()
                     wait = max(wait, self.settings.retries.wait(tries, result, jitter))

@@ -59,7 +59,10 @@ How = Annotated[
         "only a hash that costs nothing.",
     ),
 ]
-AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="An empty source is no error.")]
+AllowEmpty = Annotated[
+    bool,
+    typer.Option("--allow-empty", help="An empty source, or a destination that was emptied, is no error."),
+]
 AllowShrunken = Annotated[
     bool, typer.Option("--allow-shrunken", help="A source that lost most of its files is no error.")
 ]

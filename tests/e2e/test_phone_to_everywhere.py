@@ -118,16 +118,19 @@ def test_sftp(
 @pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
 def test_names_that_no_place_likes(machine: Photosync, plug: Plug, place: Where, tmp_path: Path) -> None:
     source = tmp_path / "odd"
-    files = build_sample(source, photos=3).files
+    build_sample(source, photos=3)
+    # Android's own thumbnails are no photos: a phone's store leaves them out, and says so.
+    shutil.rmtree(source / "DCIM/.thumbnails")
+    photos = [file.read_bytes() for file in source.rglob("*") if file.is_file()]
     phone, _ = plug(source)
     first = machine.copy(phone, place.text).expect(0)
-    assert first.report["verified"] == files == len(place.files())
+    assert first.report["verified"] == len(photos)
+    assert sorted(place.files().values()) == sorted(photos)
     sums = tmp_path / "SHA256SUMS"
     machine.run("manifest", "export", place.text, "--output", sums).expect(0)
     verdict = sha256sum_check(save(place.files(), tmp_path / "downloaded"), sums)
     assert verdict.returncode == 0, verdict.stdout + verdict.stderr
-    assert sorted(place.files().values()) == sorted(f.read_bytes() for f in source.rglob("*") if f.is_file())
-    assert machine.copy(phone, place.text).expect(0).report["unchanged"] == files
+    assert machine.copy(phone, place.text).expect(0).report["unchanged"] == len(photos)
 
 
 @pytest.mark.slow

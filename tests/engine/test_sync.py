@@ -138,3 +138,17 @@ def test_a_source_that_is_not_there(tmp_path: Path) -> None:
     rig = Rig(tmp_path, source_setup=lambda store: setattr(store, "list_folder", missing))
     with pytest.raises(FileNotFoundError, match="/media/phone"):
         rig.run()
+
+
+def test_a_disk_that_is_not_mounted_is_not_filled(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "disk")
+    rig.photo("a.jpg", b"photo")
+    assert rig.run().clean
+    rig.there.things.clear()
+    report = rig.run()
+    assert isinstance(report.fatal, SafetyGuard)
+    assert "mount it" in str(report.fatal)
+    assert not rig.there.things
+    again = rig.run(allow_empty=True)
+    assert again.clean
+    assert again.snapshot == 1
