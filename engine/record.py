@@ -1,6 +1,7 @@
 """Brings a destination's manifest up to date with what the journal knows to be proven there."""
 
 import datetime
+import unicodedata
 from collections.abc import Mapping
 
 from photosync.engine import manifest
@@ -74,7 +75,9 @@ def name_there(entry: ManifestEntry, rules: NameRules, stored: Mapping[str, str]
         rules: what names it can hold.
         stored: logical path → stored path, where the journal knows that it is another one.
     """
-    return entry.stored or stored.get(entry.path) or encode(entry.path, rules)
+    name = entry.stored or stored.get(entry.path) or encode(entry.path, rules)
+    # Such places either keep names in this form, whatever they are given, or find them by any.
+    return unicodedata.normalize("NFC", name) if rules.fold_unicode else name
 
 
 def set_manifest_aside(target: Target, seam: Seam) -> str | None:

@@ -104,7 +104,7 @@ def verify_place(session: Session, destination: str, *, deep: bool, as_json: boo
         snapshots.refuse_rollback(journal.head(place.identity))
         if head is None:
             raise FileNotFoundError(2, "no manifest is there yet; `photosync copy` writes one", place.text)
-        snapshots.load(head)
+        snapshots.load(head, afresh=True)
         listing = sync.list_place(place.store, place.identity, journal, workers, gate, retries)
         for error in listing.errors:
             raise error.error

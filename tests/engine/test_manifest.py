@@ -263,6 +263,16 @@ def test_find_and_proof_of_presence_and_absence(tree: Tree) -> None:
         assert check_proof(root, path, prove(root, path, nodes)) == expected
 
 
+def test_a_gap_between_two_nodes_proves_absence_without_either() -> None:
+    nodes = MemoryNodes()
+    first, second = (f"DCIM/{number:07d}.jpg" for number in HIGH[:2])
+    root = build([entry(first), entry(second)], nodes)
+    for path in (first + "x", "A", second + "x"):
+        assert prove(root, path, nodes) == [nodes.get(root)]
+        assert check_proof(root, path, [nodes.get(root)]) is None
+    assert len(prove(root, first, nodes)) == 2
+
+
 @given(trees, st.data())
 @settings(unhurried, max_examples=200)
 def test_no_proof_proves_anything_else(tree: Tree, data: st.DataObject) -> None:
@@ -367,6 +377,10 @@ def test_reading_and_editing_cost_the_difference_not_the_size(
     nodes.loaded.clear()
     find(root, "DCIM/000777.jpg", nodes)
     assert len(nodes.loaded) <= levels
+
+    nodes.loaded.clear()
+    assert len(list(entries(root, nodes, "DCIM/0300"))) == 100
+    assert len(nodes.loaded) <= levels + 3
 
     nodes.loaded.clear()
     assert list(diff(root, root, nodes)) == []
