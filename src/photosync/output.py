@@ -180,7 +180,7 @@ def summary(report: Report) -> list[str]:
     """What happened, in a few lines."""
     to = report.destination
     requests = sum(report.requests.values())
-    asked = f", {requests} requests" if requests else ""
+    asked = f", {requests} request{'' if requests == 1 else 's'}" if requests else ""
     took = f"{report.seconds:.1f} s{asked}"
     if report.status == "nothing":
         return [f"Nothing to do: all {report.count(Status.UNCHANGED)} files are at {to} already ({took})."]

@@ -134,6 +134,7 @@ def test_names_that_no_place_likes(machine: Photosync, plug: Plug, place: Where,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
 def test_a_large_library(machine: Photosync, plug: Plug, place: Where, tmp_path: Path) -> None:
     """2,000 files and one of 1 GiB."""
