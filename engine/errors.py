@@ -13,6 +13,7 @@
         ├── DeviceGone           unplugged, unmounted, or another device under the same path
         ├── DestinationFull      no space or quota left
         ├── ReadOnly             the place may be read but not written
+        ├── Unreachable          the place does not answer any more; another run may find it again
         └── SafetyGuard          going on could lose photos: empty or shrunken source, too many deletions
 
 Backends raise these, or the builtin ``OSError`` subclasses where fsspec's contract asks for them
@@ -81,6 +82,10 @@ class DestinationFull(Fatal):
 
 class ReadOnly(Fatal):
     """The place refuses writes."""
+
+
+class Unreachable(Fatal):
+    """The place does not answer any more."""
 
 
 class SafetyGuard(Fatal):

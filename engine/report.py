@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from photosync.engine.errors import Fatal, PhotosyncError, Transient
+from photosync.engine.errors import Fatal, PhotosyncError, Transient, Unreachable
 from photosync.engine.events import Outcome, Status
 from photosync.engine.scan import ListingError
 
@@ -97,11 +97,13 @@ class Report:
 
     @property
     def exit_code(self) -> Exit:
-        if isinstance(self.fatal, Fatal):
+        if isinstance(self.fatal, Fatal) and not isinstance(self.fatal, Unreachable):
             return Exit.FATAL
         if self.interrupted:
             return Exit.OTHER
-        passing = isinstance(self.fatal, Transient) or isinstance(self.manifest_error, Transient)
+        passing = isinstance(self.fatal, Transient | Unreachable) or isinstance(
+            self.manifest_error, Transient
+        )
         if passing or self.tally.transient or self.listing_errors:
             return Exit.RETRY
         if self.fatal is not None or self.count(Status.FAILED, Status.REFUSED):

@@ -6,7 +6,16 @@ from typing import TypeVar
 from photosync.engine import retry, verify
 from photosync.engine.capabilities import Store, Stored, Upload
 from photosync.engine.entry import Entry
-from photosync.engine.errors import AlreadyExists, Corrupt, Fatal, Permanent, PhotosyncError, Transient
+from photosync.engine.errors import (
+    AlreadyExists,
+    Corrupt,
+    Fatal,
+    Permanent,
+    PhotosyncError,
+    Transient,
+    Unreachable,
+    classify,
+)
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.limits import Gate
 from photosync.engine.names import OURS
@@ -17,6 +26,8 @@ from photosync.engine.workers import Workers
 T = TypeVar("T")
 
 QUARANTINE = f"{OURS}/quarantine"
+GIVE_UP = 4
+"""Calls in a row, each with all its retries, after which a place that says nothing counts as gone."""
 
 
 class Target:
@@ -36,10 +47,35 @@ class Target:
         self.retries = retries
         self._workers = workers
         self._how = how
+        self._in_vain = 0
 
     def call(self, run: Callable[[], T], doing: str) -> T:
-        """One call with retries, see `photosync.engine.retry.call`."""
-        return retry.call(run, doing, self._workers, self.gate, self.retries)
+        """One call with retries, see `photosync.engine.retry.call`.
+
+        Raises:
+            Unreachable: several calls in a row were in vain, and the place does not answer a plain question
+                either: the other files need not be tried one by one.
+        """
+        try:
+            result = retry.call(run, doing, self._workers, self.gate, self.retries)
+        except Transient as error:
+            self._in_vain += 1
+            if self._in_vain >= GIVE_UP and not self._answers():
+                text = f"{error}. The destination does not answer any more; run again later."
+                raise Unreachable(text) from error
+            raise
+        self._in_vain = 0
+        return result
+
+    def _answers(self) -> bool:
+        try:
+            self.store.stat(f"{OURS}/HEAD")
+        except FileNotFoundError:
+            pass
+        except Exception as error:
+            return not isinstance(classify(error, "asking the destination"), Transient)
+        self._in_vain = 0
+        return True
 
     def look(self, path: str) -> Entry | None:
         """What has that name, or None."""

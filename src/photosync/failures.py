@@ -1,6 +1,14 @@
 """From an exception to what a person reads and what a script gets: one line, one exit code."""
 
-from photosync.engine.errors import Fatal, NameRefused, Permanent, PhotosyncError, Transient, describe
+from photosync.engine.errors import (
+    Fatal,
+    NameRefused,
+    Permanent,
+    PhotosyncError,
+    Transient,
+    Unreachable,
+    describe,
+)
 from photosync.engine.names import printable
 from photosync.engine.report import Exit
 
@@ -23,6 +31,8 @@ def explain(error: BaseException) -> tuple[Exit, str] | None:
             return Exit.OTHER, "interrupted; the next run goes on from here"
         case PlaceError() | ConfigError() | FilterError() | LimitError() | ConnectError():
             return Exit.USAGE, str(error)
+        case Unreachable():
+            return Exit.RETRY, str(error)
         case Fatal():
             return Exit.FATAL, str(error)
         case Transient():

@@ -20,6 +20,8 @@ from photosync.engine.errors import Fatal, NotSignedIn, Transient
 
 PATIENCE = 30.0
 """Seconds for each step of connecting."""
+ANSWER = 120.0
+"""Seconds that a server may take for one answer."""
 
 
 class PinnedSFTP(SFTPFileSystem):  # type: ignore[misc]
@@ -71,6 +73,9 @@ class PinnedSFTP(SFTPFileSystem):  # type: ignore[misc]
         try:
             self.client.connect(self.host, **steps, **self.ssh_kwargs)
             self.ftp = self.client.open_sftp()
+            # paramiko would wait for an answer for ever.
+            if (channel := self.ftp.get_channel()) is not None:
+                channel.settimeout(ANSWER)
         except paramiko.BadHostKeyException:
             self.client.close()
             raise Fatal(

@@ -69,6 +69,8 @@ def test_killed_again_and_again(machine: Photosync, place: Where, tmp_path: Path
     again = machine.copy(phone, place.text).expect(0).report
     assert (again["status"], again["unchanged"]) == ("nothing", len(files))
     machine.run("verify", place.text, "--deep").expect(0)
+    if isinstance(place, LocalFolder):
+        assert not list(place.folder.rglob("*.part")), "what a kill left behind is cleared away"
 
 
 def killed_while_sending(machine: Photosync, phone: Path, place: Where, size: int) -> None:

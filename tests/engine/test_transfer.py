@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -107,7 +108,8 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     rig.photo("big", BIG * 4)
     for seed in range(5):
         rig.there.things.clear()
-        rig.run(seed=seed, memory=10_000, faults=Faults(before=0.1, after=0.1), attempts=9)
+        faults = Faults(before=0.1, after=0.1)
+        rig.run(seed=seed, memory=10_000, faults=faults, attempts=9, allow_empty=True)
     assert 8_000 < most <= 10_000
     assert [budget._used for budget in budgets] == [0] * 5
 
@@ -816,3 +818,26 @@ def test_a_name_that_was_taken_a_moment_ago_is_worth_another_run(tmp_path: Path)
     report = rig.run()
     assert "gone now" in str(rig.outcomes["a"].error)
     assert report.exit_code == Exit.RETRY
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_place_that_answers_nothing_any_more_ends_the_run(tmp_path: Path, silent: bool) -> None:
+    def gone(*_args: object) -> NoReturn:
+        raise Transient("the network is cut")
+
+    def setup(store: SimStore) -> None:
+        store.put = gone  # type: ignore[method-assign]
+        if silent:
+            store.stat = gone  # type: ignore[method-assign]
+
+    rig = Rig(tmp_path, "objects", setup=setup)
+    for number in range(40):
+        rig.photo(f"{number}.jpg", b"x")
+    report = rig.run()
+    assert report.exit_code == Exit.RETRY
+    if silent:
+        assert "does not answer any more" in str(report.fatal)
+        assert report.count(Status.PENDING) > 30
+    else:
+        assert report.fatal is None
+        assert report.count(Status.FAILED) == 40
