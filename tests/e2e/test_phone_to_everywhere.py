@@ -99,20 +99,25 @@ def test_dropbox(
     rclone_check(library, dropbox.text, env)
 
 
-def test_sftp(
-    machine: Photosync, plug: Plug, library: Path, ssh_server: Sshd, local: LocalFolder, tmp_path: Path
-) -> None:
-    machine.config.write_text(
-        f'[remotes.nas]\ntype = "sftp"\nhost = "127.0.0.1"\nport = {ssh_server.port}\n'
-        f'user = "{ssh_server.user}"\nkey_file = "{ssh_server.key}"\n'
-        f'known_hosts = "{ssh_server.known_hosts}"\nroot = "{local.folder.parent}"\n'
-    )
+class OverSsh(LocalFolder):
+    """A folder that photosync reaches by SFTP, and the test by its path."""
 
-    class OverSsh(LocalFolder):
-        text = f"nas:{local.folder.name}"
+    text = "nas:copy"
 
-    copied(machine, plug(library)[0], OverSsh(local.folder), library, tmp_path)
-    rclone_check(library, local.text)
+    @classmethod
+    def of(cls, machine: Photosync, server: Sshd, folder: Path) -> "OverSsh":
+        machine.config.write_text(
+            f'[remotes.nas]\ntype = "sftp"\nhost = "127.0.0.1"\nport = {server.port}\n'
+            f'user = "{server.user}"\nkey_file = "{server.key}"\n'
+            f'known_hosts = "{server.known_hosts}"\nroot = "{folder}"\n'
+        )
+        return cls(folder / "copy")
+
+
+def test_sftp(machine: Photosync, plug: Plug, library: Path, ssh_server: Sshd, tmp_path: Path) -> None:
+    place = OverSsh.of(machine, ssh_server, tmp_path)
+    copied(machine, plug(library)[0], place, library, tmp_path)
+    rclone_check(library, str(place.folder))
 
 
 @pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
@@ -153,3 +158,17 @@ def test_a_large_library(machine: Photosync, plug: Plug, place: Where, tmp_path:
     assert again.report["source_bytes_read"] == 0
     if isinstance(place, Bucket):
         assert again.requests["ListObjectsV2"] == -(-len(place.keys()) // 1000)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_large_library_over_ssh(machine: Photosync, plug: Plug, ssh_server: Sshd, tmp_path: Path) -> None:
+    source = tmp_path / "library"
+    files = build_library(source, files=2000, big=(1 << 30,)).files
+    place = OverSsh.of(machine, ssh_server, tmp_path)
+    phone, _ = plug(source)
+    assert machine.copy(phone, place.text, timeout=900).expect(0).report["verified"] == files
+    rclone_check(source, str(place.folder))
+    again = machine.copy(phone, place.text).expect(0).report
+    assert again["unchanged"] == files
+    assert again["source_bytes_read"] == 0
