@@ -162,8 +162,9 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-9]|9[0-7]|4[0-7])[0-9;]*m")
 
 
 def test_bars_are_for_terminals_only(machine: Photosync, phone: Path, tmp_path: Path) -> None:
-    write(phone, {"DCIM/VID_2.MP4": noise(3 << 20)})
-    slow = ("--bwlimit", "2M")
+    # Three parts, of which the later two wait for the line: long enough for a bar to be drawn.
+    write(phone, {"DCIM/VID_2.MP4": noise(17 << 20)})
+    slow = ("--bwlimit", "12M")
     out, shown = seen_on_terminal(machine, "copy", phone, tmp_path / "a", *slow)
     assert "\x1b[" in shown
     assert COLOUR.search(shown)
