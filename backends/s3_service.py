@@ -1,4 +1,4 @@
-"""One signed-in connection to an S3 service: botocore's client set up for photosync, and what it cost."""
+"""One signed-in connection to an S3 service: boto3's client set up for photosync, and what it cost."""
 
 import contextlib
 import threading
@@ -95,12 +95,13 @@ class Service:
 
     @property
     def client(self) -> Any:
-        """botocore's client."""
+        """boto3's client."""
         with self._lock:
             return self._made
 
     @cached_property
     def _made(self) -> Any:
+        import boto3.session
         from botocore import UNSIGNED
         from botocore.config import Config
         from botocore.session import Session
@@ -127,7 +128,7 @@ class Service:
             parsers = session.get_component("response_parser_factory")
             parsers.set_parser_defaults(timestamp_parser=_timestamp)
             try:
-                client: Any = session.create_client(
+                client: Any = boto3.session.Session(botocore_session=session).client(
                     "s3",
                     region_name=account.region_name,
                     endpoint_url=account.endpoint_url,
