@@ -154,8 +154,8 @@ class LocalStore:
         """Writes all, then syncs each, then publishes all, then syncs each folder once.
 
         The kernel starts writing at once what `posix.drop_cache` is told of, so the later syncs find most of
-        their work done, or done by each other's journal commit. ``syncfs`` would be a single call, and
-        measured no faster, but it waits for everybody's writes and hides whose failed.
+        their work done, or done by each other's journal commit. ``syncfs`` would be a single call,
+        level to somewhat faster where measured, but it waits for everybody's writes and hides whose failed.
         """
         self._count("put")
         results: dict[int, Stored | Exception] = {}
