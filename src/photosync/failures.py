@@ -43,7 +43,7 @@ def explain(error: BaseException) -> tuple[Exit, str] | None:
             return Exit.OTHER, str(error)
         case FileNotFoundError():
             name = printable(str(error.filename)) if error.filename else ""
-            return Exit.DIRECTORY_NOT_FOUND, f"there is no {name or 'such folder'}: {describe(error)}"
+            return Exit.DIRECTORY_NOT_FOUND, f"{name or 'the folder'}: {describe(error)}"
         case OSError():
             name = f"{printable(str(error.filename))}: " if error.filename else ""
             return Exit.OTHER, f"{name}{describe(error)}"
