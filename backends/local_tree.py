@@ -73,10 +73,12 @@ class Tree:
         return fd
 
     def _open_root(self, path: str, make: bool) -> int:
+        # Asked before the attempt: another thread may make the root right after it.
+        known = self._device
         try:
             fd = os.open(self.root, _FOLDER)
         except FileNotFoundError as error:
-            if self._device is not None and (make or path):
+            if known is not None and (make or path):
                 raise DeviceGone(
                     f"{printable(self.root)} has vanished. Plug the device in or mount it, then run again."
                 ) from error

@@ -288,6 +288,26 @@ def test_a_root_that_vanishes(store: LocalStore, root: Path) -> None:
     assert not root.exists()
 
 
+def test_two_threads_make_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One finds no root; before it goes on, the other has made it and stored a file there."""
+    root = tmp_path / "new"
+    store = LocalBackend().store(str(root))
+    really, races = os.open, [False, True]
+
+    def opened(path: str, *arguments: int, **options: int) -> int:
+        try:
+            return really(path, *arguments, **options)
+        except FileNotFoundError:
+            if path == str(root) and races.pop():
+                assert isinstance(store.put([blob("a.jpg")])[0], Stored)
+            raise
+
+    monkeypatch.setattr(os, "open", opened)
+    store.start_upload("b.mp4", PART, None)
+    assert races == []
+    assert "a.jpg" in names(root)
+
+
 def test_a_folder_that_cannot_be_listed_is_an_error(
     store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,9 +153,10 @@ def seen_on_terminal(machine: Photosync, *arguments: str | Path, **env: str) -> 
 
     reader = threading.Thread(target=read)
     reader.start()
-    done = finish(process).expect(0)
+    done = finish(process)
     reader.join()
     os.close(master)
+    replace(done, err=shown.decode()).expect(0)
     return done.out, shown.decode()
 
 
