@@ -83,7 +83,7 @@ def make_job(source: Place, destination: Place, options: Options) -> Job:
         LimitError: a limit makes no sense.
     """
     if not destination.store.capabilities.writable:
-        raise PlaceError(f"{destination.text} can only be read: photosync never writes to a phone")
+        raise PlaceError(f"{destination.text} can only be read: choose another destination")
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     if options.verify not in set(Verify):
         raise LimitError(f"--verify {options.verify!r}: choose auto, reread or none")

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from photosync.config import S3, TYPES, Config, Ftp, Local, Remote, Sftp, Smb, has_password, type_of
 from photosync.engine.capabilities import Store
-from photosync.engine.errors import PhotosyncError, classify
+from photosync.engine.errors import PhotosyncError
 from photosync.secrets import Credentials
 
 
@@ -144,7 +144,9 @@ def open_place(spec: PlaceSpec, keys: Keys) -> Place:
     except ImportError as error:
         raise PlaceError(f"{spec.text}: {openers.missing_package(spec, error)}") from None
     except Exception as error:  # noqa: BLE001 - filesystems and their SDKs raise what they like
-        found = classify(error, f"opening {spec.text}")
+        from photosync.backends.anyfs_errors import understood
+
+        found = understood(error, f"opening {spec.text}")
     # Without its cause: what a foreign library puts into an exception may hold what it was given.
     raise type(found)(keys.redact(str(found)))
 

@@ -283,7 +283,7 @@ def test_servers(protocol: str, home: Path) -> None:
 def test_a_wrong_password_shows_nowhere(home: Path) -> None:
     secrets = Secrets()
     secrets.set("r", {"password": CANARY})
-    with serving("ftp", home) as port, pytest.raises(Permanent) as caught:
+    with serving("ftp", home) as port, pytest.raises(NotSignedIn) as caught:
         open_place(spec(Ftp(host="127.0.0.1", port=port, user=USER)), secrets)
     assert CANARY not in repr(caught.value)
 
