@@ -177,6 +177,11 @@ class AnyStore:
                 session.discard(temporary)
                 raise
 
+    def make_folder(self, path: str) -> None:
+        """See `photosync.engine.capabilities.MakesFolders`."""
+        with self._session("make_folder", f"making {printable(path) or 'the folder'}") as session:
+            session.make_folder(path)
+
     def set_mtime(self, path: str, mtime_ns: int) -> Stored:
         utime = self._facts.utime
         if utime is None:

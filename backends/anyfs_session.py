@@ -189,6 +189,23 @@ class Session:
                 "write to, or have the server allow it, then run again."
             ) from error
 
+    def make_folder(self, path: str) -> None:
+        """Makes a folder and those around it; "" is the root."""
+        with self._writable():
+            if path:
+                self._need(path)
+            elif not self._is_there():
+                with self._making:
+                    self.fs.makedirs(self._root, exist_ok=True)
+
+    def _is_there(self) -> bool:
+        try:
+            return self.fs.info(self._root)["type"] == "directory"
+        except Exception as error:
+            if absent(error):
+                return False
+            raise
+
     def _need(self, folder: str) -> None:
         if folder and folder not in self._made:
             with self._making:

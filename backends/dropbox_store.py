@@ -10,7 +10,7 @@ from photosync.backends.dropbox_put import Putter
 from photosync.backends.dropbox_upload import PART, SessionUpload
 from photosync.engine.capabilities import Batch, Blob, Capabilities, Changes, Stored, Usage
 from photosync.engine.entry import Entry, join
-from photosync.engine.errors import Corrupt, Unsupported
+from photosync.engine.errors import AlreadyExists, Corrupt, Unsupported
 from photosync.engine.names import DROPBOX
 
 CONCURRENCY = 6
@@ -116,6 +116,20 @@ class DropboxStore:
         with self._account.writing("copying", path) as sdk:
             copied = sdk.files_copy_v2(self._full(path), self._full(to), autorename=False)
         return stored_of(copied.metadata, to, self._full(to))
+
+    def make_folder(self, path: str) -> None:
+        """See `photosync.engine.capabilities.MakesFolders`."""
+        full = self._full(path) if path else self._full_root
+        if not full:
+            return
+        try:
+            with self._account.writing("making", path) as sdk:
+                sdk.files_create_folder_v2(full, autorename=False)
+        except AlreadyExists as taken:
+            try:
+                self.list_folder(path)
+            except (FileNotFoundError, NotADirectoryError):
+                raise taken from None
 
     def set_mtime(self, path: str, mtime_ns: int) -> Stored:
         """Raises `Unsupported`: Dropbox takes a time only together with the content."""

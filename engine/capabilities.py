@@ -249,6 +249,42 @@ class Sweeps(Protocol):
 
 
 @runtime_checkable
+class ServerCopies(Protocol):
+    """A store whose service can copy from other places of the same account by itself."""
+
+    def reaches(self, source: "Store") -> bool:
+        """Whether `copy_from` works for another store."""
+        ...
+
+    def copy_from(self, source: "Store", path: str, to: str) -> Stored:
+        """Copies without the bytes passing through this machine, as `Store.copy` does.
+
+        Args:
+            source: one that `reaches` said yes to.
+            path: there.
+            to: final name here.
+
+        Raises:
+            AlreadyExists: the final name is taken.
+            FileNotFoundError: nothing is called ``path``.
+        """
+        ...
+
+
+@runtime_checkable
+class MakesFolders(Protocol):
+    """A store with folders that exist on their own, empty ones too."""
+
+    def make_folder(self, path: str) -> None:
+        """Makes a folder and those around it; "" is the root. One that is there already is no error.
+
+        Raises:
+            AlreadyExists: a file has that name.
+        """
+        ...
+
+
+@runtime_checkable
 class Store(Protocol):
     """A place bound to its root. See the module's text for the rules."""
 
@@ -343,7 +379,7 @@ class Store(Protocol):
         ...
 
     def delete(self, path: str) -> None:
-        """Removes one file for good. The engine calls it only for photosync's own files."""
+        """Removes one file for good: photosync's own, or what the user asked to be removed."""
         ...
 
     def about(self) -> Usage: ...

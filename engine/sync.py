@@ -142,7 +142,7 @@ class _Run:
         except* KeyboardInterrupt:
             interrupted = True
         except* PhotosyncError as group:
-            fatal = _worst(group)
+            fatal = worst(group)
         except* (Cancelled, _Unheard):
             interrupted = True
         self.journal.flush()
@@ -330,7 +330,8 @@ def list_place(
         return Listing((), exists=False)
 
 
-def _worst(group: BaseExceptionGroup[PhotosyncError]) -> PhotosyncError:
+def worst(group: BaseExceptionGroup[PhotosyncError]) -> PhotosyncError:
+    """Of several errors, the one that ended the run."""
     errors = list(_leaves(group))
     return next((error for error in errors if isinstance(error, Fatal)), errors[0])
 

@@ -1,4 +1,4 @@
-"""``copy``, ``sync`` and ``check``."""
+"""``copy``, ``sync``, ``move`` and ``check``."""
 
 import time
 from pathlib import Path
@@ -83,6 +83,7 @@ LogFile = Annotated[Path | None, typer.Option("--log-file", metavar="FILE", help
 def register(app: typer.Typer) -> None:
     app.command()(copy)
     app.command()(sync)
+    app.command()(move)
     app.command()(check)
 
 
@@ -157,6 +158,37 @@ def sync(
     _transfer(context, source, destination, "sync", max_delete, locals())
 
 
+def move(
+    context: typer.Context,
+    source: Source,
+    destination: Destination,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    include: Include = None,
+    exclude: Exclude = None,
+    filter_from: FilterFrom = None,
+    ignore_case: IgnoreCase = False,
+    min_size: MinSize = None,
+    max_size: MaxSize = None,
+    min_age: MinAge = None,
+    max_age: MaxAge = None,
+    transfers: Transfers = None,
+    bwlimit: BwLimit = None,
+    tpslimit: TpsLimit = None,
+    memory: Memory = "128M",
+    verify: How = "auto",
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> None:
+    """Copy, prove, and only then remove at the source what this run has proven.
+
+    Every source file is read and compared, also one that was copied before. A file that changes meanwhile
+    stays. Nothing is removed if the run ends early. Not for phones: see free-up.
+    """
+    _transfer(context, source, destination, "move", None, locals())
+
+
 def _transfer(
     context: typer.Context,
     source: str,
@@ -176,8 +208,8 @@ def _transfer(
         given = _with_defaults(given, session.config)
         ctx.louder(0, False, _path(given["log_file"]))
         names = set(Options.__dataclass_fields__) - {"mode", "max_delete", "wanted"}
-        chosen: dict[str, Any] = {name: value for name, value in given.items() if name in names}
-        options = Options(mode=mode, max_delete=max_delete, wanted=_filter(given), **chosen)
+        said: dict[str, Any] = {name: value for name, value in given.items() if name in names}
+        options = Options(mode=mode, max_delete=max_delete, wanted=chosen(given), **said)
         code = execute(session, source, destination, options, output, dry_run=bool(given["dry_run"]))
     except BaseException as error:
         found = explain(error)
@@ -207,14 +239,15 @@ def _path(value: object) -> Path | None:
     return value if isinstance(value, Path) else None
 
 
-def _filter(given: dict[str, object]) -> "Filter | None":
+def chosen(given: dict[str, object]) -> "Filter | None":
+    """The filter that a command's options make; None: everything."""
     names = ("include", "exclude", "filter_from", "min_size", "max_size", "min_age", "max_age")
-    chosen = {name: given[name] for name in names if given[name]}
-    if not chosen:
+    said = {name: given[name] for name in names if given[name]}
+    if not said:
         return None
     from photosync.engine.filters import Filter
 
-    return Filter.parse(**chosen, ignore_case=bool(given["ignore_case"]), now_ns=time.time_ns())  # type: ignore[arg-type]
+    return Filter.parse(**said, ignore_case=bool(given["ignore_case"]), now_ns=time.time_ns())  # type: ignore[arg-type]
 
 
 def check(
@@ -243,7 +276,7 @@ def check(
 
     ctx: Context = context.obj
     ctx.louder(verbose, quiet, log_file)
-    wanted = _filter(locals())
+    wanted = chosen(locals())
     code = check_places(
         ctx.session(),
         source,

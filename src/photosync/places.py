@@ -122,6 +122,27 @@ def parse(text: str, config: Config) -> PlaceSpec:
     return PlaceSpec(text, Kind.LOCAL, text, text, Local())
 
 
+def parent(text: str) -> tuple[str, str]:
+    """A place's words as those of the folder around it, and the last name; "" if there is none.
+
+    "dropbox:a/b.jpg" is ("dropbox:a", "b.jpg"), "b.jpg" is (".", "b.jpg"), "dropbox:" is ("dropbox:", "").
+    """
+    found = _URL.match(text) or (None if _is_drive(text, os.name == "nt") else _REMOTE.match(text))
+    head = ""
+    if found is not None:
+        head = text[: found.end()] if "://" in found[0] else text[: text.index(":") + 1]
+    rest = text[len(head) :].rstrip("/")
+    folder, slash, name = rest.rpartition("/")
+    if "://" in head and not slash:
+        # The first name of an address is the bucket or the server.
+        return text, ""
+    if head:
+        return head + (folder or slash), name
+    if not rest:
+        return text or ".", ""
+    return folder or slash or ".", name
+
+
 def open_place(spec: PlaceSpec, keys: Keys) -> Place:
     """Opens a place; the first request may still find that a sign-in has ended.
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from photosync.engine.capabilities import Store
+from photosync.engine.capabilities import MakesFolders, Store
 from photosync.engine.entry import Kind
 from photosync.engine.errors import (
     AlreadyExists,
@@ -222,6 +222,23 @@ class PlaceContract:
         assert abs(seen.mtime_ns - later) < precision
         assert kept.version == seen.version
         assert content(store) == {"a.jpg": b"one"}
+
+    def test_make_folder(self, store: Store, reopen: Callable[[], Store]) -> None:
+        if not isinstance(store, MakesFolders):
+            pytest.skip("not applicable: folders do not exist on their own")
+        for _ in range(2):
+            store.make_folder("")
+            assert store.list_folder("") == []
+        for opened in (store, reopen()):
+            opened.make_folder("a/b")
+        assert [(entry.path, entry.kind) for entry in store.list_folder("a")] == [("a/b", Kind.FOLDER)]
+        assert store.list_folder("a/b") == []
+        put(store, "c", b"one")
+        with pytest.raises((AlreadyExists, FileExistsError)):
+            store.make_folder("c")
+        with pytest.raises(NameRefused):
+            store.make_folder("../d")
+        assert content(store) == {"c": b"one"}
 
     def test_delete(self, store: Store) -> None:
         put(store, "a.jpg")
