@@ -200,7 +200,7 @@ class Session:
 
     def _is_there(self) -> bool:
         try:
-            return self.fs.info(self._root)["type"] == "directory"
+            return bool(self.fs.info(self._root)["type"] == "directory")
         except Exception as error:
             if absent(error):
                 return False

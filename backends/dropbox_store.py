@@ -8,7 +8,7 @@ from photosync.backends.dropbox_listing import Feed, Pages, TreeListing
 from photosync.backends.dropbox_metadata import entry_of, folder_path, full_path, stored_of
 from photosync.backends.dropbox_put import Putter
 from photosync.backends.dropbox_upload import PART, SessionUpload
-from photosync.engine.capabilities import Batch, Blob, Capabilities, Changes, Stored, Usage
+from photosync.engine.capabilities import Batch, Blob, Capabilities, Changes, Store, Stored, Usage
 from photosync.engine.entry import Entry, join
 from photosync.engine.errors import AlreadyExists, Corrupt, Unsupported
 from photosync.engine.names import DROPBOX
@@ -113,8 +113,17 @@ class DropboxStore:
 
     def copy(self, path: str, to: str) -> Stored:
         """See `Store.copy`."""
+        return self.copy_from(self, path, to)
+
+    def reaches(self, source: Store) -> bool:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        return isinstance(source, DropboxStore) and self._account.is_same(source._account)
+
+    def copy_from(self, source: Store, path: str, to: str) -> Stored:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        assert isinstance(source, DropboxStore)
         with self._account.writing("copying", path) as sdk:
-            copied = sdk.files_copy_v2(self._full(path), self._full(to), autorename=False)
+            copied = sdk.files_copy_v2(source._full(path), self._full(to), autorename=False)
         return stored_of(copied.metadata, to, self._full(to))
 
     def make_folder(self, path: str) -> None:

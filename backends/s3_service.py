@@ -53,6 +53,10 @@ class Service:
         self._lock = threading.Lock()
         self.requests: Counter[str] = Counter()
 
+    def is_same(self, other: "Service") -> bool:
+        """Whether both reach the same service, signed in alike."""
+        return self._account == other._account
+
     def call(self, operation: str, doing: str, **parameters: Any) -> dict[str, Any]:
         """Makes one request.
 

@@ -26,7 +26,7 @@ from photosync.backends.s3_objects import (
 from photosync.backends.s3_probe import probe_multipart, probe_put
 from photosync.backends.s3_service import CONNECTIONS, Service
 from photosync.backends.s3_upload import S3Upload, Target, start
-from photosync.engine.capabilities import Blob, Capabilities, Changes, Stored, Usage
+from photosync.engine.capabilities import Blob, Capabilities, Changes, Store, Stored, Usage
 from photosync.engine.entry import NO_DIGESTS, Entry, Kind
 from photosync.engine.errors import AlreadyExists, Corrupt, NameRefused, Permanent, Transient, Unsupported
 from photosync.engine.names import S3, check_relative
@@ -284,11 +284,25 @@ class S3Store:
     # Within the service
 
     def copy(self, path: str, to: str) -> Stored:
-        return self._copy(path, to)[0]
+        return self._copy(self, path, to)[0]
+
+    def reaches(self, source: Store) -> bool:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        if not isinstance(source, S3Store) or not self._service.is_same(source._service):
+            return False
+        # One service is asked once what it honours; a source is not written to for that.
+        if source.probed is None:
+            source.probed = self.probed
+        return True
+
+    def copy_from(self, source: Store, path: str, to: str) -> Stored:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        assert isinstance(source, S3Store)
+        return self._copy(source, path, to)[0]
 
     def move(self, path: str, to: str) -> Stored:
         """S3 cannot rename: the copy is complete under the new name before the old one goes."""
-        stored, version = self._copy(path, to)
+        stored, version = self._copy(self, path, to)
         conditions = {"IfMatch": f'"{version}"'} if self._has("if_match") and version else {}
         self._service.call(
             "delete_object",
@@ -298,10 +312,10 @@ class S3Store:
         )
         return stored
 
-    def _copy(self, path: str, to: str) -> tuple[Stored, str | None]:
+    def _copy(self, origin: "S3Store", path: str, to: str) -> tuple[Stored, str | None]:
         self.probe()
-        source, target = self._place(path), self._place(to)
-        doing = self._doing("copying", path)
+        source, target = origin._place(path), self._place(to)
+        doing = origin._doing("copying", path)
         head = self._service.call("head_object", doing, **source)
         # Whether copies heed If-None-Match was not asked: look as well.
         self._look(target, self._doing("writing", to))

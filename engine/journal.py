@@ -99,7 +99,12 @@ class Delivery:
     evidence: str
 
     def of(self, entry: Entry) -> bool:
-        """Whether the source file still looks as it did when it was read."""
+        """Whether the source file still looks as it did when it was read.
+
+        A version says more than a time, of which a listing (S3's) may know less than an open file did.
+        """
+        if entry.version is not None and self.version is not None:
+            return (entry.size, entry.version) == (self.size, self.version)
         return (entry.size, entry.mtime_ns, entry.version) == (self.size, self.mtime_ns, self.version)
 
 
@@ -292,12 +297,12 @@ class Journal:
         """The fingerprint of a file as it was last read, if it still looks the same."""
         rows = self._rows(
             "SELECT digests, chunks FROM contents WHERE place = ? AND path = ? AND size = ? "
-            "AND mtime_ns IS ? AND version IS ?",
+            "AND version IS ? AND (version IS NOT NULL OR mtime_ns IS ?)",
             self._place(place),
             key(entry.path),
             entry.size,
-            entry.mtime_ns,
             entry.version,
+            entry.mtime_ns,
         )
         if not rows:
             return None

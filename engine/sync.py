@@ -287,6 +287,14 @@ class _Run:
         """Writes what is proven into the destination's manifest, an interrupted run's work included."""
         pair = self.pair
         self.journal.flush()
+        if transfer.unread:
+            self.emit(
+                Notice(
+                    "info",
+                    f"{transfer.unread} files were copied within the service and proven by its own hash. "
+                    "Their bytes were not read, so the manifest does not list them; --checksum reads them.",
+                )
+            )
         self.emit(Phase("snapshot", pair.name))
         try:
             written = record.record(

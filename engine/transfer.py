@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from photosync.engine import verify
-from photosync.engine.capabilities import Blob, Store, Stored
+from photosync.engine import verify, within
+from photosync.engine.capabilities import Blob, ServerCopies, Store, Stored
 from photosync.engine.entry import Entry
 from photosync.engine.errors import (
     AlreadyExists,
@@ -97,6 +97,7 @@ class Item:
         displaces: object to be moved to the trash before this one is published.
         attempt: reads so far.
         sent: bytes sent.
+        within: copying it within the service, where that is possible, was not tried yet.
     """
 
     action: Copy | Compare | Move | Trash
@@ -107,6 +108,7 @@ class Item:
     displaces: str | None = None
     attempt: int = 1
     sent: int = 0
+    within: bool = True
 
     @property
     def source(self) -> Entry:
@@ -149,6 +151,8 @@ class Transfer:
     Attributes:
         source_gone: why the source could not be read to the end, or None.
         source_bytes: bytes read at the source.
+        within: the destination, while its service can copy from the source by itself and prove it.
+        unread: files that the service copied and proved by itself, so that no manifest can list them yet.
     """
 
     def __init__(
@@ -168,6 +172,8 @@ class Transfer:
         self.state = workers.monitor()
         self.source_gone: PhotosyncError | None = None
         self.source_bytes = 0
+        self.unread = 0
+        self.within = within.reach(pair.source, pair.destination)
         self._workers = workers
         self._queue: Channel[Item] = Channel(workers)
         self._tasks: Channel[Callable[[], None]] = Channel(workers)
@@ -336,7 +342,10 @@ class Transfer:
             if known is not None:
                 self.send(item, lambda: self._compare(item, action, known, None))
                 return
-        if item.source.size <= self.can.small_limit:
+        if self.within is not None and item.within and isinstance(action, Copy) and not item.beside:
+            item.within, store = False, self.within
+            self.send(item, lambda: self._copy_within(item, store))
+        elif item.source.size <= self.can.small_limit:
             self._take_small(item)
         elif isinstance(action, Copy):
             if item.beside and item.content is None:
@@ -348,6 +357,22 @@ class Transfer:
             found, entry = self.source.hash(item.source, self.can.hashes)
             item.saw(entry)
             self._hashed(item, found, None)
+
+    def _copy_within(self, item: Item, store: ServerCopies) -> None:
+        try:
+            if not within.copy(self, item, store):
+                self._queue.put(item)
+        except SourceGone as gone:
+            error = gone.__cause__
+            assert isinstance(error, PhotosyncError)
+            self.source_gone = error
+            self._pending(item, error)
+
+    def copied_within(self, item: Item, stored: Stored, evidence: str) -> None:
+        """Ends an item that the service copied by itself and whose bytes nobody here has seen."""
+        with self.state:
+            self.unread += 1
+        self._close(item, self._outcome(item, Status.VERIFIED, evidence, stored.path))
 
     def _take_small(self, item: Item) -> None:
         cost = item.source.size + OVERHEAD

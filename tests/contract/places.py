@@ -229,7 +229,9 @@ class PlaceContract:
         for _ in range(2):
             store.make_folder("")
             assert store.list_folder("") == []
-        for opened in (store, reopen()):
+        again = reopen()
+        assert isinstance(again, MakesFolders)
+        for opened in (store, again):
             opened.make_folder("a/b")
         assert [(entry.path, entry.kind) for entry in store.list_folder("a")] == [("a/b", Kind.FOLDER)]
         assert store.list_folder("a/b") == []
