@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from photosync.engine.entry import Entry
+from photosync.engine.entry import Entry, same_state
 from photosync.engine.errors import Fatal
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.workers import Seam, Threads
@@ -99,13 +99,8 @@ class Delivery:
     evidence: str
 
     def of(self, entry: Entry) -> bool:
-        """Whether the source file still looks as it did when it was read.
-
-        A version says more than a time, of which a listing (S3's) may know less than an open file did.
-        """
-        if entry.version is not None and self.version is not None:
-            return (entry.size, entry.version) == (self.size, self.version)
-        return (entry.size, entry.mtime_ns, entry.version) == (self.size, self.mtime_ns, self.version)
+        """Whether the source file still looks as it did when it was read."""
+        return same_state(entry, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,11 +292,12 @@ class Journal:
         """The fingerprint of a file as it was last read, if it still looks the same."""
         rows = self._rows(
             "SELECT digests, chunks FROM contents WHERE place = ? AND path = ? AND size = ? "
-            "AND version IS ? AND (version IS NOT NULL OR mtime_ns IS ?)",
+            "AND version IS ? AND (mtime_ns IS ? OR version IS NOT NULL AND (mtime_ns IS NULL OR ? IS NULL))",
             self._place(place),
             key(entry.path),
             entry.size,
             entry.version,
+            entry.mtime_ns,
             entry.mtime_ns,
         )
         if not rows:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from photosync.engine import retry
 from photosync.engine.capabilities import Store
-from photosync.engine.entry import Entry
+from photosync.engine.entry import Entry, same_state
 from photosync.engine.errors import Fatal, SafetyGuard, Transient, classify
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.limits import Gate
@@ -66,14 +66,11 @@ def why_kept(seen: Entry | Delivery, now: Entry | None) -> str | None:
         return "it is gone already"
     if not now.is_file:
         return "it is no regular file any more"
-    if now.size != seen.size:
+    if not same_state(seen, now):
         return "it has changed meanwhile"
-    # A listing may know less of times than a look at one file does; versions are the same in both.
-    if now.version is not None and seen.version is not None:
-        return None if now.version == seen.version else "it has changed meanwhile"
-    if now.mtime_ns is None and seen.mtime_ns is None:
+    if now.version is None and now.mtime_ns is None:
         return "the place does not tell whether it has changed meanwhile"
-    return None if now.mtime_ns == seen.mtime_ns else "it has changed meanwhile"
+    return None
 
 
 def refuse_same_place(source: Store, target: Target) -> None:
