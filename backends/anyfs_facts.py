@@ -136,6 +136,11 @@ _TABLE: Mapping[str, Facts] = {
 """By the module that implements the filesystem: several packages may answer to one protocol."""
 
 
+def known() -> Mapping[str, Capabilities]:
+    """What is declared of each implementation; of any other under ""."""
+    return {**{name: facts.capabilities for name, facts in _TABLE.items()}, "": _SERIAL}
+
+
 def facts_of(fs: AbstractFileSystem) -> Facts:
     """What is known about a filesystem. Unless it is asynchronous inside, and so has one thread of its own
     for all callers, an unknown one is called by one thread at a time."""

@@ -42,6 +42,9 @@ _DECLARED = Capabilities(
     write_concurrency=CONNECTIONS,
 )
 
+AT_BEST = replace(_DECLARED, names=S3, hashes=("sha256",), exclusive=True)
+"""What is declared of a service that honours everything it is asked for."""
+
 
 class S3Store:
     """See `photosync.engine.capabilities.Store`.
