@@ -57,6 +57,7 @@ class Policy:
         stamp: names this run's folder in the trash.
         in_scope: whether a file (path, size, mtime_ns) passes the user's filters; what does not is neither
             trashed nor taken for renamed.
+        kept: source paths that were freed on purpose: their copies are never in the way of anything.
         plain_names: names stand for themselves, as in a restored folder that nobody decodes.
     """
 
@@ -65,6 +66,7 @@ class Policy:
     max_delete: int | None = None
     stamp: str = "now"
     in_scope: Callable[[str, int, int | None], bool] = field(default=lambda _path, _size, _mtime_ns: True)
+    kept: frozenset[str] = frozenset()
     plain_names: bool = False
 
 
@@ -273,13 +275,17 @@ class _Planner:
                 existing.path,
                 existing,
                 reason,
-                replace=self.policy.mode is Mode.SYNC,
+                replace=self._replaces(entry),
                 reread=self.policy.checksum,
             )
         )
 
+    def _replaces(self, entry: Entry) -> bool:
+        """Whether an object in the way goes to the trash. The only copy of what was freed never does."""
+        return self.policy.mode is Mode.SYNC and entry.path not in self.policy.kept
+
     def _differs(self, entry: Entry, existing: Entry, reason: str) -> None:
-        if self.policy.mode is Mode.SYNC:
+        if self._replaces(entry):
             self.actions.append(Copy(entry, existing.path, reason, displaces=existing.path))
         else:
             self.actions.append(Copy(entry, existing.path, reason, beside=True))
@@ -328,6 +334,10 @@ class _Planner:
         path = decode(existing.path)
         return path not in self.declined and self.policy.in_scope(path, existing.size, existing.mtime_ns)
 
+    def _was_freed(self, place: str) -> bool:
+        delivery = self.vanished.get(place)
+        return delivery is not None and delivery.path in self.policy.kept
+
     def _trash(self) -> None:
         if not self.source.complete:
             first = self.source.errors[0]
@@ -338,7 +348,7 @@ class _Planner:
         extra = [
             entry
             for place, entry in self.there.items()
-            if place not in self.claimed and self._in_scope(place, entry)
+            if place not in self.claimed and not self._was_freed(place) and self._in_scope(place, entry)
         ]
         limit = self.policy.max_delete
         if limit is None:
