@@ -9,6 +9,7 @@ source              destination            action
 ==================  =====================  =====================================================
 as in D             as in D                nothing
 as in D             gone                   copy again
+as in D             as in D, not proven    compare
 as in D             differs from D         compare: equal bytes are adopted, others both kept
 differs in size     there                  copy beside it (``copy``), or in its place (``sync``)
 differs in time     there                  compare
@@ -34,6 +35,7 @@ from photosync.engine.journal import Delivery, key
 from photosync.engine.names import NameRules, Names, decode, match_key
 from photosync.engine.scan import Listing
 from photosync.engine.trash import TRASH
+from photosync.engine.verify import NONE
 
 
 class Mode(StrEnum):
@@ -52,6 +54,7 @@ class Policy:
     Attributes:
         mode: see `Mode`.
         checksum: read every source file again instead of trusting size and time.
+        prove: what an earlier run only wrote is proven now.
         max_delete: most files that ``sync`` may move to the trash; None: a tenth of what is there,
             at least ten.
         stamp: names this run's folder in the trash.
@@ -63,6 +66,7 @@ class Policy:
 
     mode: Mode = Mode.COPY
     checksum: bool = False
+    prove: bool = True
     max_delete: int | None = None
     stamp: str = "now"
     in_scope: Callable[[str, int, int | None], bool] = field(default=lambda _path, _size, _mtime_ns: True)
@@ -254,15 +258,15 @@ class _Planner:
         if existing is None:
             gone = "gone from the destination" if delivery.of(entry) else "modified since it was copied"
             self.actions.append(Copy(entry, delivery.stored, gone))
-        elif delivery.of(entry) and same_there(existing, delivery) and not self.policy.checksum:
-            self.unchanged += 1
         elif delivery.of(entry):
-            why = (
-                "asked to compare contents"
-                if same_there(existing, delivery)
-                else "changed at the destination"
-            )
-            self._compare(entry, existing, why)
+            if not same_there(existing, delivery):
+                self._compare(entry, existing, "changed at the destination")
+            elif self.policy.checksum:
+                self._compare(entry, existing, "asked to compare contents")
+            elif self.policy.prove and delivery.evidence == NONE:
+                self._compare(entry, existing, "was written, but never proven")
+            else:
+                self.unchanged += 1
         elif entry.size != existing.size:
             self._differs(entry, existing, "modified since it was copied")
         else:
