@@ -15,9 +15,9 @@ from photosync.engine.errors import Fatal, SafetyGuard, Transient, classify
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.limits import Gate
 from photosync.engine.names import OURS
-from photosync.engine.plan import TRASH
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.target import Target
+from photosync.engine.trash import TRASH
 from photosync.engine.workers import Workers, each
 
 HEAD = f"{OURS}/HEAD"

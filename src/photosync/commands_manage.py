@@ -19,7 +19,7 @@ from photosync.commands_transfer import (
     MinSize,
     Quiet,
     Verbose,
-    chosen,
+    make_filter,
 )
 from photosync.context import Context
 
@@ -69,7 +69,7 @@ def delete(
     code = run(
         ctx.session(),
         place,
-        chosen(locals()),
+        make_filter(**locals()),
         permanently=permanently,
         dry_run=dry_run,
         confirm=confirm,
@@ -116,7 +116,7 @@ def dedupe(
     code = run(
         ctx.session(),
         place,
-        chosen(locals()),
+        make_filter(**locals()),
         trash=mode == "trash",
         download=download,
         dry_run=dry_run,

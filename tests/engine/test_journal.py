@@ -340,3 +340,13 @@ def test_what_was_retired_has_no_source_any_more() -> None:
         assert journal.known_contents("d") == {"p~1": (5, "v", found.content)}
         journal.set_delivery("a", "d", Delivery("p", 5, 2_000, None, found.content, "p", "v", "reread"))
         assert len(journal.known_contents("d")) == 2, "another file of that path is another copy"
+
+
+def test_tables_that_came_later_are_added(tmp_path: Path) -> None:
+    Journal(tmp_path / "j").close()
+    db = sqlite3.connect(tmp_path / "j")
+    db.execute("DROP TABLE proofs")
+    db.close()
+    with Journal(tmp_path / "j") as journal:
+        journal.set_proof("there", "a.jpg", "c1", "reread")
+        assert journal.proofs("there")["a.jpg", "c1"][0] == "reread"
