@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from photosync.engine.capabilities import MakesFolders, Store
+from photosync.engine.capabilities import MakesFolders, ServerCopies, Store
 from photosync.engine.entry import Kind
 from photosync.engine.errors import (
     AlreadyExists,
@@ -206,6 +206,27 @@ class PlaceContract:
         with pytest.raises(FileNotFoundError):
             store.copy("missing.jpg", "d.jpg")
         assert content(store) == {"a.jpg": b"one", "new/b.jpg": b"one", "c.jpg": b"two"}
+
+    def test_copy_from_another_place(self, store: Store, reopen: Callable[[], Store]) -> None:
+        """Another store of the same account; that it is the same folder here, the service does not care."""
+        other = reopen()
+        if not isinstance(store, ServerCopies):
+            pytest.skip("not applicable: the service copies from no other place")
+        before = put(store, "DCIM/a.jpg", b"one")
+        assert store.reaches(other)
+        made = store.copy_from(other, "DCIM/a.jpg", "new/b.jpg")
+        assert (made.path, made.size) == ("new/b.jpg", before.size)
+        assert store.stat("new/b.jpg").version == made.version
+        for name, value in made.digests.items():
+            assert fingerprint(b"one", [name]).digests[name] == value
+        put(store, "c.jpg", b"two")
+        with pytest.raises((AlreadyExists, FileExistsError)):
+            store.copy_from(other, "DCIM/a.jpg", "c.jpg")
+        with pytest.raises(FileNotFoundError):
+            store.copy_from(other, "missing.jpg", "d.jpg")
+        with pytest.raises(NameRefused):
+            store.copy_from(other, "../a.jpg", "d.jpg")
+        assert content(store) == {"DCIM/a.jpg": b"one", "new/b.jpg": b"one", "c.jpg": b"two"}
 
     def test_set_mtime(self, store: Store) -> None:
         put(store, "a.jpg", b"one")
