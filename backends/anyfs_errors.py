@@ -113,7 +113,8 @@ def _understood(error: Exception, text: str) -> PhotosyncError | None:
             f"{text}. The server's certificate is not trusted: name the authority that signed it in "
             "SSL_CERT_FILE."
         )
-    if names & _AGAIN:
+    # smbprotocol, when too much is under way at once.
+    if names & _AGAIN or "credits are available" in text:
         return Transient(text)
     if isinstance(error, ValueError) and isinstance(error.__cause__, OSError):
         # smbprotocol, of a server that cannot be reached.

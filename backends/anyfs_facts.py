@@ -107,7 +107,8 @@ _TABLE: Mapping[str, Facts] = {
         utime=ways.smb_utime,
         usage=ways.smb_usage,
         alive=ways.smb_alive,
-        revive=lambda fs: fs._connect(),
+        prepare=ways.smb_prepare,
+        revive=ways.smb_revive,
     ),
     # Six threads on one instance gave correct results.
     "webdav4.fsspec": Facts(

@@ -11,6 +11,8 @@ from photosync.engine.errors import Transient, Unsupported
 
 _WHOLE = 8 << 20
 """Bytes of the largest file that is fetched in one piece over a connection which others need as well."""
+_CREDITS = 2048
+"""For SMB; each stands for 64 KiB, and eight threads may well be writing 8 MiB each."""
 
 
 # SFTP
@@ -87,16 +89,35 @@ def ftp_confirm_empty(fs: Any, path: str) -> None:
 # SMB
 
 
+def smb_prepare(fs: Any) -> None:
+    """Asks for leave to have much under way at once, which a server gives in credits (MS-SMB2, 3.2.4.1.2).
+
+    smbprotocol asks for just what each request needs, and fails where others have used that up.
+    """
+    connection, session = _smb_connection(fs)
+    if connection is not None and session is not None:
+        connection.echo(sid=session.session_id, credit_request=_CREDITS)
+
+
+def smb_revive(fs: Any) -> None:
+    fs._connect()
+    smb_prepare(fs)
+
+
 def smb_alive(fs: Any) -> bool:
     """smbclient connects anew by itself, but does not know the password any more."""
+    return _smb_connection(fs)[1] is not None
+
+
+def _smb_connection(fs: Any) -> tuple[Any, Any]:
+    """smbclient's connection to the server, if it stands, and the user's session in it."""
     from smbclient import _pool
 
     connection = _pool._SMB_CONNECTIONS.get(f"{fs.host.lower()}:{_port(fs)}")
-    return (
-        connection is not None
-        and connection.transport.connected
-        and any(fs.username in (None, session.username) for session in connection.session_table.values())
-    )
+    if connection is None or not connection.transport.connected:
+        return None, None
+    sessions = connection.session_table.values()
+    return connection, next((each for each in sessions if fs.username in (None, each.username)), None)
 
 
 def smb_utime(fs: Any, path: str, mtime_ns: int) -> None:

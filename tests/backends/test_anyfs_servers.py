@@ -214,6 +214,26 @@ def test_smb_connects_anew_after_a_loss(smb_server: Smbd) -> None:
         assert content(store) == {"a.jpg": b"photo"}
 
 
+def test_smb_has_credit_for_many_at_once(own_smbd: Smbd) -> None:
+    with contextlib.closing(place(smb(own_smbd), "photos/many", smbd.PASSWORD)) as store:
+        put(store, "first.jpg")
+        problems: list[Exception] = []
+
+        def work(number: int) -> None:
+            for again in range(3):
+                found = attempt(store, blob(store, f"{number}-{again}.jpg", bytes(4 << 20)))
+                if isinstance(found, Exception):
+                    problems.append(found)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+            assert not thread.is_alive()
+        assert problems == []
+
+
 def test_smb_tells_its_space(smb_server: Smbd) -> None:
     with contextlib.closing(place(smb(smb_server), "photos", smbd.PASSWORD)) as store:
         usage = store.about()

@@ -17,7 +17,7 @@ PROOFS: Mapping[str, tuple[str, ...]] = {
     "mtime_precision_ns": ("test_put_keeps_the_time", "test_upload_in_order"),
     "set_mtime": ("test_set_mtime",),
     "exclusive": ("test_one_of_several_writers_wins", "test_put_replaces_nothing"),
-    "server_copy": ("test_copy",),
+    "server_copy": ("test_copy", "test_copy_from_another_place"),
     "server_move": ("test_move", "test_move_replaces_nothing"),
     "resumable": ("test_upload_resumes_in_another_process", "test_upload_says_which_parts_it_holds"),
     "parallel_parts": ("test_upload_in_any_order",),
