@@ -70,7 +70,7 @@ def absent(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno in (errno.ENOENT, errno.ENOTDIR) and _smb_status(error) not in _SMB_NO_SHARE
-    return "ResourceConflict" in _names(error)
+    return bool(_names(error) & {"ResourceConflict", "SFTPNoSuchFile", "SFTPNoSuchPath"})
 
 
 def refused(error: BaseException) -> bool:

@@ -125,7 +125,11 @@ _TABLE: Mapping[str, Facts] = {
         # Closing is what sends the file.
         discard=lambda file: file.discard(),
     ),
-    "sshfs.spec": Facts(replace(_EMPTY, server_move=True)),
+    "sshfs.spec": Facts(
+        replace(_EMPTY, mtime_precision_ns=_SECOND, set_mtime=True, server_move=True),
+        rename=ways.sshfs_rename,
+        utime=ways.sshfs_utime,
+    ),
     # Object stores: an object appears whole or not at all, also as the target of a copy.
     **dict.fromkeys(("s3fs.core", "gcsfs.core", "adlfs.spec", "ossfs.core"), Facts(copies_whole=True)),
     # Archives, a Google Takeout for one.
@@ -156,4 +160,5 @@ def renames(fs: AbstractFileSystem) -> bool:
     inner = getattr(fs, "fs", None)
     if isinstance(inner, AbstractFileSystem):
         return renames(inner)
-    return type(fs).mv is not AbstractFileSystem.mv
+    kind = type(fs)
+    return kind.mv is not AbstractFileSystem.mv or hasattr(kind, "_mv")

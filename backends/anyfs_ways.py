@@ -6,6 +6,8 @@ import socket
 from typing import Any
 from urllib.parse import quote
 
+from fsspec.asyn import sync
+
 from photosync.engine.capabilities import Usage
 from photosync.engine.errors import Transient, Unsupported
 
@@ -19,10 +21,15 @@ _CREDITS = 2048
 
 
 def sftp_utime(fs: Any, path: str, mtime_ns: int) -> None:
+    seconds = _sftp_seconds(path, mtime_ns)
+    fs.ftp.utime(path, (seconds, seconds))
+
+
+def _sftp_seconds(path: str, mtime_ns: int) -> int:
     seconds = mtime_ns // 1_000_000_000
     if not 0 <= seconds < 1 << 32:
         raise Unsupported(f"{path}: SFTP cannot keep times before 1970 or after 2106")
-    fs.ftp.utime(path, (seconds, seconds))
+    return seconds
 
 
 def sftp_prepare(fs: Any) -> None:
@@ -35,6 +42,29 @@ def sftp_prepare(fs: Any) -> None:
 def sftp_alive(fs: Any) -> bool:
     transport = fs.client.get_transport()
     return transport is not None and bool(transport.is_active())
+
+
+# sshfs
+
+
+def sshfs_rename(fs: Any, path: str, to: str) -> None:
+    """SFTP's own rename, which replaces nothing; its ``mv`` does."""
+
+    async def rename() -> None:
+        async with fs._pool.get() as channel:
+            await channel.rename(path, to)
+
+    sync(fs.loop, rename)
+
+
+def sshfs_utime(fs: Any, path: str, mtime_ns: int) -> None:
+    seconds = _sftp_seconds(path, mtime_ns)
+
+    async def utime() -> None:
+        async with fs._pool.get() as channel:
+            await channel.utime(path, times=(seconds, seconds))
+
+    sync(fs.loop, utime)
 
 
 # FTP

@@ -59,6 +59,7 @@ _AGAINST: Mapping[str, str] = {
     "S3": "SeaweedFS",
     "Dropbox": "an emulator",
     "SFTP": "OpenSSH",
+    "SFTP (sshfs)": "OpenSSH, by hand",
     "FTP": "pyftpdlib",
     "SMB": "Samba",
     "WebDAV": "WsgiDAV, rclone",
