@@ -10,7 +10,7 @@ from typing import Any
 
 from .api_connection import HttpReply
 from .drive_errors import unauthorized
-from .oauth_server import Grant, Refused, Tokens, redirect
+from .oauth_server import Grant, Refused, Tokens, basic_of, redirect
 
 ACCESS_SECONDS = 3599
 SCOPE = "https://www.googleapis.com/auth/"
@@ -90,9 +90,10 @@ class GoogleAuth(Tokens):
         code = self.code(Grant(client_id, scope, offline), query)
         return _back(redirect(uri, {"code": code, "scope": scope}, query))
 
-    def exchange(self, form: Mapping[str, str]) -> dict[str, Any]:
-        """The reply of the token endpoint to a form."""
-        client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
+    def exchange(self, form: Mapping[str, str], basic: str | None) -> dict[str, Any]:
+        """The reply of the token endpoint to a form, with the client in it or in a Basic header."""
+        client_id, secret = basic_of(basic)
+        client_id, secret = form.get("client_id", client_id), form.get("client_secret", secret)
         if not client_id:
             raise _refused("invalid_request", "Could not determine client ID from request.")
         if self._clients is not None and client_id not in self._clients:

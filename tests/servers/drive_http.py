@@ -98,7 +98,9 @@ class Connection(ApiConnection):
         form = self._query | dict(parse_qsl(self._body().decode()))
         if self.command != "POST":
             raise HttpReply(405, {"error": "invalid_request", "error_description": "Use POST."})
-        return auth.exchange(form) if name == "token" else auth.end(form.get("token", ""))
+        if name == "revoke":
+            return auth.end(form.get("token", ""))
+        return auth.exchange(form, self.headers["Authorization"])
 
     def _call(self, method: Method, in_path: dict[str, str]) -> Any:
         caller = self._authorize()

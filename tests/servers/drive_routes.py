@@ -53,7 +53,7 @@ class Api:
         self.page_size = 1000
         self.write_rate: float | None = None
         self.write_burst = 10.0
-        self._budget = (0.0, self.write_burst)
+        self._budget: tuple[float, float] | None = None
         self._budgeting = threading.Lock()
         self._pages: dict[str, tuple[str, list[Any]]] = {}
         self._page_numbers = itertools.count(1)
@@ -63,8 +63,8 @@ class Api:
         if self.write_rate is None:
             return
         with self._budgeting:
-            then, left = self._budget
             now = self.now()
+            then, left = self._budget or (now, self.write_burst)
             left = min(self.write_burst, left + (now - then) * self.write_rate)
             self._budget = (now, left - 1 if left >= 1 else left)
             if left < 1:

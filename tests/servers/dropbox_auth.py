@@ -3,14 +3,13 @@
 Rules: RFC 6749, RFC 7636 and Dropbox's OAuth guide.
 """
 
-import base64
 import html
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from .api_connection import HttpReply
 from .dropbox_errors import auth_error
-from .oauth_server import Grant, Refused, Tokens, Wrong, redirect
+from .oauth_server import Grant, Refused, Tokens, Wrong, basic_of, redirect
 
 ACCESS_SECONDS = 4 * 3600
 ACCOUNT_ID = "dbid:" + "A" * 35
@@ -63,7 +62,7 @@ class Auth(Tokens):
 
     def exchange(self, form: Mapping[str, str], basic: str | None) -> dict[str, Any]:
         """The reply of /oauth2/token to a form, with the app's credentials in it or in a Basic header."""
-        client_id = form.get("client_id") or _basic_user(basic)
+        client_id = form.get("client_id") or basic_of(basic)[0]
         if not self._knows(client_id):
             raise _refused("invalid_client: Invalid client_id or client_secret")
         if form.get("grant_type") == "refresh_token":
@@ -98,13 +97,6 @@ _WORDS: Mapping[Wrong, str] = {
     "no verifier": "code_verifier does not belong to this code",
     "verifier": "invalid code verifier",
 }
-
-
-def _basic_user(header: str | None) -> str:
-    kind, _, value = (header or "").partition(" ")
-    if kind != "Basic":
-        return ""
-    return base64.b64decode(value).decode("latin-1").partition(":")[0]
 
 
 def _refused(text: str) -> HttpReply:

@@ -166,6 +166,13 @@ def challenge_of(verifier: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
+def basic_of(header: str | None) -> tuple[str, str]:
+    """Client id and secret of a Basic header; empty if it is none."""
+    kind, _, value = (header or "").partition(" ")
+    user, _, password = base64.b64decode(value if kind == "Basic" else "").decode("latin-1").partition(":")
+    return user, password
+
+
 def redirect(uri: str, answer: Mapping[str, str], query: Mapping[str, str]) -> str:
     """Where the browser is sent: `uri` with the answer and the request's state."""
     told = {**answer} | ({"state": query["state"]} if "state" in query else {})
