@@ -31,7 +31,7 @@ def start(app_key: str) -> tuple[str, Any]:
     """
     from dropbox.oauth import DropboxOAuth2FlowNoRedirect
 
-    from photosync.backends.dropbox_sdk import TIMEOUT, open_session
+    from photosync.backends.session import TIMEOUT, open_session
 
     flow = DropboxOAuth2FlowNoRedirect(
         app_key, use_pkce=True, token_access_type="offline", scope=list(SCOPES), timeout=TIMEOUT
