@@ -92,7 +92,7 @@ def translated(doing: str, path: str = "") -> Iterator[None]:
         return
     except PhotosyncError:
         raise
-    except Exception as error:  # noqa: BLE001 - sorted below; what is nobody's error is raised as it is
+    except Exception as error:
         found = _meaning(error, doing, path)
         if found is error:
             raise

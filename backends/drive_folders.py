@@ -82,7 +82,9 @@ class Folders:
 
     def _my_root(self) -> str:
         try:
-            found = self._account.run(lambda api: api.files.get(fileId="root", fields="id"), "looking for", "/")
+            found = self._account.run(
+                lambda api: api.files.get(fileId="root", fields="id"), "looking for", "/"
+            )
             return str(found["id"])
         except FileNotFoundError:
             # A sign-in that may only see photosync's own files may not see the root itself.

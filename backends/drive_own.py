@@ -138,9 +138,7 @@ class OwnFiles:
 def remove(account: Account, item: Item, path: str) -> None:
     """Deletes a file for good; in a shared drive where this account may only put it into the trash, that."""
     try:
-        account.run(
-            lambda api: api.files.delete(fileId=item.id, supportsAllDrives=True), "deleting", path
-        )
+        account.run(lambda api: api.files.delete(fileId=item.id, supportsAllDrives=True), "deleting", path)
     except FileNotFoundError:
         return
     except PermissionError:

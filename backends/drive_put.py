@@ -101,9 +101,7 @@ def create(account: Account, body: dict[str, Any], data: Buffer, path: str) -> I
     media = MediaIoBaseUpload(io.BytesIO(data), BYTES, resumable=False)
     return item_of(
         account.run(
-            lambda api: api.files.create(
-                body=body, media_body=media, fields=FIELDS, supportsAllDrives=True
-            ),
+            lambda api: api.files.create(body=body, media_body=media, fields=FIELDS, supportsAllDrives=True),
             "writing",
             path,
         )
