@@ -105,8 +105,7 @@ def download(account: Account, item: Item, path: str, offset: int) -> Download:
             reply.close()
             raise status_error(reply.status_code, names, body, "reading", path)
     if offset and not (
-        reply.status_code == _PARTIAL
-        and reply.headers.get("content-range", "").startswith(f"bytes {start}-")
+        reply.status_code == _PARTIAL and reply.headers.get("content-range", "").startswith(f"bytes {start}-")
     ):
         reply.close()
         raise Permanent(f"Google Drive, reading {path!r}: the reply does not begin at byte {start} as asked.")

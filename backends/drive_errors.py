@@ -51,13 +51,11 @@ _REASONS: dict[str, tuple[type[PhotosyncError], str]] = {
     "rateLimitExceeded": (RateLimited, _LIMITED),
     "dailyLimitExceeded": (
         Fatal,
-        "the Google Cloud project of this OAuth client has used up its requests for today. Run again "
-        "tomorrow, or raise its quota.",
+        "the OAuth client has used up its requests for today. Run again tomorrow, or raise its quota.",
     ),
     "accessNotConfigured": (
         Fatal,
-        "the Google Cloud project of this OAuth client does not have the Drive API. Enable it in the "
-        "project's API library.",
+        "the OAuth client's project lacks the Drive API. Enable it in the project's API library.",
     ),
     "domainPolicy": (Fatal, "the administrator of this account does not allow it."),
     "insufficientPermissions": (
@@ -68,8 +66,7 @@ _REASONS: dict[str, tuple[type[PhotosyncError], str]] = {
     "teamDrivesParentLimit": (ReadOnly, "a shared drive does not allow that."),
     "appNotAuthorizedToFile": (
         Permanent,
-        "the sign-in may only see what photosync made itself (scope drive.file). Sign in with --scope drive "
-        "to reach it.",
+        "the sign-in may only see what photosync made (drive.file). Sign in with --scope drive.",
     ),
     "cannotDownloadAbusiveFile": (Permanent, "Google holds it for malware and does not give it out."),
     "fileNotDownloadable": (Permanent, "it has no bytes to download."),
@@ -92,7 +89,7 @@ def translated(doing: str, path: str = "") -> Iterator[None]:
         return
     except PhotosyncError:
         raise
-    except Exception as error:  # noqa: BLE001 - sorted below; what is nobody's error is raised as it is
+    except Exception as error:
         found = _meaning(error, doing, path)
         if found is error:
             raise

@@ -51,6 +51,7 @@ class Putter:
         except BaseException:
             self._folders.unsure(folder, name)
             raise
+        self._folders.placed(folder, item)
         self._folders.settle(folder, name, item.id)
         return stored_of(item, blob.path)
 
@@ -101,9 +102,7 @@ def create(account: Account, body: dict[str, Any], data: Buffer, path: str) -> I
     media = MediaIoBaseUpload(io.BytesIO(data), BYTES, resumable=False)
     return item_of(
         account.run(
-            lambda api: api.files.create(
-                body=body, media_body=media, fields=FIELDS, supportsAllDrives=True
-            ),
+            lambda api: api.files.create(body=body, media_body=media, fields=FIELDS, supportsAllDrives=True),
             "writing",
             path,
         )

@@ -78,9 +78,7 @@ class SessionUpload:
         body = {"id": self._id, "name": name, "parents": [folder.id], **times(mtime_ns, created=True)}
         with self._account.calling("starting the upload of", self._path) as service:
             media = MediaIoBaseUpload(_Nothing(), BYTES, resumable=True)
-            request = service.files.create(
-                body=body, media_body=media, fields=FIELDS, supportsAllDrives=True
-            )
+            request = service.files.create(body=body, media_body=media, fields=FIELDS, supportsAllDrives=True)
             headers = {
                 **request.headers,
                 "X-Upload-Content-Type": BYTES,
@@ -213,6 +211,7 @@ class SessionUpload:
         if item is None:
             raise Transient(f"Google Drive did not say what became of {self._path!r}.")
         folder = self._folders.parent(self._full)
+        self._folders.placed(folder, item)
         self._folders.settle(folder, split(self._full)[1], item.id)
         return stored_of(item, self._path)
 
