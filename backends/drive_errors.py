@@ -51,13 +51,11 @@ _REASONS: dict[str, tuple[type[PhotosyncError], str]] = {
     "rateLimitExceeded": (RateLimited, _LIMITED),
     "dailyLimitExceeded": (
         Fatal,
-        "the Google Cloud project of this OAuth client has used up its requests for today. Run again "
-        "tomorrow, or raise its quota.",
+        "the OAuth client has used up its requests for today. Run again tomorrow, or raise its quota.",
     ),
     "accessNotConfigured": (
         Fatal,
-        "the Google Cloud project of this OAuth client does not have the Drive API. Enable it in the "
-        "project's API library.",
+        "the OAuth client's project lacks the Drive API. Enable it in the project's API library.",
     ),
     "domainPolicy": (Fatal, "the administrator of this account does not allow it."),
     "insufficientPermissions": (
@@ -68,8 +66,7 @@ _REASONS: dict[str, tuple[type[PhotosyncError], str]] = {
     "teamDrivesParentLimit": (ReadOnly, "a shared drive does not allow that."),
     "appNotAuthorizedToFile": (
         Permanent,
-        "the sign-in may only see what photosync made itself (scope drive.file). Sign in with --scope drive "
-        "to reach it.",
+        "the sign-in may only see what photosync made (drive.file). Sign in with --scope drive.",
     ),
     "cannotDownloadAbusiveFile": (Permanent, "Google holds it for malware and does not give it out."),
     "fileNotDownloadable": (Permanent, "it has no bytes to download."),

@@ -28,6 +28,9 @@ from photosync.backends.drive_pages import children, of_name
 from photosync.engine.entry import join
 from photosync.engine.errors import AlreadyExists, Transient
 
+_ROOT = "root"
+"""What the root of My Drive may be called instead of its id."""
+
 
 @dataclass(slots=True)
 class Held:
@@ -74,8 +77,8 @@ class Folders:
         """Ids of folders that this process made."""
 
     def base(self) -> str:
-        """The id of the folder that paths start from."""
-        if not self._base:
+        """The id of the folder that paths start from; "root" as long as nobody can tell it."""
+        if self._base in ("", _ROOT):
             account = self._account
             self._base = account.root_folder_id or account.shared_drive or self._my_root()
         return self._base
@@ -83,13 +86,18 @@ class Folders:
     def _my_root(self) -> str:
         try:
             found = self._account.run(
-                lambda api: api.files.get(fileId="root", fields="id"), "looking for", "/"
+                lambda api: api.files.get(fileId=_ROOT, fields="id"), "looking for", "/"
             )
             return str(found["id"])
         except FileNotFoundError:
             # A sign-in that may only see photosync's own files may not see the root itself.
-            inside = children(self._account, "root", "/")
-            return inside[0].parent if inside else "root"
+            inside = children(self._account, _ROOT, "/")
+            return inside[0].parent if inside and inside[0].parent else _ROOT
+
+    def placed(self, folder: Folder, item: Item) -> None:
+        """Learns from what was put into a folder what that folder's id is, if only its byname was known."""
+        if folder.id == _ROOT and item.parent:
+            folder.id = self._base = item.parent
 
     def item(self, id: str, path: str) -> Item | None:
         """What has an id, unless it is gone or in the trash."""
@@ -113,8 +121,7 @@ class Folders:
         Raises:
             FileNotFoundError: nothing has that name.
         """
-        folder_path, name = split(checked(path))
-        item = self._child(self.folder(folder_path), name, path)
+        item = self._child(self.parent(checked(path)), split(path)[1], path)
         if item is None:
             raise FileNotFoundError(2, "Google Drive has nothing of that name", path)
         return item
@@ -178,20 +185,25 @@ class Folders:
         id = self._begun.setdefault(path, "") or self._account.ids.take()
         self._begun[path] = id
         body = {"id": id, "name": name, "parents": [parent.id], "mimeType": FOLDER}
+        made: Item | None
         try:
-            self._account.run(
-                lambda api: api.files.create(body=body, fields="id", supportsAllDrives=True),
-                "making the folder",
-                path,
+            made = item_of(
+                self._account.run(
+                    lambda api: api.files.create(body=body, fields=FIELDS, supportsAllDrives=True),
+                    "making the folder",
+                    path,
+                )
             )
         except IdTaken:
-            if self.item(id, path) is None:
-                del self._begun[path]
-                raise Transient(f"Google Drive, making the folder {path!r}: it is gone again.") from None
+            made = self.item(id, path)
         except FileNotFoundError:
             self.forget(split(path)[0])
             raise Transient(f"Google Drive, making the folder {path!r}: the one above it is gone.") from None
         del self._begun[path]
+        if made is None or made.trashed:
+            self.forget(split(path)[0])
+            raise Transient(f"Google Drive, making the folder {path!r}: it is in the trash.")
+        self.placed(parent, made)
         with self._state:
             self.made.add(id)
             parent.names[name] = Held(id)

@@ -6,6 +6,7 @@ work, as for the other services (`photosync.backends.session`), and the client g
 ``httplib2.Http``: `Http.request`. There is one `Http` for each thread; the sign-in is shared.
 """
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -86,20 +87,18 @@ class SignIn:
 
 def _credentials(token: Token, scopes: list[str]) -> Any:
     if account := token.get("service_account"):
-        import json
-
         from google.oauth2 import service_account
 
         try:
-            return service_account.Credentials.from_service_account_info(
-                json.loads(str(account)), scopes=scopes
-            )
+            made: Any = service_account.Credentials
+            return made.from_service_account_info(json.loads(str(account)), scopes=scopes)
         except ValueError:
             raise NotSignedIn(f"The service account's key is none that Google made. {REMEDY}") from None
     from google.oauth2.credentials import Credentials
 
     expires = token.get("expires_at")
-    return Credentials(
+    person: Any = Credentials
+    return person(
         token.get("access_token"),
         refresh_token=token.get("refresh_token"),
         token_uri=TOKEN_URI,

@@ -170,10 +170,8 @@ def alias(item: Item, digits: int = 8) -> str:
 def named(items: Iterable[Item]) -> dict[str, Item]:
     """Children of one folder by the component that stands for each; no two share one."""
     found: dict[str, Item] = {}
-    later: list[Item] = []
-    for item in sorted(items, key=Item.order):
-        if found.setdefault(shown(item.name), item) is not item:
-            later.append(item)
+    ordered = sorted(items, key=Item.order)
+    later = [item for item in ordered if found.setdefault(shown(item.name), item) is not item]
     for item in later:
         digits = 8
         while found.setdefault(alias(item, digits), item) is not item:

@@ -48,7 +48,10 @@ class OwnFiles:
             raise Corrupt(
                 f"{path!r} at Google Drive has {item.size} bytes, more than the {limit} it may have."
             )
-        reader = download(self._account, item, path, 0)
+        try:
+            reader = download(self._account, item, path, 0)
+        except FileNotFoundError:
+            raise Transient(f"Google Drive: {path!r} was replaced while it was looked for.") from None
         try:
             pieces = []
             while piece := reader.read(limit):
@@ -78,7 +81,7 @@ class OwnFiles:
         if first.id != id:
             self._remove(mine, full)
             raise AlreadyExists(f"Google Drive got another version of {full!r} first; it was left as it is.")
-        self._retire(there, mine, full)
+        self._retire([item for item in there if item not in rivals], replaces, full)
         folder = self._folders.parent(full)
         self._folders.settle(folder, split(full)[1], id)
         return mine.version
@@ -121,11 +124,11 @@ class OwnFiles:
             self._folders.forget(folder_path)
             raise Transient(f"Google Drive: the folder {folder_path!r} is not there any more.") from None
 
-    def _retire(self, there: Sequence[Item], mine: Item, full: str) -> None:
-        """Removes what was replaced. What cannot be removed now is seen to be replaced, and is removed by
-        whoever writes next."""
-        for item in there:
-            if item.id != mine.id:
+    def _retire(self, others: Sequence[Item], replaces: str | None, full: str) -> None:
+        """Removes what was replaced, now or earlier. What cannot be removed is seen to be replaced, and is
+        removed by whoever writes next."""
+        for item in others:
+            if item.version == replaces or REPLACES in item.properties:
                 try:
                     self._remove(item, full)
                 except (Transient, OSError):

@@ -51,6 +51,7 @@ class Putter:
         except BaseException:
             self._folders.unsure(folder, name)
             raise
+        self._folders.placed(folder, item)
         self._folders.settle(folder, name, item.id)
         return stored_of(item, blob.path)
 

@@ -211,6 +211,7 @@ class SessionUpload:
         if item is None:
             raise Transient(f"Google Drive did not say what became of {self._path!r}.")
         folder = self._folders.parent(self._full)
+        self._folders.placed(folder, item)
         self._folders.settle(folder, split(self._full)[1], item.id)
         return stored_of(item, self._path)
 

@@ -98,8 +98,8 @@ def connect(
         _check(ctx, name)
         return
     given = {
-        "root": root, "app_key": app_key, "client_id": client_id, "scope": scope, "shared_drive": shared_drive,
-        "endpoint": endpoint, "region": region, "profile": profile, "host": host, "port": port, "user": user,
+        "root": root, "app_key": app_key, "client_id": client_id, "scope": scope,
+        "shared_drive": shared_drive, "endpoint": endpoint, "region": region, "profile": profile, "host": host, "port": port, "user": user,
         "key_file": key_file, "url": url, "protocol": protocol,
     }  # fmt: skip
     old = session.config.remotes.get(name)
