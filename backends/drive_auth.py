@@ -116,7 +116,7 @@ _REFUSED = {
         "The OAuth client is not of the type Desktop app. Make one of that type: see docs/connect.md."
     ),
     "invalid_request": (
-        "Google did not accept the OAuth client: its secret is missing. Name the JSON file with --client-file."
+        "Google did not accept the OAuth client: its secret is missing. Name its file with --client-file."
     ),
 }
 

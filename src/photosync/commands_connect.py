@@ -91,6 +91,7 @@ def connect(
 ) -> None:
     """Sign in to a remote and keep it under a name."""
     from photosync import connect as signing
+    from photosync.secrets import Credentials
 
     ctx: Context = context.obj
     session = ctx.session()
@@ -99,8 +100,8 @@ def connect(
         return
     given = {
         "root": root, "app_key": app_key, "client_id": client_id, "scope": scope,
-        "shared_drive": shared_drive, "endpoint": endpoint, "region": region, "profile": profile, "host": host, "port": port, "user": user,
-        "key_file": key_file, "url": url, "protocol": protocol,
+        "shared_drive": shared_drive, "endpoint": endpoint, "region": region, "profile": profile,
+        "host": host, "port": port, "user": user, "key_file": key_file, "url": url, "protocol": protocol,
     }  # fmt: skip
     old = session.config.remotes.get(name)
     secret = ""
@@ -109,7 +110,7 @@ def connect(
     remote = _remote(old, name, kind, given, option or [])
     if not secret and not client_id and old is not None:
         # Signing in anew to what is known already needs no file again.
-        secret = str((session.secrets.get(name) or {}).get("client_secret", ""))
+        secret = str((session.secrets.get(name) or Credentials()).get("client_secret", ""))
     sign_in = _sign_in(remote, token_file, browser, secret)
     for warning in sign_in.warnings:
         typer.echo(f"warning: {warning}", err=True)

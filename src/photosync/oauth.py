@@ -128,7 +128,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         query = dict(parse_qsl(url.query))
-        if url.path != "/" or not ({"code", "error"} & query.keys()) or self.server.outcome is not None:
+        # Without a state it is nobody's answer: only a person may bring a bare code.
+        answers = "state" in query and {"code", "error"} & query.keys()
+        if url.path != "/" or not answers or self.server.outcome is not None:
             self._reply(404, "There is nothing here", "photosync waits for the answer of a sign-in.")
         elif refused := self.server.answer(query):
             self._reply(400, "Not this sign-in", refused)
