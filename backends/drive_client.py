@@ -104,7 +104,8 @@ class Account:
                 self._check_token()
                 from photosync.backends.drive_http import Service, SignIn
 
-                sign_in = SignIn(self._token, [SCOPE + self._scope], self._on_token, self._count)
+                scopes = [SCOPE + scope.strip() for scope in self._scope.split(",")]
+                sign_in = SignIn(self._token, scopes, self._on_token, self._count)
                 self._service = Service(sign_in, self._count)
             return self._service
 
