@@ -317,8 +317,8 @@ def _known(protocol: str) -> str:
     known = {*fsspec.available_protocols(), *fsspec.registry}
     if protocol in known:
         return protocol
-    if protocol in ("gdrive", "drive"):
-        raise PlaceError("Google Drive is not supported yet")
+    if protocol == "drive":
+        raise PlaceError(_TO_DRIVE)
     close = difflib.get_close_matches(protocol, known, 3)
     raise PlaceError(
         f"{protocol}:// is no protocol that fsspec knows here. "
@@ -326,6 +326,8 @@ def _known(protocol: str) -> str:
         + "If a package provides it, install that package beside photosync."
     )
 
+
+_TO_DRIVE = "sign in to Google Drive with: photosync connect drive --type drive, then write drive:folder"
 
 _PACKAGES = {
     "webdav": "webdav4[fsspec]",
@@ -343,6 +345,8 @@ def missing_package(spec: PlaceSpec, error: ImportError) -> str:
     protocol = spec.name
     if spec.remote is not None:
         protocol = spec.remote.protocol if isinstance(spec.remote, Fsspec) else type_of(spec.remote)
+    if protocol == "gdrive":
+        return _TO_DRIVE
     if protocol == "dropbox":
         return "sign in to Dropbox with: photosync connect dropbox --type dropbox, then write dropbox:folder"
     hint = known_implementations.get(protocol, {})

@@ -22,7 +22,7 @@ from tests.e2e.conftest import Plug
 from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where
 from tests.servers.tls_proxy import TlsProxy
 
-EVERYWHERE = pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
+EVERYWHERE = pytest.mark.parametrize("place", ["local", "bucket", "dropbox", "drive"], indirect=True)
 COUNTS = {"verified", "written", "unchanged", "conflict", "refused", "failed", "pending"}
 FILE = {"event", "path", "destination", "status", "evidence", "bytes", "error", "stored", "reason"}
 REPORT = COUNTS | {

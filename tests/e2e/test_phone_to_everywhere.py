@@ -120,7 +120,7 @@ def test_sftp(machine: Photosync, plug: Plug, library: Path, ssh_server: Sshd, t
     rclone_check(library, str(place.folder))
 
 
-@pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
+@pytest.mark.parametrize("place", ["local", "bucket", "dropbox", "drive"], indirect=True)
 def test_names_that_no_place_likes(machine: Photosync, plug: Plug, place: Where, tmp_path: Path) -> None:
     source = tmp_path / "odd"
     build_sample(source, photos=3)
@@ -140,7 +140,7 @@ def test_names_that_no_place_likes(machine: Photosync, plug: Plug, place: Where,
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
+@pytest.mark.parametrize("place", ["local", "bucket", "dropbox", "drive"], indirect=True)
 def test_a_large_library(machine: Photosync, plug: Plug, place: Where, tmp_path: Path) -> None:
     """2,000 files and one of 1 GiB."""
     source = tmp_path / "library"
