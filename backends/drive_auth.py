@@ -15,6 +15,9 @@ from photosync.backends.drive_errors import translated
 from photosync.backends.tokens import Identity, WrongState
 from photosync.engine.errors import NotSignedIn
 
+SCOPES = ("drive.file", "drive")
+"""What a person can be asked for: what photosync made, or everything."""
+
 AUTH_URI = "https://accounts.google.com/o/oauth2/v2/auth"
 TOKEN_URI = "https://oauth2.googleapis.com/token"
 REVOKE_URI = "https://oauth2.googleapis.com/revoke"

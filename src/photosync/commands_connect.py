@@ -91,6 +91,8 @@ def connect(
 ) -> None:
     """Sign in to a remote and keep it under a name."""
     from photosync import connect as signing
+    from photosync.config import S3
+    from photosync.places import Kind, PlaceSpec
     from photosync.secrets import Credentials
 
     ctx: Context = context.obj
@@ -115,23 +117,41 @@ def connect(
     for warning in sign_in.warnings:
         typer.echo(f"warning: {warning}", err=True)
     proven = signing.connect(name, sign_in, config_path=ctx.config, secrets=session.secrets)
-    typer.echo(
-        f"{name}: connected." if proven else f"{name}: kept; name a bucket or share after {name}: to use it."
-    )
+    if not proven:
+        typer.echo(f"{name}: kept; name a bucket or share after {name}: to use it.")
+        return
+    typer.echo(f"{name}: connected.")
+    if isinstance(sign_in.remote, S3) and not sign_in.remote.root:
+        spec = PlaceSpec(f"{name}:", Kind.REMOTE, name, "", sign_in.remote)
+        _show_buckets(name, signing.buckets(spec, session.secrets))
+
+
+def _show_buckets(name: str, found: list[str] | None) -> None:
+    if found:
+        typer.echo("\n".join(f"  {name}:{bucket}" for bucket in found))
+    else:
+        typer.echo(f"  Name a bucket after {name}: to use it.")
 
 
 def _check(ctx: Context, name: str) -> None:
     from photosync import connect as signing
-    from photosync.config import ConfigError
+    from photosync.config import S3, ConfigError
     from photosync.output import human_size
+    from photosync.places import parse
 
     session = ctx.session()
     if name not in session.config.remotes:
         names = ", ".join(sorted(session.config.remotes)) or "none"
         raise ConfigError(f"there is no remote called {name!r}. Configured are: {names}")
+    remote = session.config.remotes[name]
+    if isinstance(remote, S3) and not remote.root:
+        found = signing.buckets(parse(f"{name}:", session.config), session.secrets)
+        typer.echo(f"{name}: works." if found is not None else f"{name}: may not list buckets.")
+        _show_buckets(name, found)
+        return
     with session.open(f"{name}:") as place:
         signing.check(place)
-        rows = {"account": signing.who(place)}
+        rows = {"account": signing.who(place, session.secrets)}
         usage = place.store.about()
     spaces = {"total": usage.total, "used": usage.used, "free": usage.free}
     rows |= {word: human_size(value) for word, value in spaces.items() if value is not None}

@@ -33,10 +33,10 @@ from photosync.config import (
     type_of,
     update,
 )
-from photosync.engine.errors import PhotosyncError
+from photosync.engine.errors import Permanent, PhotosyncError
 from photosync.engine.names import OURS
 from photosync.oauth import Begin, Token
-from photosync.places import Kind, Place, PlaceSpec, open_place
+from photosync.places import Keys, Kind, Place, PlaceSpec, open_place
 from photosync.secrets import Credentials, Secrets, redact
 
 _PAGES = {
@@ -139,10 +139,12 @@ def _with_google(remote: Drive, meet: Callable[[Begin], Token], client_secret: s
             "Google Drive needs an OAuth client of your own (ten minutes, free): see docs/connect.md. "
             "Then run: photosync connect NAME --type drive --client-file client_secret_….json"
         )
-    from photosync.backends.drive_auth import begin, identify
+    from photosync.backends.drive_auth import SCOPES, begin, identify
     from photosync.backends.drive_client import DEFAULT_SCOPE, Account
 
     scope = remote.scope or DEFAULT_SCOPE
+    if scope not in SCOPES:
+        raise ConnectError(f"scope {scope!r}: choose drive.file (what photosync makes) or drive (everything)")
     token = meet(lambda uri: begin(remote.client_id, client_secret, scope, uri))
     account = Account(token)
     try:
@@ -237,7 +239,8 @@ def connect(
         test: makes the request that proves it; None: `check`.
 
     Returns:
-        Whether it was proven. False: the remote names no bucket or share yet, so there is nothing to ask for.
+        Whether it was proven. False: the remote names no bucket or share yet, so there is nothing to ask for,
+        and its keys may not list buckets.
 
     Raises:
         ConfigError: the name can't be used, or is taken by a remote of another type.
@@ -252,7 +255,7 @@ def connect(
     record = secrets.get(name) if sign_in.credentials is None else sign_in.credentials
     fresh = _Fresh(record or Credentials())
     rootless = isinstance(remote, (S3, Smb)) and not (remote.root or path)
-    proven = not rootless
+    spec = PlaceSpec(f"{name}:{path}", Kind.REMOTE, name, path, remote)
 
     def put(config: Config) -> Config:
         old = config.remotes.get(name)
@@ -268,8 +271,11 @@ def connect(
         return config
 
     update(config_path, refuse_early)
-    if proven:
-        place = open_place(PlaceSpec(f"{name}:{path}", Kind.REMOTE, name, path, remote), fresh)
+    if rootless:
+        proven = buckets(spec, fresh) is not None
+    else:
+        proven = True
+        place = open_place(spec, fresh)
         try:
             (test or check)(place)
         finally:
@@ -283,8 +289,26 @@ def connect(
     return proven
 
 
-def who(place: Place) -> str:
-    """Who is signed in: by the service's word where it has one, else by what is configured.
+def buckets(spec: PlaceSpec, keys: Keys) -> list[str] | None:
+    """The buckets that an S3 remote's keys give access to; None if they may not be listed, or it is another
+    type of remote.
+
+    Raises:
+        NotSignedIn: the keys are not accepted.
+        Transient: the service could not be reached.
+    """
+    if not isinstance(spec.remote, S3):
+        return None
+    from photosync.openers import buckets as listed
+
+    try:
+        return listed(spec, spec.remote, keys)
+    except Permanent:
+        return None
+
+
+def who(place: Place, keys: Keys) -> str:
+    """Who is signed in: by the service's word where it has one, else by what is configured; may be empty.
 
     Raises:
         NotSignedIn, Transient: see `photosync.backends.tokens.Signed.who`.
@@ -293,7 +317,10 @@ def who(place: Place) -> str:
         return place.store.who().text
     match place.remote:
         case S3() as remote:
-            return f"profile {remote.profile}" if remote.profile else "access key"
+            if remote.profile:
+                return f"profile {remote.profile}"
+            key = (keys.get(place.name) or Credentials()).get("access_key_id")
+            return f"access key {key}" if key else ""
         case Sftp() | Ftp() | Smb() as remote:
             return f"{remote.user or 'no user'} at {remote.host}"
         case Webdav() as remote:

@@ -8,6 +8,7 @@ with everything but the address to come back to. Nothing here prints, keeps or s
 """
 
 import html
+import os
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, Protocol
@@ -98,8 +99,9 @@ def answer_in(pasted: str) -> dict[str, str]:
 class _Listener(HTTPServer):
     """Serves one browser, on the thread that waits for it."""
 
-    # A second photosync that listens at the same port would get the other's answer.
-    allow_reuse_address = False
+    # On Windows it would let two programs listen at one port; elsewhere it only lets the next sign-in follow
+    # at once on the last.
+    allow_reuse_address = os.name != "nt"
 
     def __init__(self, port: int) -> None:
         self.request: Any = None

@@ -37,6 +37,7 @@ from photosync.oauth import Begin, Token, by_hand
 from photosync.places import Place, open_place, parse
 from photosync.secrets import Credentials, Secrets
 from tests.app.serving import PASSWORD, USER, serving
+from tests.backends.canned_s3 import canned, refusal
 from tests.servers.dropbox_emulator import DropboxEmulator
 from tests.servers.faults import Fault
 from tests.servers.seaweed import Seaweed, binary, seaweed
@@ -251,9 +252,19 @@ def test_s3_with_a_bucket_that_is_not_there(s3: Seaweed) -> None:
     assert load().remotes == {}
 
 
-def test_s3_without_a_bucket_is_kept_unproven() -> None:
-    assert not keep("cloud", with_answers(S3(), {"access_key_id": "a", "secret_access_key": CANARY}))
-    assert load().remotes == {"cloud": S3()}
+def test_keys_that_may_not_list_buckets_are_kept_unproven() -> None:
+    with canned(lambda _: refusal(403, "AccessDenied")) as service:
+        remote = S3(endpoint=service.storage_options["endpoint_url"], region="us-east-1")
+        assert not keep("cloud", with_answers(remote, {"access_key_id": "a", "secret_access_key": CANARY}))
+        assert load().remotes == {"cloud": remote}
+
+
+def test_s3_without_a_bucket_is_proven_by_listing_buckets(s3: Seaweed) -> None:
+    remote = S3(endpoint=s3.endpoint, region="us-east-1")
+    assert keep("cloud", with_answers(remote, keys(s3)))
+    with pytest.raises(NotSignedIn):
+        keep("wrong", with_answers(remote, {**keys(s3), "secret_access_key": CANARY}))
+    assert load().remotes == {"cloud": remote}
 
 
 # Others

@@ -99,7 +99,7 @@ def test_a_browser_comes_back_by_itself(drive: DriveEmulator) -> None:
     assert set(kept) == {"access_token", "refresh_token", "expires_at", "client_secret"}
     assert "Signed in" in pages[0].text
     place = opened("gd:")
-    assert who(place) == "Test Person <me@example.com>"
+    assert who(place, Secrets()) == "Test Person <me@example.com>"
     drive.advance(2 * 3600)
     assert place.store.about().free == drive.api.drive.quota
     for value in (kept["access_token"], kept["refresh_token"], SECRET):
@@ -367,7 +367,7 @@ def test_dropbox_comes_back_to_this_machine_too(emulator: DropboxEmulator) -> No
 
     meet = browsing(visit, "localhost")
     assert keep("dropbox", with_person(Dropbox(app_key="k"), meet))
-    assert who(opened("dropbox:"))
+    assert who(opened("dropbox:"), Secrets())
     assert "Signed in" in pages[0]
     emulator.auth.denying = True
     with pytest.raises(NotSignedIn, match="not allowed"):
