@@ -90,11 +90,13 @@ class SignIn:
         remote: how to reach the place, for the configuration.
         credentials: for the keyring; None: those that are kept already.
         warnings: what a person should know about it.
+        who: whose account it is, if the service was asked.
     """
 
     remote: Remote
     credentials: Credentials | None
     warnings: tuple[str, ...] = ()
+    who: str = ""
 
 
 def questions(remote: Remote) -> tuple[Question, ...]:
@@ -126,11 +128,16 @@ def _with_dropbox(remote: Dropbox, meet: Callable[[Begin], Token]) -> SignIn:
             "Dropbox needs the app key of an app of your own (five minutes, free): see docs/connect.md. "
             "Then run: photosync connect NAME --type dropbox --app-key KEY"
         )
-    from photosync.backends.dropbox_auth import begin
+    from photosync.backends.dropbox_auth import begin, identify
+    from photosync.backends.dropbox_client import Account
 
     token = meet(lambda uri: begin(remote.app_key, uri))
-    account = str(token.get("account_id") or "")
-    return SignIn(msgspec.structs.replace(remote, account=account), _kept(token, _RENEWABLE))
+    account = Account(token)
+    try:
+        who = identify(account)
+    finally:
+        account.close()
+    return SignIn(msgspec.structs.replace(remote, account=who.id), _kept(token, _RENEWABLE), who=who.text)
 
 
 def _with_google(remote: Drive, meet: Callable[[Begin], Token], client_secret: str) -> SignIn:
@@ -154,6 +161,7 @@ def _with_google(remote: Drive, meet: Callable[[Begin], Token], client_secret: s
     return SignIn(
         msgspec.structs.replace(remote, scope=scope, account=who.id),
         _kept(token, (*_RENEWABLE, "client_secret")),
+        who=who.text,
     )
 
 

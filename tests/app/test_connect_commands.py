@@ -64,7 +64,7 @@ def url_in(text: str) -> str:
 
 def test_from_the_first_sign_in_to_the_last(drive: DriveEmulator, run: Run, home: Path) -> None:
     shown = run("connect", "drive", "--type", "drive", "--client-file", "client.json")
-    assert shown.stdout == "drive: connected.\n"
+    assert shown.stdout == "drive: connected as Test Person <me@example.com>.\n"
     assert "accounts.google.com" in shown.stderr
     (home / "phone" / "DCIM").mkdir(parents=True)
     (home / "phone" / "DCIM" / "IMG_1.JPG").write_bytes(b"\xff\xd8one\xff\xd9")
@@ -102,7 +102,7 @@ def test_a_browser_on_another_machine(drive: DriveEmulator, run: Run, home: Path
         address = requests.get(url, timeout=30, allow_redirects=False).headers["Location"]
         out, err = process.communicate(f"{address}\n".encode(), timeout=60)
     assert process.returncode == 0, err.decode()
-    assert b"drive: connected." in out
+    assert b"drive: connected as Test Person" in out
     assert b"cannot reach the page" in shown + err
     assert load().remotes["drive"] == Drive(client_id="app", scope="drive.file", account="0123456789")
 
@@ -167,6 +167,8 @@ def test_a_project_without_the_drive_api(drive: DriveEmulator, run: Run) -> None
         (("authorize", "--type", "s3"), "dropbox and drive"),
         (("authorize", "--type", "drive"), "--client-file"),
         (("authorize", "--type", "dropbox"), "--app-key"),
+        (("connect", "drive", "--type", "drive", "--client-id", "app"), "nobody answered"),
+        (("connect", "nas", "--type", "sftp", "--host", "h"), "nobody answered"),
         (
             ("connect", "drive", "--type", "drive", "--client-file", "client.json", "--scope", "photos"),
             "drive.file",

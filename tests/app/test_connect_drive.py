@@ -16,8 +16,18 @@ import requests
 from photosync import handover
 from photosync.backends.tokens import WrongState
 from photosync.config import Drive, Dropbox, Remote, load, render
-from photosync.connect import ConnectError, SignIn, check, connect, disconnect, who, with_person, with_token
-from photosync.engine.errors import NotSignedIn, Transient
+from photosync.connect import (
+    ConnectError,
+    SignIn,
+    check,
+    connect,
+    disconnect,
+    who,
+    with_answers,
+    with_person,
+    with_token,
+)
+from photosync.engine.errors import Fatal, NotSignedIn, Transient
 from photosync.google_client import Client, ClientError, read_client
 from photosync.oauth import Begin, Token, answer_in, by_hand, in_browser
 from photosync.places import Place, open_place, parse
@@ -265,6 +275,26 @@ def test_a_renewed_refresh_token_is_kept_before_it_is_used(
     drive.auth.expire()
     opened("gd:").store.about()
     assert (Secrets().get("gd") or {})["refresh_token"] not in (old, kept)
+
+
+def test_a_service_account_signs_in_without_a_person(drive: DriveEmulator, home: Path) -> None:
+    (home / "key.json").write_text(json.dumps(drive.auth.service_account()))
+    remote = Drive(service_account_file="~/key.json", scope="drive")
+    assert keep("robot", with_answers(remote, {}))
+    assert Secrets().get("robot") is None
+    drive.advance(2 * 3600)
+    check(opened("robot:"))
+    assert leave("robot") == ()
+    (home / "key.json").write_text(json.dumps(drive.auth.service_account() | {"client_email": "x@y"}))
+    with pytest.raises(NotSignedIn):
+        keep("robot", with_answers(remote, {}))
+    (home / "key.json").write_text("{}")
+    with pytest.raises(NotSignedIn):
+        keep("robot", with_answers(remote, {}))
+    (home / "key.json").unlink()
+    with pytest.raises(Fatal, match=r"key\.json"):
+        keep("robot", with_answers(remote, {}))
+    assert load().remotes == {}
 
 
 # Other machines
