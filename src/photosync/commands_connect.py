@@ -270,7 +270,8 @@ def _sign_in(remote: "Remote", token_file: Path | None, browser: bool | None, cl
     from photosync.config import S3, Drive, Dropbox
 
     if token_file is not None:
-        return signing.with_token(remote, _pasted() if str(token_file) == "-" else _text_of(token_file))
+        text = _pasted() if str(token_file) == "-" else _text_of(token_file)
+        return signing.with_token(remote, text, client_secret)
     if isinstance(remote, Drive) and remote.service_account_file:
         return signing.with_answers(remote, {})
     if isinstance(remote, (Dropbox, Drive)):

@@ -172,7 +172,7 @@ def _kept(token: Token, names: Iterable[str]) -> Credentials:
     return Credentials({name: token[name] for name in names if token.get(name) is not None})
 
 
-def with_token(remote: Remote, text: str) -> SignIn:
+def with_token(remote: Remote, text: str, client_secret: str = "") -> SignIn:
     """Signs in with what a file holds (``--token-file``), for machines without a browser or a terminal.
 
     Args:
@@ -180,6 +180,7 @@ def with_token(remote: Remote, text: str) -> SignIn:
         text: of the file. For Dropbox and Drive: what ``photosync authorize`` printed, and what else
             `photosync.handover` reads.
             For other types: JSON with names as in `questions`, or the bare password.
+        client_secret: of the Google client, if the text does not have it.
 
     Raises:
         ConnectError: it is neither; the text never repeats what the file holds.
@@ -191,7 +192,7 @@ def with_token(remote: Remote, text: str) -> SignIn:
         )
     try:
         if isinstance(remote, (Dropbox, Drive)):
-            found, record, renewable = handover.taken(remote, text)
+            found, record, renewable = handover.taken(remote, text, client_secret)
             return SignIn(found, record, () if renewable else _SHORT)
         body = handover.braced(text)
         answers = handover.parsed(body) if body else {}

@@ -16,6 +16,7 @@ import requests
 from photosync.config import Drive, load
 from photosync.oauth import FIXED_PORT
 from photosync.secrets import Secrets
+from tests.app.serving import rclone
 from tests.servers.drive_emulator import DriveEmulator
 from tests.servers.dropbox_emulator import DropboxEmulator
 from tests.servers.faults import Fault
@@ -115,6 +116,26 @@ def test_one_machine_signs_in_for_another(drive: DriveEmulator, run: Run, home: 
     assert load().remotes["there"] == Drive(client_id="app", scope="drive", account="0123456789")
     drive.auth.expire()
     run("connect", "there", "--check")
+
+
+def test_rclone_signs_in_for_photosync(drive: DriveEmulator, run: Run) -> None:
+    """rclone shares no code with photosync or Google's library; its sign-in goes through the same pages."""
+    arguments = [rclone(), "authorize", "drive", "app", SECRET, "--auth-no-open-browser"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        shown = ""
+        while "/auth?state=" not in shown:
+            shown += process.stdout.readline() or pytest.fail(shown)
+        found = re.search(r"http://127\.0\.0\.1:\d+/auth\S+", shown)
+        assert found
+        assert requests.get(found[0], timeout=30).ok
+        shown = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, shown
+    options = ("--type", "drive", "--scope", "drive", "--token-file", "-")
+    assert "can't be renewed" in run("connect", "short", *options, typed=shown).stderr
+    run("connect", "drive", *options, "--client-file", "client.json", typed=shown)
+    drive.auth.expire()
+    assert "drive: works." in run("connect", "drive", "--check").stdout
 
 
 def test_what_is_pasted_at_a_terminal_is_not_shown(drive: DriveEmulator, run: Run) -> None:

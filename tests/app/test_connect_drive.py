@@ -206,6 +206,13 @@ def test_the_wide_scope_is_for_the_asking(drive: DriveEmulator) -> None:
     assert [entry.path for entry in opened("all:").store.list_folder("")] == ["theirs.jpg"]
 
 
+def test_who_agreed_before_is_asked_again(drive: DriveEmulator) -> None:
+    """Else Google gives no refresh token, and the sign-in would end after an hour."""
+    for name in ("one", "two"):
+        keep(name, signed_in())
+        assert "refresh_token" in (Secrets().get(name) or {})
+
+
 # On from here
 
 

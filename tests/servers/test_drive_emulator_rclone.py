@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,8 @@ def test_listings_copies_moves_and_deletions(drive: DriveEmulator, rclone: Rclon
     stored = drive.files()
     assert stored["copied.jpg"][0].read() == stored["moved.jpg"][0].read() == data
     assert f"backup/{image}" not in stored
+    assert "drive.google.com" in rclone("link", "drive:moved.jpg")
+    assert drive.requests["permissions.create"] == 1
     rclone("deletefile", "drive:copied.jpg")
     rclone("purge", "drive:backup")
     assert list(drive.files()) == ["moved.jpg"]
@@ -140,6 +143,21 @@ def test_an_app_with_the_narrow_scope_sees_its_own(
     listed = json.loads(rclone("lsjson", "-R", "drive:"))
     assert {entry["Path"] for entry in listed} == {"theirs", "theirs/a.jpg"}
     assert sorted(drive.files()) == ["theirs/a.jpg", "theirs/private.jpg"]
+
+
+def test_changes_are_told(drive: DriveEmulator, rclone: Rclone, tmp_path: Path) -> None:
+    command = [str(RCLONE), "--config", str(tmp_path / "rclone.conf"), "test", "changenotify", "drive:"]
+    with subprocess.Popen(
+        [*command, "--poll-interval", "1s"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        shown = process.stdout.readline()
+        while not drive.requests["changes.list"]:
+            time.sleep(0.05)
+        drive.put("new.jpg", b"1")
+        while "new.jpg" not in shown:
+            shown += process.stdout.readline() or pytest.fail(shown)
+        process.kill()
 
 
 def test_a_large_file_in_pieces_with_faults(drive: DriveEmulator, rclone: Rclone, tmp_path: Path) -> None:
