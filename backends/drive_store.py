@@ -23,6 +23,7 @@ from photosync.backends.drive_pages import children
 from photosync.backends.drive_put import Mover, Putter
 from photosync.backends.drive_tree import Tree
 from photosync.backends.drive_upload import PART, SessionUpload
+from photosync.backends.tokens import Identity
 from photosync.engine.capabilities import Blob, Capabilities, Changes, Stored, Usage
 from photosync.engine.entry import Entry, join
 from photosync.engine.errors import NameRefused
@@ -207,6 +208,12 @@ class DriveStore:
         total = int(quota["limit"]) if "limit" in quota else None
         free = None if total is None or used is None else max(0, total - used)
         return Usage(total, used, free)
+
+    def who(self) -> Identity:
+        """See `photosync.backends.tokens.Signed.who`."""
+        from photosync.backends.drive_auth import identify
+
+        return identify(self._account)
 
     def close(self) -> None:
         """Closes idle connections."""

@@ -165,11 +165,31 @@ def _key_of(spec: PlaceSpec, remote: Drive) -> str | None:
         raise Fatal(f"{spec.text}: the service account's key file {path} cannot be read ({error})") from None
 
 
-def _open_s3(spec: PlaceSpec, remote: S3, keys: Keys) -> Place:
-    from photosync.backends.s3 import S3Backend
+def buckets(spec: PlaceSpec, remote: S3, keys: Keys) -> list[str]:
+    """The buckets of the account that is signed in.
 
+    Raises:
+        NotSignedIn: the keys are not accepted.
+        Permanent: they may not list buckets, which says nothing about what they may do in one.
+    """
+    fs, _ = _s3_backend(spec, remote, keys)
+    try:
+        return [str(name) for name in fs.ls("", detail=False)]
+    finally:
+        fs.store("any").close()
+
+
+def _open_s3(spec: PlaceSpec, remote: S3, keys: Keys) -> Place:
     if not (root := _below(spec, remote.root)):
         raise PlaceError(f"{spec.text}: a bucket is missing after it: BUCKET/folder")
+    fs, host = _s3_backend(spec, remote, keys)
+    return Place(spec.name, fs.store(root), fs, spec.text, f"s3://{host}/{root}", remote)
+
+
+def _s3_backend(spec: PlaceSpec, remote: S3, keys: Keys) -> tuple[Any, str]:
+    """The filesystem, and the name of the service's host."""
+    from photosync.backends.s3 import S3Backend
+
     record = _record(spec, keys)
     options: dict[str, Any] = {
         "key": record.get("access_key_id"),
@@ -186,8 +206,7 @@ def _open_s3(spec: PlaceSpec, remote: S3, keys: Keys) -> Place:
     endpoint = (
         options["endpoint_url"] or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     )
-    host = endpoint.partition("://")[2].strip("/") if endpoint else "aws"
-    return Place(spec.name, fs.store(root), fs, spec.text, f"s3://{host}/{root}", remote)
+    return fs, endpoint.partition("://")[2].strip("/") if endpoint else "aws"
 
 
 def _s3_settings() -> dict[str, Any]:

@@ -13,6 +13,13 @@ _LIMIT = (
 _MESSAGES = {
     "userRateLimitExceeded": ("usageLimits", _LIMIT),
     "rateLimitExceeded": ("usageLimits", "Rate Limit Exceeded"),
+    "accessNotConfigured": (
+        "usageLimits",
+        (
+            "Access Not Configured. Google Drive API has not been used in project 1 before or it is "
+            "disabled. Enable it by visiting https://console.developers.google.com/apis/api/drive.googleapis.com/overview"
+        ),
+    ),
     "dailyLimitExceeded": ("usageLimits", "Daily Limit Exceeded"),
     "storageQuotaExceeded": ("global", "The user's Drive storage quota has been exceeded."),
     "teamDriveFileLimitExceeded": ("global", "The file limit for this shared drive has been exceeded."),
