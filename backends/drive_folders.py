@@ -25,6 +25,7 @@ from photosync.backends.drive_metadata import (
     split,
 )
 from photosync.backends.drive_pages import children, of_name
+from photosync.backends.drive_tree import Tree
 from photosync.engine.entry import join
 from photosync.engine.errors import AlreadyExists, Transient
 
@@ -75,6 +76,8 @@ class Folders:
         self._base = ""
         self.made: set[str] = set()
         """Ids of folders that this process made."""
+        self.absent: set[str] = set()
+        """Paths that a listing just now showed not to be there; each is believed once."""
 
     def base(self) -> str:
         """The id of the folder that paths start from; "root" as long as nobody can tell it."""
@@ -138,10 +141,16 @@ class Folders:
             return found
         if not path:
             return self.learn("", self.base())
+        if self.is_new(self.parent(path), split(path)[1]):
+            raise FileNotFoundError(2, "Google Drive has nothing of that name", path)
         item = self.find(path)
         if not item.is_folder:
             raise NotADirectoryError(20, "not a folder at Google Drive", path)
         return self.learn(path, item.id)
+
+    def is_new(self, folder: Folder, name: str) -> bool:
+        """Whether a name has not been used yet in a folder that this process made."""
+        return folder.id in self.made and name not in folder.names
 
     def parent(self, path: str) -> Folder:
         """The folder that something is in; a file in the way is the same as nothing."""
@@ -170,7 +179,9 @@ class Folders:
             return self.learn("", self.base())
         above, name = split(checked(path))
         parent = self._ensure(above)
-        item = None if parent.id in self.made else self._child(parent, name, path)
+        known = parent.id in self.made or path in self.absent
+        self.absent.discard(path)
+        item = None if known else self._child(parent, name, path)
         if item is None and (held := parent.names.get(name)) is not None:
             item = self.item(held.id, path)
         if item is not None:
@@ -210,6 +221,23 @@ class Folders:
         folder = self.learn(path, id)
         folder.known = True
         return folder
+
+    def tree_made(self, root: str, token: str) -> Tree | None:
+        """The tree, empty, below a root that this process made; None if it did not."""
+        way: list[tuple[str, str, str]] = []
+        at, above = "", self.base()
+        for name in root.split("/"):
+            at = join(at, name)
+            folder = self._cached(at)
+            if folder is None:
+                return None
+            way.append((folder.id, above, name))
+            above = folder.id
+        if above not in self.made:
+            return None
+        tree = Tree(above, way)
+        tree.token = token
+        return tree
 
     def learn(self, path: str, id: str) -> Folder:
         """Remembers where a folder is."""

@@ -19,7 +19,7 @@ from googleapiclient.discovery import build
 
 from photosync.backends.drive_errors import REMEDY
 from photosync.backends.session import TIMEOUT, open_session
-from photosync.engine.errors import NotSignedIn, Permanent
+from photosync.engine.errors import NotSignedIn, Permanent, Transient
 
 LARGEST = 64 << 20
 """Bytes of a reply held in memory, unpacked; a page of a listing has about half a megabyte."""
@@ -163,6 +163,10 @@ class Http:
             if again != token:
                 reply.close()
                 reply = self._send(uri, method, body, headers, again)
+                if reply.status_code == 401:
+                    # A sign-in that has ended cannot be renewed, and this one was.
+                    reply.close()
+                    raise Transient("Google Drive refused a sign-in that it had just renewed")
         return reply
 
     def close(self) -> None:

@@ -92,7 +92,10 @@ class Feed:
         Returns:
             The changes: apply ``removed`` first, then ``upserts``.
         """
-        if self._whole is None and self.tree is not None and self.tree.root:
+        if self.tree is not None and not self.tree.root:
+            # What is below a root that this process made came after the cursor.
+            self.tree = self._folders.tree_made(self._root, self.tree.token)
+        if self._whole is None and self.tree is not None:
             try:
                 return self._delta(self.tree)
             except (_Anew, Refused, FileNotFoundError):
@@ -122,6 +125,8 @@ class Feed:
         tree.token = self._token
         for path, id in tree.folder_paths():
             self._folders.learn(path, id)
+        if not tree.root:
+            self._folders.absent.add(tree.missing(self._root))
         return Changes(upserts, list(removed), tree.packed(self._place), full)
 
     def _changes(self, token: str) -> Pages:

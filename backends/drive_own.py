@@ -73,17 +73,19 @@ class OwnFiles:
             if (now.version if now else None) != replaces:
                 raise AlreadyExists(f"Google Drive has another version of {full!r}; it was left as it is.")
             mine = self._create(full, id, data, replaces)
+            folder = self._folders.parent(full)
+            self._folders.placed(folder, mine)
+            self._folders.settle(folder, split(full)[1], id)
             there = self._there(full)
         rivals = [item for item in there if item.properties.get(REPLACES) == (replaces or "")]
         first = min((*rivals, mine), key=Item.order)
         with self._lock:
             del self._begun[key]
         if first.id != id:
+            self._folders.release(self._folders.parent(full), split(full)[1], id)
             self._remove(mine, full)
             raise AlreadyExists(f"Google Drive got another version of {full!r} first; it was left as it is.")
         self._retire([item for item in there if item not in rivals], replaces, full)
-        folder = self._folders.parent(full)
-        self._folders.settle(folder, split(full)[1], id)
         return mine.version
 
     def _there(self, full: str) -> list[Item]:
@@ -94,6 +96,8 @@ class OwnFiles:
         except FileNotFoundError:
             return []
         name = split(full)[1]
+        if self._folders.is_new(folder, name):
+            return []
         found = [item for item in of_name(self._account, folder.id, name, full) if not item.is_folder]
         held = folder.names.get(name)
         if held is not None and all(item.id != held.id for item in found):

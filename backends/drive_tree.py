@@ -34,7 +34,8 @@ class Tree:
 
     Args:
         root: id of the root; "" if it does not exist.
-        way: the folders from the base to the root, each with its parent and name; the root last.
+        way: the folders from the base to the root, each with its parent and name; the root last. Without a
+            root: those of them that exist.
 
     Attributes:
         nodes: by id.
@@ -66,7 +67,7 @@ class Tree:
         for name in root.split("/") if root else ():
             found = named(below.get(at, ())).get(name)
             if found is None or not found.is_folder:
-                return cls("", []), []
+                return cls("", way), []
             way.append((found.id, found.parent, found.name))
             at = found.id
         tree = cls(at, way)
@@ -116,6 +117,10 @@ class Tree:
         for id, node in self.nodes.items():
             if node.folder and (path := self.path(id)) is not None:
                 yield join(at, path), id
+
+    def missing(self, root: str) -> str:
+        """The first folder, by path from the base, that does not exist on the way to ``root``."""
+        return "/".join(root.split("/")[: len(self._way) + 1])
 
     def is_folder(self, id: str) -> bool:
         """Whether it is the root or a folder below."""

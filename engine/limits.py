@@ -81,7 +81,7 @@ SLOWEST = 4.0
 """Seconds between two requests that a place can drive the gate to by refusing them."""
 STEP = 0.05
 """Seconds between two requests at the first refusal; each further one doubles it."""
-RECOVERY = 0.97
+RECOVERY = 0.95
 """What a request that went through leaves of the interval."""
 SETTLING = 0.5
 """Seconds after a refusal in which further ones are answers to requests that were under way already."""

@@ -205,7 +205,7 @@ class DriveFolder:
         machine.import_rclone(self.account.rclone_config("drive", self.scope))
 
     def _below(self) -> dict[str, StoredFile]:
-        start = f"/{self.root}/"
+        start = f"{self.root}/"
         found: dict[str, StoredFile] = {}
         for path, files in self.account.files().items():
             if path.startswith(start):
@@ -224,7 +224,7 @@ class DriveFolder:
         """Replaces a file's bytes as a person does: the old file goes, a new one comes."""
         if path in self._below():
             self.delete(path)
-        self.account.put(f"/{self.root}/{path}", data)
+        self.account.put(f"{self.root}/{path}", data)
 
     def delete(self, path: str) -> None:
         self.account.trash(self._below()[path].id)
