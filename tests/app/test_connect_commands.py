@@ -16,7 +16,7 @@ import requests
 from photosync.config import Drive, load
 from photosync.oauth import FIXED_PORT
 from photosync.secrets import Secrets
-from tests.app.serving import rclone
+from tests.app.serving import PASSWORD, USER, rclone, serving
 from tests.servers.drive_emulator import DriveEmulator
 from tests.servers.dropbox_emulator import DropboxEmulator
 from tests.servers.faults import Fault
@@ -214,6 +214,22 @@ def test_dropbox_by_browser(emulator: DropboxEmulator, run: Run) -> None:
         said = run("connect", "again", "--type", "dropbox", "--app-key", "k", "--browser", fails=2).stderr
     assert "--no-browser" in said
     assert run("disconnect", "dropbox").stdout == "dropbox: disconnected.\n"
+
+
+# Others
+
+
+def test_every_type_can_be_tried(run: Run, home: Path) -> None:
+    (home / "disk").mkdir()
+    run("connect", "disk", "--type", "local", "--root", str(home / "disk"))
+    assert "free:" in run("connect", "disk", "--check").stdout
+    run("connect", "any", "--type", "fsspec", "--protocol", "memory")
+    assert "not told by the service" in run("connect", "any", "--check").stdout
+    with serving("sftp", home / "disk") as port:
+        options = ("--host", "127.0.0.1", "--port", str(port), "--user", USER)
+        run("connect", "nas", "--type", "sftp", *options, typed=f"{PASSWORD}\n\n\n")
+        told = run("connect", "nas", "--check").stdout
+        assert f"{USER} at 127.0.0.1" in told
 
 
 # S3
