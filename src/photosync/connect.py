@@ -379,9 +379,18 @@ def disconnect(name: str, *, config_path: Path | None, secrets: Secrets) -> tupl
         return Config(remotes=rest, defaults=config.defaults)
 
     record = secrets.get(name)
-    update(config_path, drop)
+    rest = update(config_path, drop).remotes
     secrets.delete(name)
-    return _revoke(gone[0], record or Credentials(), secrets)
+    remote = gone[0]
+    if isinstance(remote, Drive) and remote.account:
+        for other, each in rest.items():
+            if isinstance(each, Drive) and (each.client_id, each.account) == (
+                remote.client_id,
+                remote.account,
+            ):
+                # Google ends all sign-ins of a client and an account at once.
+                return (f"it goes on at Google, because {other!r} is the same account and OAuth client",)
+    return _revoke(remote, record or Credentials(), secrets)
 
 
 def _revoke(remote: Remote, record: Credentials, secrets: Secrets) -> tuple[str, ...]:

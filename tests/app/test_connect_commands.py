@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -148,8 +149,8 @@ def test_what_is_pasted_at_a_terminal_is_not_shown(drive: DriveEmulator, run: Ru
     with os.fdopen(terminal, "r+b", buffering=0) as screen:
         while b"not shown" not in shown:
             shown += screen.read(4096)
-        # Until the terminal's echo is off, it is not asked for.
-        time.sleep(0.2)
+        while termios.tcgetattr(screen)[3] & termios.ECHO:
+            time.sleep(0.02)
         screen.write(line.encode())
         try:
             while piece := screen.read(4096):

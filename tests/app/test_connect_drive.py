@@ -226,15 +226,29 @@ def test_signing_out_revokes(drive: DriveEmulator) -> None:
     assert Secrets().get("gd") is None
 
 
-def test_signing_out_of_what_has_ended_and_while_google_is_away(drive: DriveEmulator) -> None:
-    keep("ended", signed_in())
-    keep("away", signed_in())
+def test_signing_out_of_what_has_ended(drive: DriveEmulator) -> None:
+    keep("gd", signed_in())
     drive.auth.revoke()
-    assert leave("ended") == ()
+    assert leave("gd") == ()
+
+
+def test_signing_out_while_google_is_away_says_what_is_left_to_do(drive: DriveEmulator) -> None:
+    keep("gd", signed_in())
     drive.faults.append(Fault("oauth2/revoke", status=503, count=None))
-    (note,) = leave("away")
+    (note,) = leave("gd")
     assert "https://myaccount.google.com/connections" in note
     assert load().remotes == {}
+
+
+def test_signing_out_of_one_remote_leaves_the_other_of_the_account(drive: DriveEmulator) -> None:
+    keep("one", signed_in())
+    keep("two", signed_in(Drive(client_id="app", scope="drive")))
+    (note,) = leave("one")
+    assert "'two'" in note
+    check(opened("two:"))
+    kept = Secrets().get("two") or {}
+    assert leave("two") == ()
+    assert drive.auth.find(kept["access_token"]) is None
 
 
 def test_a_sign_in_that_has_ended_says_what_to_do(drive: DriveEmulator) -> None:

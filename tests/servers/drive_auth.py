@@ -139,9 +139,15 @@ class GoogleAuth(Tokens):
         return {}
 
     def revoke(self, token: str | None = None) -> bool:
-        """As in `Tokens`; the consent goes too."""
-        self._consented.clear()
-        return super().revoke(token)
+        """As in `Tokens`, with every other token of the app: what ends is the person's consent."""
+        if token is None:
+            self._consented.clear()
+            return super().revoke()
+        grant = self.grant_of(token)
+        if grant is not None:
+            self._consented.discard(grant.client_id)
+            self.revoke_app(grant.client_id)
+        return grant is not None
 
     def _asserted(self, assertion: str) -> dict[str, Any]:
         """A token for a service account, which signs what it asks for (RFC 7523)."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
 from .drive_emulator import DriveEmulator
 from .faults import Fault
@@ -194,3 +196,25 @@ def test_expired_tokens_are_renewed(drive: DriveEmulator, rclone: Rclone, tmp_pa
     (tmp_path / "rclone.conf").write_text(drive.rclone_config(token=expired))
     assert rclone("cat", "drive:f") == "1"
     assert drive.requests["oauth2/token"] >= 1
+
+
+def test_command_line(tmp_path: Path) -> None:
+    """`python -m` prints what a shell needs, and ends when asked to."""
+    command = [sys.executable, "-m", "tests.servers.drive_emulator", "--scope", "drive.file"]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            lines = list(iter(lambda: server.stdout.readline().strip(), "ready"))
+            exported = dict(shlex.split(line)[1].split("=", 1) for line in lines)
+            answer = requests.get(
+                "https://www.googleapis.com/drive/v3/about?fields=user",
+                headers={"Authorization": f"Bearer {json.loads(exported['DRIVE_TOKEN'])['access_token']}"},
+                proxies={"https": exported["HTTPS_PROXY"]},
+                verify=exported["SSL_CERT_FILE"],
+                timeout=30,
+            )
+        finally:
+            server.terminate()
+    assert server.returncode == 0
+    assert answer.json()["user"]["me"]
