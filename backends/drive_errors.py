@@ -93,7 +93,7 @@ def translated(doing: str, path: str = "") -> Iterator[None]:
         found = _meaning(error, doing, path)
         if found is error:
             raise
-    raise found
+    raise found from None
 
 
 def status_error(status: int, headers: Any, body: bytes, doing: str, path: str) -> Exception:
