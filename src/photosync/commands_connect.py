@@ -120,7 +120,7 @@ def connect(
     if not proven:
         typer.echo(f"{name}: kept; name a bucket or share after {name}: to use it.")
         return
-    typer.echo(f"{name}: connected.")
+    typer.echo(f"{name}: connected as {sign_in.who}." if sign_in.who else f"{name}: connected.")
     if isinstance(sign_in.remote, S3) and not sign_in.remote.root:
         spec = PlaceSpec(f"{name}:", Kind.REMOTE, name, "", sign_in.remote)
         _show_buckets(name, signing.buckets(spec, session.secrets))
@@ -270,7 +270,8 @@ def _sign_in(remote: "Remote", token_file: Path | None, browser: bool | None, cl
     from photosync.config import S3, Drive, Dropbox
 
     if token_file is not None:
-        return signing.with_token(remote, _pasted() if str(token_file) == "-" else _text_of(token_file))
+        text = _pasted() if str(token_file) == "-" else _text_of(token_file)
+        return signing.with_token(remote, text, client_secret)
     if isinstance(remote, Drive) and remote.service_account_file:
         return signing.with_answers(remote, {})
     if isinstance(remote, (Dropbox, Drive)):
@@ -278,9 +279,7 @@ def _sign_in(remote: "Remote", token_file: Path | None, browser: bool | None, cl
     if isinstance(remote, S3) and remote.profile:
         return signing.with_answers(remote, {})
     answers = {
-        question.name: typer.prompt(
-            question.prompt, default="", hide_input=question.hidden, show_default=False
-        )
+        question.name: _prompt(question.prompt, hidden=question.hidden, optional=True)
         for question in signing.questions(remote)
     }
     return signing.with_answers(remote, answers)
@@ -289,7 +288,7 @@ def _sign_in(remote: "Remote", token_file: Path | None, browser: bool | None, cl
 def _pasted() -> str:
     """Standard input, of which a terminal gives one line and shows nothing."""
     if sys.stdin.isatty():
-        return str(typer.prompt("Paste it here (it is not shown)", hide_input=True))
+        return _prompt("Paste it here (it is not shown)", hidden=True)
     return sys.stdin.read()
 
 
@@ -299,7 +298,7 @@ def _in_person(remote: "Dropbox | Drive", browser: bool | None, client_secret: s
     from photosync.config import Drive, Dropbox
 
     if isinstance(remote, Drive) and remote.client_id and not client_secret:
-        client_secret = str(typer.prompt("Secret of the OAuth client (it is not shown)", hide_input=True))
+        client_secret = _prompt("Secret of the OAuth client (it is not shown)", hidden=True)
     wanted = isinstance(remote, Drive) if browser is None else browser
     # Dropbox only comes back to an address that was registered for the app, and has pages of its own to
     # show a code; Google comes back to any port of this machine, and shows none.
@@ -323,7 +322,8 @@ def _in_person(remote: "Dropbox | Drive", browser: bool | None, client_secret: s
 def _open(url: str) -> None:
     typer.echo(
         f"Allow access in the browser. If none opens, open this address on this machine:\n\n  {url}\n\n"
-        "Waiting for the browser to come back (Ctrl-C ends it) …",
+        "Waiting for the browser to come back. If yours is on another machine, press Ctrl-C and add "
+        "--no-browser.",
         err=True,
     )
     # A browser of the terminal would hold up the very answer that it waits for.
@@ -344,5 +344,24 @@ def _ask(url: str) -> str:
             "of its address bar.",
             err=True,
         )
-        return str(typer.prompt("Paste that address here", err=True)).strip()
-    return str(typer.prompt("Paste the code that is shown there", err=True)).strip()
+        return _prompt("Paste that address here")
+    return _prompt("Paste the code that is shown there")
+
+
+def _prompt(text: str, *, hidden: bool = False, optional: bool = False) -> str:
+    """What a person types, or the next line of a standard input that is no terminal."""
+    from photosync.connect import ConnectError
+
+    if sys.stdin.isatty():
+        default = "" if optional else None
+        answer = typer.prompt(text, default=default, show_default=False, hide_input=hidden, err=True)
+    else:
+        # Without a terminal there is nothing to hide, and getpass would warn that it cannot.
+        typer.echo(f"{text}:", err=True)
+        answer = sys.stdin.readline()
+        if not answer:
+            raise ConnectError(
+                "nobody answered: run it at a terminal, or give the answer on the standard input"
+            )
+    # A password may begin or end in blanks.
+    return str(answer).rstrip("\r\n")

@@ -90,11 +90,13 @@ class SignIn:
         remote: how to reach the place, for the configuration.
         credentials: for the keyring; None: those that are kept already.
         warnings: what a person should know about it.
+        who: whose account it is, if the service was asked.
     """
 
     remote: Remote
     credentials: Credentials | None
     warnings: tuple[str, ...] = ()
+    who: str = ""
 
 
 def questions(remote: Remote) -> tuple[Question, ...]:
@@ -126,11 +128,16 @@ def _with_dropbox(remote: Dropbox, meet: Callable[[Begin], Token]) -> SignIn:
             "Dropbox needs the app key of an app of your own (five minutes, free): see docs/connect.md. "
             "Then run: photosync connect NAME --type dropbox --app-key KEY"
         )
-    from photosync.backends.dropbox_auth import begin
+    from photosync.backends.dropbox_auth import begin, identify
+    from photosync.backends.dropbox_client import Account
 
     token = meet(lambda uri: begin(remote.app_key, uri))
-    account = str(token.get("account_id") or "")
-    return SignIn(msgspec.structs.replace(remote, account=account), _kept(token, _RENEWABLE))
+    account = Account(token)
+    try:
+        who = identify(account)
+    finally:
+        account.close()
+    return SignIn(msgspec.structs.replace(remote, account=who.id), _kept(token, _RENEWABLE), who=who.text)
 
 
 def _with_google(remote: Drive, meet: Callable[[Begin], Token], client_secret: str) -> SignIn:
@@ -154,6 +161,7 @@ def _with_google(remote: Drive, meet: Callable[[Begin], Token], client_secret: s
     return SignIn(
         msgspec.structs.replace(remote, scope=scope, account=who.id),
         _kept(token, (*_RENEWABLE, "client_secret")),
+        who=who.text,
     )
 
 
@@ -164,7 +172,7 @@ def _kept(token: Token, names: Iterable[str]) -> Credentials:
     return Credentials({name: token[name] for name in names if token.get(name) is not None})
 
 
-def with_token(remote: Remote, text: str) -> SignIn:
+def with_token(remote: Remote, text: str, client_secret: str = "") -> SignIn:
     """Signs in with what a file holds (``--token-file``), for machines without a browser or a terminal.
 
     Args:
@@ -172,6 +180,7 @@ def with_token(remote: Remote, text: str) -> SignIn:
         text: of the file. For Dropbox and Drive: what ``photosync authorize`` printed, and what else
             `photosync.handover` reads.
             For other types: JSON with names as in `questions`, or the bare password.
+        client_secret: of the Google client, if the text does not have it.
 
     Raises:
         ConnectError: it is neither; the text never repeats what the file holds.
@@ -183,7 +192,7 @@ def with_token(remote: Remote, text: str) -> SignIn:
         )
     try:
         if isinstance(remote, (Dropbox, Drive)):
-            found, record, renewable = handover.taken(remote, text)
+            found, record, renewable = handover.taken(remote, text, client_secret)
             return SignIn(found, record, () if renewable else _SHORT)
         body = handover.braced(text)
         answers = handover.parsed(body) if body else {}
@@ -370,9 +379,18 @@ def disconnect(name: str, *, config_path: Path | None, secrets: Secrets) -> tupl
         return Config(remotes=rest, defaults=config.defaults)
 
     record = secrets.get(name)
-    update(config_path, drop)
+    rest = update(config_path, drop).remotes
     secrets.delete(name)
-    return _revoke(gone[0], record or Credentials(), secrets)
+    remote = gone[0]
+    if isinstance(remote, Drive) and remote.account:
+        for other, each in rest.items():
+            if isinstance(each, Drive) and (each.client_id, each.account) == (
+                remote.client_id,
+                remote.account,
+            ):
+                # Google ends all sign-ins of a client and an account at once.
+                return (f"it goes on at Google, because {other!r} is the same account and OAuth client",)
+    return _revoke(remote, record or Credentials(), secrets)
 
 
 def _revoke(remote: Remote, record: Credentials, secrets: Secrets) -> tuple[str, ...]:

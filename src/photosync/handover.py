@@ -37,12 +37,15 @@ def printed(remote: Dropbox | Drive, record: Mapping[str, Any]) -> str:
     return json.dumps({MARK: 1, **said, **record})
 
 
-def taken(remote: Dropbox | Drive, text: str) -> tuple[Dropbox | Drive, Credentials, bool]:
+def taken(
+    remote: Dropbox | Drive, text: str, client_secret: str = ""
+) -> tuple[Dropbox | Drive, Credentials, bool]:
     """The sign-in that a text holds.
 
     Args:
         remote: what is known of the remote already; it wins over what the text says.
         text: as above, with anything around the JSON.
+        client_secret: of the Google client, if the text does not have it.
 
     Returns:
         The remote with its app and account, the record to keep, and whether it can be renewed.
@@ -65,7 +68,7 @@ def taken(remote: Dropbox | Drive, text: str) -> tuple[Dropbox | Drive, Credenti
         raise HandoverError(f"can't be used: {error}") from None
     remote = _completed(remote, given)
     app = remote.app_key if isinstance(remote, Dropbox) else remote.client_id
-    if app and (secret := given.get("app_secret") or given.get("client_secret")):
+    if app and (secret := given.get("app_secret") or given.get("client_secret") or client_secret):
         record["app_secret" if isinstance(remote, Dropbox) else "client_secret"] = secret
     renewable = "refresh_token" in record
     # Only the app that a token was given to can renew it; Google's tokens want the client's secret too.

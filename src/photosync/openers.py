@@ -143,7 +143,8 @@ def _open_drive(spec: PlaceSpec, remote: Drive, keys: Keys) -> Place:
         client_secret=record.get("client_secret"),
         expires_at=record.get("expires_at"),
         service_account=account,
-        on_token=_keeping(spec, keys),
+        # A service account signs its own requests for tokens, and has nothing to lose.
+        on_token=None if account else _keeping(spec, keys),
         scope=remote.scope,
         shared_drive=remote.shared_drive,
         root_folder_id=remote.root_folder_id,

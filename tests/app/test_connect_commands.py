@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import requests
 from photosync.config import Drive, load
 from photosync.oauth import FIXED_PORT
 from photosync.secrets import Secrets
+from tests.app.serving import PASSWORD, USER, rclone, serving
 from tests.servers.drive_emulator import DriveEmulator
 from tests.servers.dropbox_emulator import DropboxEmulator
 from tests.servers.faults import Fault
@@ -64,7 +66,7 @@ def url_in(text: str) -> str:
 
 def test_from_the_first_sign_in_to_the_last(drive: DriveEmulator, run: Run, home: Path) -> None:
     shown = run("connect", "drive", "--type", "drive", "--client-file", "client.json")
-    assert shown.stdout == "drive: connected.\n"
+    assert shown.stdout == "drive: connected as Test Person <me@example.com>.\n"
     assert "accounts.google.com" in shown.stderr
     (home / "phone" / "DCIM").mkdir(parents=True)
     (home / "phone" / "DCIM" / "IMG_1.JPG").write_bytes(b"\xff\xd8one\xff\xd9")
@@ -102,7 +104,7 @@ def test_a_browser_on_another_machine(drive: DriveEmulator, run: Run, home: Path
         address = requests.get(url, timeout=30, allow_redirects=False).headers["Location"]
         out, err = process.communicate(f"{address}\n".encode(), timeout=60)
     assert process.returncode == 0, err.decode()
-    assert b"drive: connected." in out
+    assert b"drive: connected as Test Person" in out
     assert b"cannot reach the page" in shown + err
     assert load().remotes["drive"] == Drive(client_id="app", scope="drive.file", account="0123456789")
 
@@ -117,6 +119,26 @@ def test_one_machine_signs_in_for_another(drive: DriveEmulator, run: Run, home: 
     run("connect", "there", "--check")
 
 
+def test_rclone_signs_in_for_photosync(drive: DriveEmulator, run: Run) -> None:
+    """rclone shares no code with photosync or Google's library; its sign-in goes through the same pages."""
+    arguments = [rclone(), "authorize", "drive", "app", SECRET, "--auth-no-open-browser"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        shown = ""
+        while "/auth?state=" not in shown:
+            shown += process.stdout.readline() or pytest.fail(shown)
+        found = re.search(r"http://127\.0\.0\.1:\d+/auth\S+", shown)
+        assert found
+        assert requests.get(found[0], timeout=30).ok
+        shown = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, shown
+    options = ("--type", "drive", "--scope", "drive", "--token-file", "-")
+    assert "can't be renewed" in run("connect", "short", *options, typed=shown).stderr
+    run("connect", "drive", *options, "--client-file", "client.json", typed=shown)
+    drive.auth.expire()
+    assert "drive: works." in run("connect", "drive", "--check").stdout
+
+
 def test_what_is_pasted_at_a_terminal_is_not_shown(drive: DriveEmulator, run: Run) -> None:
     line = run("authorize", "--type", "drive", "--client-file", "client.json").stdout
     pid, terminal = pty.fork()
@@ -127,8 +149,8 @@ def test_what_is_pasted_at_a_terminal_is_not_shown(drive: DriveEmulator, run: Ru
     with os.fdopen(terminal, "r+b", buffering=0) as screen:
         while b"not shown" not in shown:
             shown += screen.read(4096)
-        # Until the terminal's echo is off, it is not asked for.
-        time.sleep(0.2)
+        while termios.tcgetattr(screen)[3] & termios.ECHO:
+            time.sleep(0.02)
         screen.write(line.encode())
         try:
             while piece := screen.read(4096):
@@ -167,6 +189,8 @@ def test_a_project_without_the_drive_api(drive: DriveEmulator, run: Run) -> None
         (("authorize", "--type", "s3"), "dropbox and drive"),
         (("authorize", "--type", "drive"), "--client-file"),
         (("authorize", "--type", "dropbox"), "--app-key"),
+        (("connect", "drive", "--type", "drive", "--client-id", "app"), "nobody answered"),
+        (("connect", "nas", "--type", "sftp", "--host", "h"), "nobody answered"),
         (
             ("connect", "drive", "--type", "drive", "--client-file", "client.json", "--scope", "photos"),
             "drive.file",
@@ -191,6 +215,22 @@ def test_dropbox_by_browser(emulator: DropboxEmulator, run: Run) -> None:
         said = run("connect", "again", "--type", "dropbox", "--app-key", "k", "--browser", fails=2).stderr
     assert "--no-browser" in said
     assert run("disconnect", "dropbox").stdout == "dropbox: disconnected.\n"
+
+
+# Others
+
+
+def test_every_type_can_be_tried(run: Run, home: Path) -> None:
+    (home / "disk").mkdir()
+    run("connect", "disk", "--type", "local", "--root", str(home / "disk"))
+    assert "free:" in run("connect", "disk", "--check").stdout
+    run("connect", "any", "--type", "fsspec", "--protocol", "memory")
+    assert "not told by the service" in run("connect", "any", "--check").stdout
+    with serving("sftp", home / "disk") as port:
+        options = ("--host", "127.0.0.1", "--port", str(port), "--user", USER)
+        run("connect", "nas", "--type", "sftp", *options, typed=f"{PASSWORD}\n\n\n")
+        told = run("connect", "nas", "--check").stdout
+        assert f"{USER} at 127.0.0.1" in told
 
 
 # S3

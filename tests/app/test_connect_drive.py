@@ -16,8 +16,18 @@ import requests
 from photosync import handover
 from photosync.backends.tokens import WrongState
 from photosync.config import Drive, Dropbox, Remote, load, render
-from photosync.connect import ConnectError, SignIn, check, connect, disconnect, who, with_person, with_token
-from photosync.engine.errors import NotSignedIn, Transient
+from photosync.connect import (
+    ConnectError,
+    SignIn,
+    check,
+    connect,
+    disconnect,
+    who,
+    with_answers,
+    with_person,
+    with_token,
+)
+from photosync.engine.errors import Fatal, NotSignedIn, Transient
 from photosync.google_client import Client, ClientError, read_client
 from photosync.oauth import Begin, Token, answer_in, by_hand, in_browser
 from photosync.places import Place, open_place, parse
@@ -196,6 +206,13 @@ def test_the_wide_scope_is_for_the_asking(drive: DriveEmulator) -> None:
     assert [entry.path for entry in opened("all:").store.list_folder("")] == ["theirs.jpg"]
 
 
+def test_who_agreed_before_is_asked_again(drive: DriveEmulator) -> None:
+    """Else Google gives no refresh token, and the sign-in would end after an hour."""
+    for name in ("one", "two"):
+        keep(name, signed_in())
+        assert "refresh_token" in (Secrets().get(name) or {})
+
+
 # On from here
 
 
@@ -209,15 +226,29 @@ def test_signing_out_revokes(drive: DriveEmulator) -> None:
     assert Secrets().get("gd") is None
 
 
-def test_signing_out_of_what_has_ended_and_while_google_is_away(drive: DriveEmulator) -> None:
-    keep("ended", signed_in())
-    keep("away", signed_in())
+def test_signing_out_of_what_has_ended(drive: DriveEmulator) -> None:
+    keep("gd", signed_in())
     drive.auth.revoke()
-    assert leave("ended") == ()
+    assert leave("gd") == ()
+
+
+def test_signing_out_while_google_is_away_says_what_is_left_to_do(drive: DriveEmulator) -> None:
+    keep("gd", signed_in())
     drive.faults.append(Fault("oauth2/revoke", status=503, count=None))
-    (note,) = leave("away")
+    (note,) = leave("gd")
     assert "https://myaccount.google.com/connections" in note
     assert load().remotes == {}
+
+
+def test_signing_out_of_one_remote_leaves_the_other_of_the_account(drive: DriveEmulator) -> None:
+    keep("one", signed_in())
+    keep("two", signed_in(Drive(client_id="app", scope="drive")))
+    (note,) = leave("one")
+    assert "'two'" in note
+    check(opened("two:"))
+    kept = Secrets().get("two") or {}
+    assert leave("two") == ()
+    assert drive.auth.find(kept["access_token"]) is None
 
 
 def test_a_sign_in_that_has_ended_says_what_to_do(drive: DriveEmulator) -> None:
@@ -265,6 +296,26 @@ def test_a_renewed_refresh_token_is_kept_before_it_is_used(
     drive.auth.expire()
     opened("gd:").store.about()
     assert (Secrets().get("gd") or {})["refresh_token"] not in (old, kept)
+
+
+def test_a_service_account_signs_in_without_a_person(drive: DriveEmulator, home: Path) -> None:
+    (home / "key.json").write_text(json.dumps(drive.auth.service_account()))
+    remote = Drive(service_account_file="~/key.json", scope="drive")
+    assert keep("robot", with_answers(remote, {}))
+    assert Secrets().get("robot") is None
+    drive.advance(2 * 3600)
+    check(opened("robot:"))
+    assert leave("robot") == ()
+    (home / "key.json").write_text(json.dumps(drive.auth.service_account() | {"client_email": "x@y"}))
+    with pytest.raises(NotSignedIn):
+        keep("robot", with_answers(remote, {}))
+    (home / "key.json").write_text("{}")
+    with pytest.raises(NotSignedIn):
+        keep("robot", with_answers(remote, {}))
+    (home / "key.json").unlink()
+    with pytest.raises(Fatal, match=r"key\.json"):
+        keep("robot", with_answers(remote, {}))
+    assert load().remotes == {}
 
 
 # Other machines

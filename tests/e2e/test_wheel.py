@@ -136,7 +136,7 @@ def test_backends_are_found_by_fsspec(installed: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("photosync.backends.") == 3
+    assert done.stdout.count("photosync.backends.") == 4
 
 
 def test_the_command_copies(installed: Path, tmp_path: Path) -> None:

@@ -8,6 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google.auth import jwt
+
 from .api_connection import HttpReply
 from .drive_errors import unauthorized
 from .oauth_server import Grant, Refused, Tokens, basic_of, redirect
@@ -47,6 +51,7 @@ class GoogleAuth(Tokens):
         self._clients = clients
         self._consented: set[str] = set()
         self._born: dict[str, float] = {}
+        self._service_accounts: dict[str, bytes] = {}
         self.denying = False
         self.unticked = False
         self.refresh_seconds: float | None = None
@@ -54,6 +59,23 @@ class GoogleAuth(Tokens):
     def token(self, scope: str = "drive", client_id: str = "app") -> dict[str, str]:
         """A fresh pair of tokens, in the form rclone keeps in its configuration."""
         return self.stored(Grant(client_id, SCOPE + scope))
+
+    def service_account(self, name: str = "robot") -> dict[str, str]:
+        """The key file of a new service account, as Google's console offers it for download."""
+        key = rsa.generate_private_key(65537, 2048)
+        email = f"{name}@project.iam.gserviceaccount.com"
+        plain, pem = serialization.NoEncryption(), serialization.Encoding.PEM
+        public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+        self._service_accounts[email] = public
+        return {
+            "type": "service_account",
+            "project_id": "project",
+            "private_key_id": "1",
+            "private_key": key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain).decode(),
+            "client_email": email,
+            "client_id": "100000000000000000001",
+            "token_uri": "https://oauth2.googleapis.com/token",
+        }
 
     def check(self, header: str | None) -> Caller:
         """Who an Authorization header stands for. Raises 401."""
@@ -92,6 +114,8 @@ class GoogleAuth(Tokens):
 
     def exchange(self, form: Mapping[str, str], basic: str | None) -> dict[str, Any]:
         """The reply of the token endpoint to a form, with the client in it or in a Basic header."""
+        if form.get("grant_type") == "urn:ietf:params:oauth:grant-type:jwt-bearer":
+            return self._asserted(form.get("assertion", ""))
         client_id, secret = basic_of(basic)
         client_id, secret = form.get("client_id", client_id), form.get("client_secret", secret)
         if not client_id:
@@ -115,9 +139,28 @@ class GoogleAuth(Tokens):
         return {}
 
     def revoke(self, token: str | None = None) -> bool:
-        """As in `Tokens`; the consent goes too."""
-        self._consented.clear()
-        return super().revoke(token)
+        """As in `Tokens`, with every other token of the app: what ends is the person's consent."""
+        if token is None:
+            self._consented.clear()
+            return super().revoke()
+        grant = self.grant_of(token)
+        if grant is not None:
+            self._consented.discard(grant.client_id)
+            self.revoke_app(grant.client_id)
+        return grant is not None
+
+    def _asserted(self, assertion: str) -> dict[str, Any]:
+        """A token for a service account, which signs what it asks for (RFC 7523)."""
+        try:
+            email = jwt.decode(assertion, verify=False)["iss"]
+            claims = jwt.decode(
+                assertion, self._service_accounts[email], audience="https://oauth2.googleapis.com/token"
+            )
+        except (ValueError, KeyError):
+            raise _refused("invalid_grant", "Invalid JWT Signature.") from None
+        grant = Grant(email, claims["scope"], offline=False)
+        access, _ = self.issue(grant)
+        return self._told(access, None, grant)
 
     def _renewed(self, refresh: str, client_id: str) -> dict[str, Any]:
         born = self._born.get(refresh)

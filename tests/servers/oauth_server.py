@@ -148,6 +148,22 @@ class Tokens:
                 self._access = {name: item for name, item in self._access.items() if item.refresh != refresh}
             return known
 
+    def revoke_app(self, client_id: str) -> None:
+        """Ends every token of an app."""
+        with self._lock:
+            self._refresh = {
+                name: each for name, each in self._refresh.items() if each.client_id != client_id
+            }
+            self._access = {
+                name: each for name, each in self._access.items() if each.grant.client_id != client_id
+            }
+
+    def grant_of(self, token: str) -> Grant | None:
+        """What an access or refresh token stands for."""
+        with self._lock:
+            access = self._access.get(token)
+            return access.grant if access else self._refresh.get(token)
+
     def stored(self, grant: Grant) -> dict[str, str]:
         """A fresh pair of tokens, in the form rclone keeps in its configuration."""
         access, refresh = self.issue(grant)

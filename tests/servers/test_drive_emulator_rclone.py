@@ -2,13 +2,16 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
 from .drive_emulator import DriveEmulator
 from .faults import Fault
@@ -89,6 +92,8 @@ def test_listings_copies_moves_and_deletions(drive: DriveEmulator, rclone: Rclon
     stored = drive.files()
     assert stored["copied.jpg"][0].read() == stored["moved.jpg"][0].read() == data
     assert f"backup/{image}" not in stored
+    assert "drive.google.com" in rclone("link", "drive:moved.jpg")
+    assert drive.requests["permissions.create"] == 1
     rclone("deletefile", "drive:copied.jpg")
     rclone("purge", "drive:backup")
     assert list(drive.files()) == ["moved.jpg"]
@@ -142,6 +147,21 @@ def test_an_app_with_the_narrow_scope_sees_its_own(
     assert sorted(drive.files()) == ["theirs/a.jpg", "theirs/private.jpg"]
 
 
+def test_changes_are_told(drive: DriveEmulator, rclone: Rclone, tmp_path: Path) -> None:
+    command = [str(RCLONE), "--config", str(tmp_path / "rclone.conf"), "test", "changenotify", "drive:"]
+    with subprocess.Popen(
+        [*command, "--poll-interval", "1s"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        shown = process.stdout.readline()
+        while not drive.requests["changes.list"]:
+            time.sleep(0.05)
+        drive.put("new.jpg", b"1")
+        while "new.jpg" not in shown:
+            shown += process.stdout.readline() or pytest.fail(shown)
+        process.kill()
+
+
 def test_a_large_file_in_pieces_with_faults(drive: DriveEmulator, rclone: Rclone, tmp_path: Path) -> None:
     large = tmp_path / "large.mov"
     large.write_bytes(os.urandom(3 * MiB + 5))
@@ -176,3 +196,25 @@ def test_expired_tokens_are_renewed(drive: DriveEmulator, rclone: Rclone, tmp_pa
     (tmp_path / "rclone.conf").write_text(drive.rclone_config(token=expired))
     assert rclone("cat", "drive:f") == "1"
     assert drive.requests["oauth2/token"] >= 1
+
+
+def test_command_line(tmp_path: Path) -> None:
+    """`python -m` prints what a shell needs, and ends when asked to."""
+    command = [sys.executable, "-m", "tests.servers.drive_emulator", "--scope", "drive.file"]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            lines = list(iter(lambda: server.stdout.readline().strip(), "ready"))
+            exported = dict(shlex.split(line)[1].split("=", 1) for line in lines)
+            answer = requests.get(
+                "https://www.googleapis.com/drive/v3/about?fields=user",
+                headers={"Authorization": f"Bearer {json.loads(exported['DRIVE_TOKEN'])['access_token']}"},
+                proxies={"https": exported["HTTPS_PROXY"]},
+                verify=exported["SSL_CERT_FILE"],
+                timeout=30,
+            )
+        finally:
+            server.terminate()
+    assert server.returncode == 0
+    assert answer.json()["user"]["me"]
