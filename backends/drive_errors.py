@@ -40,6 +40,7 @@ class CursorReset(Permanent):
 
 _FULL = "no space is left in this Drive. Free some or choose another destination, then run again."
 _LIMITED = "too many requests."
+_REDIRECT = "the answer was a redirect to another address, which is never followed."
 
 _REASONS: dict[str, tuple[type[PhotosyncError], str]] = {
     "storageQuotaExceeded": (DestinationFull, _FULL),
@@ -93,7 +94,7 @@ def translated(doing: str, path: str = "") -> Iterator[None]:
         found = _meaning(error, doing, path)
         if found is error:
             raise
-    raise found
+    raise found from None
 
 
 def status_error(status: int, headers: Any, body: bytes, doing: str, path: str) -> Exception:
@@ -126,7 +127,7 @@ def status_error(status: int, headers: Any, body: bytes, doing: str, path: str) 
     if status == 403 and reason:
         return PermissionError(errno.EACCES, f"not allowed at Google Drive ({reason})", path)
     if 300 <= status < 400:
-        return Permanent(f"{what}: the answer was a redirect to another address, which is never followed.")
+        return Permanent(f"{what}: {_REDIRECT}")
     return Refused(f"{what}: refused (HTTP {status}{f', {message}' if message else ''}).")
 
 
@@ -158,6 +159,8 @@ def _meaning(error: Exception, doing: str, path: str) -> Exception:
         return Transient(f"{what}: the sign-in could not be renewed: no connection to Google.")
     if isinstance(error, exceptions.GoogleAuthError):
         return _sign_in_meaning(error, what)
+    if isinstance(error, requests.exceptions.TooManyRedirects):
+        return Permanent(f"{what}: {_REDIRECT}")
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
         return Fatal(f"{what}: the proxy that HTTPS_PROXY names cannot be used. Correct or unset it.")
     if isinstance(error, (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)):

@@ -76,7 +76,7 @@ class OwnFiles:
             folder = self._folders.parent(full)
             self._folders.placed(folder, mine)
             self._folders.settle(folder, split(full)[1], id)
-            there = self._there(full)
+            there = [*there, *self._there(full)]
         rivals = [item for item in there if item.properties.get(REPLACES) == (replaces or "")]
         first = min((*rivals, mine), key=Item.order)
         with self._lock:
@@ -85,7 +85,8 @@ class OwnFiles:
             self._folders.release(self._folders.parent(full), split(full)[1], id)
             self._remove(mine, full)
             raise AlreadyExists(f"Google Drive got another version of {full!r} first; it was left as it is.")
-        self._retire([item for item in there if item not in rivals], replaces, full)
+        others = {item.id: item for item in there if item.id != id and item not in rivals}
+        self._retire(list(others.values()), replaces, full)
         return mine.version
 
     def _there(self, full: str) -> list[Item]:
