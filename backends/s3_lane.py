@@ -107,11 +107,11 @@ class Lane:
             checksum_algorithm="SHA256",
             client_options=options,
             retry_config={"max_retries": 0, "retry_timeout": _PATIENCE},
-            credential_provider=_credentials(self._client._request_signer._credentials),
+            credential_provider=credentials(self._client._request_signer._credentials),
         )
 
 
-def _credentials(source: Any) -> Callable[[], Any]:
+def credentials(source: Any) -> Callable[[], Any]:
     """What obstore asks for credentials; botocore's own object renews them."""
 
     def provide() -> dict[str, Any]:
