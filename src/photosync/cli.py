@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from photosync import (
+    commands_connect,
     commands_library,
     commands_look,
     commands_manage,
@@ -30,6 +31,7 @@ commands_look.register(app)
 commands_manage.register(app)
 commands_manifest.register(app)
 commands_library.register(app)
+commands_connect.register(app)
 commands_setup.register(app)
 
 

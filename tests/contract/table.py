@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 
 from photosync.engine.capabilities import Batch, Capabilities
-from photosync.engine.names import ANY, DROPBOX, POSIX, S3, WINDOWS, NameRules
+from photosync.engine.names import ANY, DRIVE, DROPBOX, POSIX, S3, WINDOWS, NameRules
 
 PROOFS: Mapping[str, tuple[str, ...]] = {
     "hashes": ("test_digests_are_of_the_content", "test_other_bytes_than_their_digests_are_refused"),
@@ -58,6 +58,7 @@ _AGAINST: Mapping[str, str] = {
     "Linux disk": "a disk",
     "S3": "SeaweedFS",
     "Dropbox": "an emulator",
+    "Google Drive": "an emulator",
     "SFTP": "OpenSSH",
     "SFTP (sshfs)": "OpenSSH, by hand",
     "FTP": "pyftpdlib",
@@ -71,6 +72,7 @@ _RULES: tuple[tuple[str, NameRules], ...] = (
     ("Windows", WINDOWS),
     ("S3", S3),
     ("Dropbox", DROPBOX),
+    ("Drive", DRIVE),
     ("careful", ANY),
 )
 _HEAD = """# What each kind of place can do
@@ -95,7 +97,7 @@ _FEET = """
 
 def records() -> dict[str, Capabilities]:
     """What is declared, by the name of the kind of place."""
-    from photosync.backends import anyfs_facts, dropbox_store, local_kinds, s3_store
+    from photosync.backends import anyfs_facts, drive_store, dropbox_store, local_kinds, s3_store
 
     disks, others = local_kinds.known(), anyfs_facts.known()
     return {
@@ -105,6 +107,7 @@ def records() -> dict[str, Capabilities]:
         "FUSE mount": disks[""],
         "S3": s3_store.AT_BEST,
         "Dropbox": dropbox_store.CAPABILITIES,
+        "Google Drive": drive_store.CAPABILITIES,
         "SFTP": others["fsspec.implementations.sftp"],
         "SFTP (sshfs)": others["sshfs.spec"],
         "FTP": others["fsspec.implementations.ftp"],
