@@ -56,7 +56,9 @@ def nas(request: pytest.FixtureRequest) -> Iterator[Nas]:
                 yield Nas(["webdav", "--url", dav.url, "--user", webdav.USER], webdav.PASSWORD, folder)
 
 
-@pytest.mark.parametrize("nas", ["smb", "ftp", "wsgidav", "rclone"], indirect=True)
+@pytest.mark.parametrize(
+    "nas", ["smb", "ftp", "wsgidav", pytest.param("rclone", marks=pytest.mark.slow)], indirect=True
+)
 def test_a_nas(machine: Photosync, nas: Nas, tmp_path: Path) -> None:
     refused = machine.run("connect", "nas", "--type", *nas.sign_in, "--token-file", "-", text="wrong")
     assert refused.code == 7, refused.err
