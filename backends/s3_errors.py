@@ -17,6 +17,7 @@ from photosync.engine.errors import (
     NotSignedIn,
     Permanent,
     Transient,
+    Trouble,
     Unsupported,
 )
 
@@ -59,6 +60,16 @@ _AGAIN = {
     "RequestLimitExceeded",
     "RequestTimeout",
     "ServiceUnavailable",
+    "SlowDown",
+    "SlowDownRead",
+    "SlowDownWrite",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+}
+_SLOWER = {
+    "BandwidthLimitExceeded",
+    "RequestLimitExceeded",
     "SlowDown",
     "SlowDownRead",
     "SlowDownWrite",
@@ -122,7 +133,10 @@ def translate(error: Exception, doing: str) -> Exception:
     ):
         return Permanent(f"{doing}: {error}")
     if isinstance(error, raised.EndpointConnectionError):
-        return Transient(f"{doing}: no connection to the server. Is the endpoint right, and is it up?")
+        return Transient(
+            f"{doing}: no connection to the server. Is the endpoint right, and is it up?",
+            trouble=Trouble.NETWORK,
+        )
     if isinstance(
         error,
         (
@@ -133,7 +147,7 @@ def translate(error: Exception, doing: str) -> Exception:
             ResponseParserError,
         ),
     ) or not isinstance(error, raised.BotoCoreError):
-        return Transient(f"{doing}: the connection broke ({type(error).__name__})")
+        return Transient(f"{doing}: the connection broke ({type(error).__name__})", trouble=Trouble.NETWORK)
     return Permanent(f"{doing}: {type(error).__name__}: {error}")
 
 
@@ -169,7 +183,8 @@ def _refusal(response: Any, doing: str) -> Exception:
     if code in _DAMAGED:
         return Corrupt(f"{text}: the bytes that arrived are not those that were read")
     if code in _AGAIN or status in {408, 429} or (status >= 500 and status != 501):
-        return Transient(text, retry_after=_retry_after(response))
+        throttled = code in _SLOWER or status == 429
+        return Transient(text, _retry_after(response), Trouble.THROTTLED if throttled else Trouble.SERVER)
     if code in {"NotImplemented", "501"} or status == 501:
         return Unsupported(f"{text}. This service cannot do it.")
     if code in {"BucketAlreadyExists", "BucketAlreadyOwnedByYou"}:

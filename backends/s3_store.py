@@ -28,7 +28,15 @@ from photosync.backends.s3_service import CONNECTIONS, Service
 from photosync.backends.s3_upload import S3Upload, Target, start
 from photosync.engine.capabilities import Blob, Capabilities, Changes, Stored, Usage
 from photosync.engine.entry import NO_DIGESTS, Entry, Kind
-from photosync.engine.errors import AlreadyExists, Corrupt, NameRefused, Permanent, Transient, Unsupported
+from photosync.engine.errors import (
+    AlreadyExists,
+    Corrupt,
+    NameRefused,
+    Permanent,
+    Transient,
+    Trouble,
+    Unsupported,
+)
 from photosync.engine.names import S3, check_relative
 
 _DECLARED = Capabilities(
@@ -192,7 +200,8 @@ class S3Store:
             raise Corrupt(f"{self._doing('reading', path)}: it has more than {limit} bytes")
         if len(data) != entry.size:
             raise Transient(
-                f"{self._doing('reading', path)}: it ended after {len(data)} of {entry.size} bytes"
+                f"{self._doing('reading', path)}: it ended after {len(data)} of {entry.size} bytes",
+                trouble=Trouble.NETWORK,
             )
         return data, entry.version
 

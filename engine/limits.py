@@ -2,9 +2,11 @@
 
 import datetime
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from photosync.engine.errors import Trouble
 from photosync.engine.workers import Workers
 
 _UNITS = {"": 1 << 10, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -84,6 +86,9 @@ class Gate:
         workers: the scope.
         requests_per_second: None: as many as there are.
         bandwidth: None: as much as there is.
+
+    Attributes:
+        retries: what had to be tried again, by kind of trouble.
     """
 
     def __init__(
@@ -99,6 +104,7 @@ class Gate:
         self._next_request = 0.0
         self._next_byte = 0.0
         self._held_until = 0.0
+        self.retries: Counter[Trouble] = Counter()
 
     def enter(self) -> None:
         """Waits for the right to make one request."""
@@ -112,6 +118,11 @@ class Gate:
                     break
             self._workers.sleep(at - now)
         self._workers.check()
+
+    def note(self, trouble: Trouble) -> None:
+        """Counts one try that will be repeated."""
+        with self._monitor:
+            self.retries[trouble] += 1
 
     def hold(self, seconds: float) -> None:
         """Holds back every request from now on for that long: the place asked for it."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 from photosync.engine import record, retry, scan
 from photosync.engine.capabilities import Probes, Store, Sweeps
 from photosync.engine.entry import Entry, Kind
-from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, classify
+from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, Trouble, classify
 from photosync.engine.events import Event, Finished, Listener, Notice, Phase, Planned, Status
 from photosync.engine.filters import Filter
 from photosync.engine.journal import Journal
@@ -106,6 +106,7 @@ class _Run:
         self._listener = listener
         self._listener_error: Exception | None = None
         self._telling = seam.monitor()
+        self._gates: tuple[Gate, Gate] | None = None
 
     def emit(self, event: Event) -> None:
         with self._telling:
@@ -132,7 +133,7 @@ class _Run:
         try:
             with Workers(self.seam) as workers:
                 prepared = self.prepare(workers)
-                gates = self._gates(workers)
+                gates = self._gates_of(workers)
                 self._probe(prepared.plan, workers, gates[1])
                 transfer = Transfer(self.pair, self.journal, workers, gates, self.job.settings, self.emit)
                 self.emit(Phase("transfer", self.pair.name))
@@ -156,6 +157,7 @@ class _Run:
             tally=self.tally,
             source_bytes=transfer.source_bytes if transfer else 0,
             requests=_since(before, dict(self.pair.destination.requests)),
+            retries={kind.value: count for kind, count in self._retries()},
             seconds=self.seam.monotonic() - began,
             root=head[1] if head else None,
             snapshot=head[0] if head else None,
@@ -176,11 +178,17 @@ class _Run:
             self.journal.flush()
         return report
 
-    def _gates(self, workers: Workers) -> tuple[Gate, Gate]:
-        return Gate(workers), Gate(workers, self.job.requests_per_second, self.job.bandwidth)
+    def _retries(self) -> list[tuple[Trouble, int]]:
+        return list(self._gates[1].retries.items()) if self._gates else []
+
+    def _gates_of(self, workers: Workers) -> tuple[Gate, Gate]:
+        if self._gates is None:
+            own = Gate(workers, self.job.requests_per_second, self.job.bandwidth)
+            self._gates = Gate(workers), own
+        return self._gates
 
     def prepare(self, workers: Workers) -> Prepared:
-        gates = self._gates(workers)
+        gates = self._gates_of(workers)
         self.emit(Phase("scan", self.pair.name))
         source = self._scan_source(workers, gates[0])
         self._guard(source)

@@ -25,6 +25,7 @@ from photosync.engine.errors import (
     PhotosyncError,
     SourceChanged,
     Transient,
+    Trouble,
     classify,
 )
 from photosync.engine.events import Event, Finished, Moved, Outcome, Status
@@ -288,6 +289,8 @@ class Transfer:
                 return
             if item.attempt < ITEM_ATTEMPTS:
                 item.attempt += 1
+                damaged = isinstance(error, Corrupt)
+                self.target.gate.note(Trouble.DAMAGED if damaged else Trouble.CHANGED)
                 item.to, item.content = item.action.to, None
                 self._queue.put(item)
                 return
@@ -459,6 +462,7 @@ class Transfer:
                 if isinstance(result, Transient) and tries < self.settings.retries.attempts:
                     jitter = self._workers.seam.random()
                     wait = max(wait, self.settings.retries.wait(tries, result, jitter))
+                    self.target.gate.note(result.trouble)
                     again.append(package)
                 else:
                     self._settle(package, result)

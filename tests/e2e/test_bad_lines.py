@@ -1,0 +1,106 @@
+"""A library copied to clouds whose every thirtieth request goes wrong, one way or another."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cli import Photosync, noise, rclone_check, write
+from tests.e2e.places import Bucket, DropboxFolder
+from tests.servers.faults import Fault
+from tests.servers.s3_proxy import S3Proxy
+from tests.servers.seaweed import Seaweed
+
+LOAD = 0.03
+ODD = (
+    "DCIM/Ärger im Grünen/IMG 0001.jpg",
+    "DCIM/日本 🎌/写真 (1).heic",
+    "DCIM/100% #1 & more?/a+b=c;d'e.jpg",
+    "DCIM/.hidden/~backup~.jpg",
+    "DCIM/e\u0301te\u0301/de\u0301compose\u0301.jpg",
+    "DCIM/" + "long" * 50 + ".jpg",
+    "DCIM/[brackets] {braces}/$HOME `x` !.jpg",
+    "DCIM/empty.jpg",
+)
+KINDS = (
+    Fault(status=500),
+    Fault(status=503, retry_after=1),
+    Fault(status=503),
+    Fault(status=429, retry_after=1),
+    Fault(status=429),
+    Fault(reset="before"),
+    Fault(reset="body"),
+    Fault(reset="reply"),
+    Fault(truncate=10),
+    Fault(corrupt=100),
+)
+
+
+def library(folder: Path, files: int) -> Path:
+    chance = random.Random(files)
+    names = [f"DCIM/{100 + number // 300}CANON/IMG_{number:05d}.JPG" for number in range(files)]
+    content = {name: noise(chance.randrange(200, 20_000), name) for name in [*names, *ODD]}
+    content["DCIM/empty.jpg"] = b""
+    content["DCIM/video.mov"] = noise(21_000_000)
+    return write(folder, content, mtime=1_700_000_000)
+
+
+def faults(*routes: str) -> Iterator[Fault]:
+    """The mixture; downloads alone are what can be cut short, and what is damaged in both directions."""
+    for kind in KINDS:
+        for route in routes if kind.truncate is not None else ("*",):
+            yield replace(kind, route=route, count=None, probability=LOAD / len(KINDS))
+
+
+SIZES = pytest.mark.parametrize("files", [250, pytest.param(2000, marks=pytest.mark.slow)])
+
+
+@SIZES
+def test_s3(machine: Photosync, bucket: Bucket, s3_server: Seaweed, tmp_path: Path, files: int) -> None:
+    source = library(tmp_path / "library", files)
+    count = files + len(ODD) + 1
+    with S3Proxy(s3_server.endpoint, faults("GetObject"), seed=files) as line:
+        bucket.endpoint = line.endpoint
+        bucket.admit(machine)
+        first = machine.copy(source, bucket.text).expect(0)
+        assert first.report["verified"] == count
+        assert sum(line.hit.values()) > files * LOAD / 2, "the line is bad"
+        assert sum(first.report["retries"][bucket.text].values()) == sum(line.hit.values()), line.hit
+        line.faults.clear()
+        second = machine.copy(source, bucket.text).expect(0)
+    assert second.report["unchanged"] == count
+    assert not any(second.report["retries"].values())
+    assert second.requests["ListObjectsV2"] == -(-len(bucket.keys()) // 1000)
+    assert "HeadObject" not in second.requests
+    assert sum(second.requests.values()) <= second.requests["ListObjectsV2"] + 1
+    assert len(bucket.files()) == count, "nothing is there twice"
+    rclone_check(source, bucket.rclone(), bucket.env())
+
+
+@SIZES
+def test_dropbox(machine: Photosync, dropbox: DropboxFolder, tmp_path: Path, files: int) -> None:
+    source = library(tmp_path / "library", files)
+    count = files + len(ODD) + 1
+    dropbox.admit(machine)
+    emulator = dropbox.account
+    emulator.faults.extend(faults("files/download"))
+    # So few requests are made that a thirtieth of them would be none.
+    emulator.faults += [Fault("files/upload_session/append_batch", nth=2, reset="reply")]
+    emulator.faults += [Fault("files/upload_session/finish_batch_v2", nth=1, reset="reply")]
+    emulator.faults += [Fault("files/upload_session/append_v2", nth=2, corrupt=1_000_000)]
+    first = machine.copy(source, dropbox.text).expect(0)
+    print([fault for fault in emulator.faults if fault.hits])
+    print(first.report)
+    assert first.report["verified"] == count
+    hits = sum(fault.hits for fault in emulator.faults)
+    assert sum(first.report["retries"][dropbox.text].values()) == hits
+    emulator.faults.clear()
+    before = emulator.requests.copy()
+    second = machine.copy(source, dropbox.text).expect(0)
+    assert second.report["unchanged"] == count
+    assert sum((emulator.requests - before).values()) <= 3
+    assert len(dropbox.files()) == count, "nothing is there twice"
+    env = {**emulator.env(), "RCLONE_CONFIG": str(machine.home / "rclone.conf")}
+    rclone_check(source, dropbox.text, env)
