@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from photosync.backends.dropbox_client import Account
 from photosync.backends.dropbox_download import Download, download
 from photosync.backends.dropbox_listing import Feed, Pages, TreeListing
-from photosync.backends.dropbox_metadata import entry_of, folder_path, full_path, stored_of
+from photosync.backends.dropbox_metadata import content_hash, entry_of, folder_path, full_path, stored_of
 from photosync.backends.dropbox_put import Putter
 from photosync.backends.dropbox_upload import PART, SessionUpload
 from photosync.engine.capabilities import Batch, Blob, Capabilities, Changes, Stored, Usage
 from photosync.engine.entry import Entry, join
-from photosync.engine.errors import Corrupt, Unsupported
+from photosync.engine.errors import Corrupt, Transient, Trouble, Unsupported
 from photosync.engine.names import DROPBOX
 
 CONCURRENCY = 6
@@ -133,7 +133,10 @@ class DropboxStore:
             pieces = []
             while piece := reader.read(limit):
                 pieces.append(piece)
-            return b"".join(pieces), entry.version
+            data = b"".join(pieces)
+            if entry.digests and content_hash(data) != entry.digests["dropbox"]:
+                raise Transient(f"{path!r} came back damaged from Dropbox.", trouble=Trouble.DAMAGED)
+            return data, entry.version
         finally:
             reader.close()
 

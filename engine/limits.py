@@ -79,6 +79,33 @@ class Timetable:
         return past[-1] if past else self.steps[-1][1]
 
 
+class Pace:
+    """How many bytes one call may carry, so that a lost one costs seconds whatever the line.
+
+    Args:
+        most: bytes that the place takes at once.
+    """
+
+    SECONDS = 15.0
+    LEAST = 1 << 20
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.limit = most
+        """Bytes."""
+
+    def took(self, size: int, seconds: float) -> None:
+        """A call with ``size`` bytes took so long. A line is believed to be faster only step by step."""
+        allowed = size * self.SECONDS / seconds if seconds > 0 else float(self._most)
+        # A small call that was quick says little about how quick a large one would be.
+        if seconds > self.SECONDS or size >= self.limit // 2:
+            self.limit = int(max(min(self.LEAST, self._most), min(allowed, self.limit * 2, self._most)))
+
+    def lost(self) -> None:
+        """A call failed on its way."""
+        self.limit = max(min(self.LEAST, self._most), self.limit // 2)
+
+
 class Gate:
     """Every request to one place passes here first.
 

@@ -32,7 +32,7 @@ from photosync.engine.events import Event, Finished, Moved, Outcome, Status
 from photosync.engine.hashing import Fingerprint, fingerprint
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.large import Large
-from photosync.engine.limits import Gate
+from photosync.engine.limits import Gate, Pace
 from photosync.engine.names import NameRules, encode
 from photosync.engine.plan import TRASH, Compare, Copy, Move, Plan, Refuse, Trash
 from photosync.engine.retry import RetryPolicy
@@ -177,6 +177,8 @@ class Transfer:
         self._batch: list[_Package] = []
         self._batch_bytes = 0
         self._batch_since = 0.0
+        self._pace = Pace(min(self.can.batch.bytes, settings.memory // 2))
+        self._taking = 0
 
     def run(self, plan: Plan) -> None:
         """Carries out the plan.
@@ -213,6 +215,8 @@ class Transfer:
 
     def _read_all(self) -> None:
         for item in self._queue:
+            with self.state:
+                self._taking += 1
             try:
                 # No deletion either: what the source would say by now is not known.
                 if self.source_gone is not None:
@@ -228,6 +232,9 @@ class Transfer:
                 raise
             except Exception as error:
                 self.problem(item, classify(error, f"reading {item.source.path}"))
+            finally:
+                with self.state:
+                    self._taking -= 1
             self.flush_if_stale()
 
     def _send_all(self) -> None:
@@ -415,23 +422,24 @@ class Transfer:
     # small files
 
     def _add(self, package: _Package) -> None:
+        self._flush_if(lambda: self._batch_bytes + len(package.data) > self._pace.limit)
         with self.state:
             if not self._batch:
                 self._batch_since = self._workers.seam.monotonic()
             self._batch.append(package)
             self._batch_bytes += len(package.data)
         self._flush_if(
-            lambda: (
-                len(self._batch) >= self.can.batch.count
-                or self._batch_bytes >= min(self.can.batch.bytes, self.settings.memory // 3)
-            )
+            lambda: len(self._batch) >= self.can.batch.count or self._batch_bytes >= self._pace.limit
         )
 
     def flush_if_stale(self) -> None:
         """Sends a batch that waited long enough, or to which nothing more will come soon."""
         if self._batch:
             self._flush_if(
-                lambda: self._queue.empty() or self._workers.seam.monotonic() - self._batch_since >= LINGER
+                lambda: (
+                    (self._queue.empty() and not self._taking)
+                    or self._workers.seam.monotonic() - self._batch_since >= LINGER
+                )
             )
 
     def _flush_if(self, due: Callable[[], bool]) -> None:
@@ -486,9 +494,23 @@ class Transfer:
             Blob(package.item.to, package.data, package.item.source.mtime_ns, package.found.digests)
             for package in packages
         ]
-        self.target.gate.spend(sum(len(blob.data) for blob in blobs))
+        size = sum(len(blob.data) for blob in blobs)
+        self.target.gate.spend(size)
+
+        def put() -> list[Stored | Exception]:
+            began = self._workers.seam.monotonic()
+            try:
+                results = self.target.store.put(blobs)
+            except Transient:
+                with self.state:
+                    self._pace.lost()
+                raise
+            with self.state:
+                self._pace.took(size, self._workers.seam.monotonic() - began)
+            return results
+
         try:
-            results = self.target.call(lambda: self.target.store.put(blobs), f"storing {blobs[0].path}")
+            results = self.target.call(put, f"storing {blobs[0].path}")
         except Fatal:
             raise
         except Exception as error:

@@ -3,7 +3,7 @@
     with S3Proxy("http://127.0.0.1:8333") as line:
         line.faults.append(Fault("PutObject", status=503, retry_after=1, probability=0.1, count=None))
         ...                          # a client of line.endpoint
-        assert line.hit == {"PutObject: status=503": ...}
+        assert line.faults.struck["PutObject"] == ...
 
 Faults are those of `tests.servers.faults`, whose routes are here the API's names of operations. Requests and
 replies are held whole in memory, one after another on each connection.
@@ -54,14 +54,12 @@ class S3Proxy:
         endpoint: URL to give to clients.
         faults: what to inject; may be appended to at any time.
         requests: by operation.
-        hit: requests that a fault hit, by operation and effect ("PutObject: reset=reply").
     """
 
     def __init__(self, upstream: str, faults: Iterable[Fault] = (), seed: int = 0) -> None:
         self.upstream = upstream.removeprefix("http://")
         self.faults = Faults(faults, seed=seed)
         self.requests: Counter[str] = Counter()
-        self.hit: Counter[str] = Counter()
         self.lock = threading.Lock()
         proxy = self
 
@@ -122,8 +120,6 @@ class _Connection(BaseHTTPRequestHandler):
         faults = line.faults.hitting(name)
         with line.lock:
             line.requests[name] += 1
-            if faults:
-                line.hit[f"{name}: {' '.join(map(_effect, faults))}"] += 1
         time.sleep(sum(fault.latency for fault in faults))
         length = int(self.headers["Content-Length"] or 0)
         resets = {fault.reset for fault in faults}
@@ -195,11 +191,6 @@ class _Connection(BaseHTTPRequestHandler):
     def _reset(self) -> None:
         self.close_connection = True
         hang_up(self.connection)
-
-
-def _effect(fault: Fault) -> str:
-    told = {"status": fault.status, "reset": fault.reset, "truncate": fault.truncate, "corrupt": fault.corrupt}
-    return ",".join(f"{name}={value}" for name, value in told.items() if value is not None)
 
 
 def _flipped(data: bytes, offset: int) -> bytes:
