@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from photosync.backends.s3_errors import status_of, translated
+from photosync.backends.s3_options import Keeping
 from photosync.backends.tls import ca_bundle
-from photosync.engine.errors import Fatal, Transient
+from photosync.engine.errors import Fatal, Permanent, Transient
 
 _WAITS = 1 << 20
 """Bytes of a body worth asking for leave to send."""
@@ -29,6 +30,7 @@ class Account:
         region_name: else AWS_REGION or AWS_DEFAULT_REGION, the profile.
         anon: sign nothing.
         addressing_style: "path", "virtual" or "auto".
+        keeping: how objects are to be kept.
     """
 
     key: str | None = field(default=None, repr=False)
@@ -39,6 +41,7 @@ class Account:
     region_name: str | None = None
     anon: bool = False
     addressing_style: str | None = None
+    keeping: Keeping = field(default_factory=Keeping)
 
 
 class Service:
@@ -63,9 +66,18 @@ class Service:
         Raises:
             Exception: see `photosync.backends.s3_errors`.
         """
-        with translated(doing):
-            response: dict[str, Any] = getattr(self.client, operation)(**parameters)
-            return response
+        keeping, key = self._account.keeping, parameters.get("Key", "")
+        asked = {**keeping.parameters(operation, key), **parameters}
+        try:
+            with translated(doing):
+                response: dict[str, Any] = getattr(self.client, operation)(**asked)
+                return response
+        except Permanent as error:
+            told = keeping.told(operation, key)
+            if told and type(error) is Permanent:
+                text = f"{error} Asked for was {told}: is that what the service or the bucket refuses?"
+                raise Permanent(text) from error.__cause__
+            raise
 
     def attempt(self, operation: str, doing: str, **parameters: Any) -> tuple[int, dict[str, Any]]:
         """Makes one request whose refusal is an answer as well.

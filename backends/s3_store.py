@@ -8,6 +8,7 @@ from typing import Any
 
 from photosync.backends.s3_copy import copy_object
 from photosync.backends.s3_errors import NoBucket
+from photosync.backends.s3_marks import Marks
 from photosync.backends.s3_objects import (
     ObjectReader,
     Pages,
@@ -67,6 +68,7 @@ class S3Store:
         self._service = service
         self._bucket = bucket
         self._prefix = prefix
+        self._marks = Marks(service, bucket, prefix)
         self._probing = threading.Lock()
         self._probed: dict[str, bool] = {}
         self.requests: Mapping[str, int] = service.requests
@@ -251,13 +253,13 @@ class S3Store:
     def start_upload(self, path: str, size: int, mtime_ns: int | None) -> S3Upload:
         place = self._place(path)
         self._probe_multipart()
-        return start(self._service, place, path, size, mtime_ns, self._probed)
+        return start(self._service, place, path, size, mtime_ns, self._probed, self._marks)
 
     def resume_upload(self, token: str) -> S3Upload:
         target = Target.parse(token)
         place = self._place(target.path)
         self._probe_multipart()
-        upload = S3Upload(self._service, place, target, self._probed)
+        upload = S3Upload(self._service, place, target, self._probed, self._marks)
         upload.parts_held()
         return upload
 
@@ -330,6 +332,10 @@ class S3Store:
 
     def delete(self, path: str) -> None:
         self._service.call("delete_object", self._doing("deleting", path), **self._place(path))
+
+    def sweep(self, paths: Sequence[str]) -> int:
+        """See `photosync.engine.capabilities.Sweeps`: uploads that nobody went on with for a week."""
+        return self._marks.sweep(paths)
 
     def about(self) -> Usage:
         return Usage(None, None, None)

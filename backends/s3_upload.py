@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from photosync.backends.s3_marks import Marks
 from photosync.backends.s3_objects import body, metadata, part_size_for, to_base64, version_of
 from photosync.backends.s3_probe import composite
 from photosync.backends.s3_service import Service
@@ -88,10 +89,16 @@ class S3Upload:
         place: Bucket and Key of the object.
         target: what is uploaded.
         heeded: what the service is known to heed, see `photosync.backends.s3_probe`.
+        marks: of the store.
     """
 
     def __init__(
-        self, service: Service, place: dict[str, str], target: Target, heeded: Mapping[str, bool]
+        self,
+        service: Service,
+        place: dict[str, str],
+        target: Target,
+        heeded: Mapping[str, bool],
+        marks: Marks,
     ) -> None:
         checked = heeded.get("parts_checksum", False)
         self.token = target.token()
@@ -100,6 +107,7 @@ class S3Upload:
         self._service = service
         self._place = place
         self._target = target
+        self._marks = marks
         self._exclusive = heeded.get("parts_if_none_match", False)
         self._remembers = checked and not heeded.get("parts_listed", False)
         self._lock = threading.Lock()
@@ -167,6 +175,7 @@ class S3Upload:
                 raise
             # After a lost reply the upload is gone because it was completed: only a look can tell.
             raise Transient(f"the upload of {self._name} is no longer known to the service") from error
+        self._marks.remove(self._target.upload_id)
         said = composite(self._service, self._place, f"checking {self._name}", done) if self.digest else None
         return Stored(
             self._target.path,
@@ -180,7 +189,8 @@ class S3Upload:
         try:
             self._call("abort_multipart_upload", "forgetting the upload of")
         except FileNotFoundError:
-            return
+            pass
+        self._marks.remove(self._target.upload_id)
 
     def _compare(self, digests: Mapping[str, str]) -> None:
         """Parts that another process sent may be of another version of the file: never publish those."""
@@ -204,7 +214,7 @@ class S3Upload:
         raise AlreadyExists(f"completing {self._name}: another object holds that name")
 
     def _discard(self) -> None:
-        # That the name is taken is what the caller must hear; the provider's lifecycle rules find the rest.
+        # That the name is taken is what the caller must hear; the upload's mark tells a later run of it.
         with contextlib.suppress(PhotosyncError):
             self.abort()
 
@@ -225,7 +235,7 @@ class S3Upload:
 
 def start(
     service: Service, place: dict[str, str], path: str, size: int, mtime_ns: int | None,
-    heeded: Mapping[str, bool],
+    heeded: Mapping[str, bool], marks: Marks,
 ) -> S3Upload:  # fmt: skip
     """Begins an upload; arguments as for `S3Upload` and `Target`."""
     sums = {"ChecksumAlgorithm": "SHA256"} if heeded.get("parts_checksum") else {}
@@ -234,4 +244,11 @@ def start(
         **place, Metadata=metadata(mtime_ns), **sums,
     )  # fmt: skip
     target = Target(path, created["UploadId"], part_size_for(size), size, mtime_ns, {})
-    return S3Upload(service, place, target, heeded)
+    upload = S3Upload(service, place, target, heeded, marks)
+    try:
+        marks.set(place["Key"], target.upload_id)
+    except PhotosyncError:
+        with contextlib.suppress(PhotosyncError):
+            upload.abort()
+        raise
+    return upload
