@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from photosync.backends.s3_copy import copy_object
+from photosync.backends.s3_crc import crc64
 from photosync.backends.s3_errors import NoBucket
 from photosync.backends.s3_marks import Marks
 from photosync.backends.s3_objects import (
@@ -24,7 +25,7 @@ from photosync.backends.s3_objects import (
     to_hex,
     version_of,
 )
-from photosync.backends.s3_probe import probe_multipart, probe_put
+from photosync.backends.s3_probe import probe_crc64, probe_multipart, probe_put
 from photosync.backends.s3_service import CONNECTIONS, Service
 from photosync.backends.s3_upload import S3Upload, Target, start
 from photosync.engine.capabilities import Blob, Capabilities, Changes, Stored, Usage
@@ -70,6 +71,7 @@ class S3Store:
         self._prefix = prefix
         self._marks = Marks(service, bucket, prefix)
         self._probing = threading.Lock()
+        self._crc64 = crc64()
         self._probed: dict[str, bool] = {}
         self.requests: Mapping[str, int] = service.requests
         # SeaweedFS takes a backslash for a slash, and Amazon advises against it.
@@ -105,14 +107,25 @@ class S3Store:
                     checksum = self._probed["checksum"]
                     found = probe_multipart(self._service, self._bucket, folder, checksum)
                     self._learn({**self._probed, **found})
+        crc = self._crc64
+        if crc is not None and "parts_crc64" not in self._probed:
+            with self._probing:
+                if "parts_crc64" not in self._probed:
+                    folder = f"{self._prefix}.photosync/"
+                    found = probe_crc64(self._service, self._bucket, folder, crc)
+                    self._learn({**self._probed, **found})
 
     def _learn(self, found: dict[str, bool]) -> None:
         self._probed = found
         self.capabilities = replace(
             self._declared,
-            hashes=("sha256",) if found.get("checksum") else (),
+            hashes=("sha256",) * found.get("checksum", False) + ("crc64nvme",) * self._whole_parts(found),
             exclusive=found.get("if_none_match", False) and found.get("parts_if_none_match", True),
         )
+
+    def _whole_parts(self, found: Mapping[str, bool]) -> bool:
+        """Whether checksums of whole objects sent in parts can be relied upon."""
+        return self._crc64 is not None and found.get("parts_crc64", False)
 
     def _has(self, feature: str) -> bool:
         return self._probed.get(feature, False)
@@ -174,6 +187,9 @@ class S3Store:
 
     def _digests(self, doing: str, place: dict[str, str], head: Mapping[str, Any]) -> Mapping[str, str]:
         """The checksum that HEAD told, under its name; a composite one is named by the first part's size."""
+        whole = head.get("ChecksumCRC64NVME")
+        if whole and self._whole_parts(self._probed):
+            return {"crc64nvme": to_hex(whole)}
         said = head.get("ChecksumSHA256")
         if not said:
             return NO_DIGESTS
@@ -253,13 +269,16 @@ class S3Store:
     def start_upload(self, path: str, size: int, mtime_ns: int | None) -> S3Upload:
         place = self._place(path)
         self._probe_multipart()
-        return start(self._service, place, path, size, mtime_ns, self._probed, self._marks)
+        return start(self._service, place, path, size, mtime_ns, self._heeded(), self._marks)
+
+    def _heeded(self) -> dict[str, bool]:
+        return {**self._probed, "parts_crc64": self._whole_parts(self._probed)}
 
     def resume_upload(self, token: str) -> S3Upload:
         target = Target.parse(token)
         place = self._place(target.path)
         self._probe_multipart()
-        upload = S3Upload(self._service, place, target, self._probed, self._marks)
+        upload = S3Upload(self._service, place, target, self._heeded(), self._marks)
         upload.parts_held()
         return upload
 
