@@ -108,7 +108,8 @@ def probe_crc64(service: Service, bucket: str, folder: str, crc64: Crc) -> dict[
     """
     right, wrong = crc64(_BODY), crc64(b"something else")
     with _scratch(service, bucket, folder) as (place, doing):
-        status, upload = 501, {}
+        status = 501
+        upload: dict[str, Any] = {}
         with contextlib.suppress(Unsupported):
             status, upload = service.attempt("create_multipart_upload", doing, **place, **CRC64)
         if status != 200:
