@@ -232,7 +232,7 @@ class PhoneStore(ReadOnlyStore):
 
     # ---- paths -------------------------------------------------------------------------------------------
 
-    def _real(self, path: str) -> str | None:
+    def real(self, path: str) -> str | None:
         """The path on the device; None above all roots."""
         if path:
             check_relative(path)
@@ -272,7 +272,7 @@ class PhoneStore(ReadOnlyStore):
 
     def list_folder(self, path: str) -> list[Entry]:
         """Direct children. An empty answer is believed only while the device is certainly there."""
-        real = self._real(path)
+        real = self.real(path)
         if real is None:
             steps = self._steps(path)
             if not steps:
@@ -292,7 +292,7 @@ class PhoneStore(ReadOnlyStore):
         return [_entry(join(path, name), join(real, name), told) for name, told in found]
 
     def stat(self, path: str) -> Entry:
-        real = self._real(path)
+        real = self.real(path)
         if real is None:
             if not self._steps(path):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -302,7 +302,7 @@ class PhoneStore(ReadOnlyStore):
 
     def open(self, path: str, offset: int = 0) -> "PhoneReader":
         """Opens a file, to be read from front to back."""
-        real = self._real(path)
+        real = self.real(path)
         if real is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         size = self.stat(path).size
