@@ -112,6 +112,7 @@ def test_batches_shrink_on_a_slow_line(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("seed", range(8))
 def test_an_upload_that_wants_its_parts_in_order_gets_them_so(tmp_path: Path, seed: int) -> None:
     sent: list[int] = []
+    ended: list[int] = []
 
     def setup(store: SimStore) -> None:
         begin = store.start_upload
@@ -121,8 +122,10 @@ def test_an_upload_that_wants_its_parts_in_order_gets_them_so(tmp_path: Path, se
             send = upload.send_part
 
             def send_part(index: int, data: bytes, sha256: str) -> None:
+                assert sent == ended, "one at a time"
                 sent.append(index)
                 send(index, data, sha256)
+                ended.append(index)
 
             upload.send_part = send_part  # type: ignore[assignment, method-assign]
             upload.in_order = True  # type: ignore[attr-defined]
@@ -132,7 +135,7 @@ def test_an_upload_that_wants_its_parts_in_order_gets_them_so(tmp_path: Path, se
 
     rig = Rig(tmp_path, setup=setup)
     rig.photo("big", BIG)
-    rig.run(memory=10**6, seed=seed)
+    assert rig.run(memory=10**6, seed=seed).status == "ok"
     assert sent == list(range(8))
 
 
