@@ -206,13 +206,19 @@ class Transfer:
                 most = self.settings.transfers or len(items)
                 for number in range(min(most, self.source.store.capabilities.read_concurrency, len(items))):
                     self._workers.start(self._read_all, f"read-{number}")
-                for number in range(min(most, self.can.write_concurrency)):
+                calls = self.settings.transfers or sum(map(self._calls, items))
+                for number in range(min(calls, self.can.write_concurrency)):
                     self._workers.start(self._send_all, f"send-{number}")
                 self._workers.join()
         finally:
             for item in items:
                 if item.number not in self._ended:
                     self._pending(item, None)
+
+    def _calls(self, item: Item) -> int:
+        """Calls that an item may keep busy at once: the parts of a large file travel side by side."""
+        size = item.source.size
+        return -(-size // self.can.part_size) if size > self.can.small_limit else 1
 
     def _read_all(self) -> None:
         for item in self._queue:

@@ -109,6 +109,34 @@ def test_batches_shrink_on_a_slow_line(tmp_path: Path, monkeypatch: pytest.Monke
     assert sum(sizes[-2]) == 150, "fifteen seconds at ten bytes a second"
 
 
+def test_the_parts_of_a_single_large_file_travel_side_by_side(tmp_path: Path) -> None:
+    flying: list[int] = []
+    most: list[int] = []
+
+    def setup(store: SimStore) -> None:
+        begin = store.start_upload
+
+        def start(path: str, size: int, mtime_ns: int | None) -> Upload:
+            upload = begin(path, size, mtime_ns)
+            send = upload.send_part
+
+            def send_part(index: int, data: bytes, sha256: str) -> None:
+                flying.append(index)
+                most.append(len(flying))
+                send(index, data, sha256)
+                flying.remove(index)
+
+            upload.send_part = send_part  # type: ignore[assignment, method-assign]
+            return upload
+
+        store.start_upload = start  # type: ignore[assignment, method-assign]
+
+    rig = Rig(tmp_path, setup=setup)
+    rig.photo("big", BIG)
+    assert rig.run(memory=10**6).status == "ok"
+    assert max(most) > 1
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_an_upload_that_wants_its_parts_in_order_gets_them_so(tmp_path: Path, seed: int) -> None:
     sent: list[int] = []
@@ -660,6 +688,8 @@ def parts_sent(rig: Rig, fail_at: int | None = None) -> list[int]:
         store.resume_upload = lambda token: watch(real[1](token))  # type: ignore[method-assign]
 
     rig.setup = setup
+    # One part at a time, so that it is known which one fails.
+    rig.can = {"write_concurrency": 1}
     return sent
 
 
