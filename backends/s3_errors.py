@@ -130,6 +130,8 @@ def translate(error: Exception, doing: str) -> Exception:
         ),
     ):
         return NotSignedIn(f"{doing}: no usable S3 credentials ({type(error).__name__}). {_WAYS}.")
+    if isinstance(error, raised.FlexibleChecksumError):
+        return Transient(f"{doing}: it came back damaged", trouble=Trouble.DAMAGED)
     if isinstance(error, raised.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         return Fatal(
             f"{doing}: the server's certificate is not signed by an authority that is trusted here. "

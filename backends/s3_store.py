@@ -208,10 +208,12 @@ class S3Store:
         return ObjectReader(self._service, self._bucket, self._key(path), path, offset)
 
     def read_small(self, path: str, limit: int) -> tuple[bytes, str | None]:
-        reader = self.open(path)
+        reader = ObjectReader(self._service, self._bucket, self._key(path), path, checked=True)
         try:
             entry = reader.stat()
-            data = reader.read(limit + 1)
+            data = b""
+            while len(data) <= limit and (more := reader.read(limit + 1 - len(data))):
+                data += more
         finally:
             reader.close()
         if len(data) > limit:

@@ -43,6 +43,8 @@ def library(folder: Path, files: int) -> Path:
     names = [f"DCIM/{100 + number // 300}CANON/IMG_{number:05d}.JPG" for number in range(files)]
     content = {name: noise(chance.randrange(200, 20_000), name) for name in [*names, *ODD]}
     content["DCIM/video.mov"] = noise(21_000_000)
+    if files >= 2000:
+        content["DCIM/long.mov"] = noise(170_000_000)
     return write(folder, content, mtime=1_700_000_000)
 
 
@@ -65,7 +67,7 @@ SIZES = pytest.mark.parametrize("files", [250, pytest.param(2000, marks=pytest.m
 @SIZES
 def test_s3(machine: Photosync, bucket: Bucket, s3_server: Seaweed, tmp_path: Path, files: int) -> None:
     source = library(tmp_path / "library", files)
-    count = files + len(ODD) + 1
+    count = sum(path.is_file() for path in source.rglob("*"))
     with S3Proxy(s3_server.endpoint, faults("PutObject", downloads="GetObject"), seed=files) as line:
         bucket.endpoint = line.endpoint
         bucket.admit(machine)
@@ -90,7 +92,7 @@ def test_s3(machine: Photosync, bucket: Bucket, s3_server: Seaweed, tmp_path: Pa
 @SIZES
 def test_dropbox(machine: Photosync, dropbox: DropboxFolder, tmp_path: Path, files: int) -> None:
     source = library(tmp_path / "library", files)
-    count = files + len(ODD) + 1
+    count = sum(path.is_file() for path in source.rglob("*"))
     dropbox.admit(machine)
     line = dropbox.account.faults
     line.extend(faults(downloads="files/download"))
