@@ -1,4 +1,4 @@
-"""A library copied to clouds whose every thirtieth request goes wrong, one way or another."""
+"""A library copied to clouds whose every thirtieth request goes wrong; and to one that is no quick reader."""
 
 import random
 from collections.abc import Iterator
@@ -115,3 +115,30 @@ def test_dropbox(machine: Photosync, dropbox: DropboxFolder, tmp_path: Path, fil
     assert len(dropbox.files()) == count, "nothing is there twice"
     env = {**dropbox.account.env(), "RCLONE_CONFIG": str(machine.home / "rclone.conf")}
     rclone_check(source, dropbox.text, env)
+
+
+def test_photos_in_an_archive_class_are_proven_without_reading_and_never_called_read(
+    machine: Photosync, bucket: Bucket, s3_server: Seaweed, tmp_path: Path
+) -> None:
+    files = {"a.jpg": noise(5000), "b.mov": noise(9 << 20)}
+    source = write(tmp_path / "library", files)
+    machine.env |= bucket.env()
+    with S3Proxy(s3_server.endpoint) as line:
+        machine.config.write_text(
+            f'[remotes.cold]\ntype = "s3"\nendpoint = "{line.endpoint}"\nregion = "us-east-1"\n'
+            f'root = "{bucket.bucket}/{bucket.prefix}"\nstorage_class = "DEEP_ARCHIVE"\n'
+        )
+        line.archives = True
+        first = machine.copy(source, "cold:").expect(0)
+        assert {row["evidence"].partition(":")[0] for row in first.files("verified").values()} == {
+            "server-hash"
+        }
+        assert machine.copy(source, "cold:").expect(0).report["unchanged"] == 2
+        machine.run("verify", "cold:").expect(0)
+        verified = machine.run("verify", "cold:", "--deep", "--json")
+        assert verified.code != 0
+        assert {row["result"] for row in verified.files().values()} == {"unreadable"}
+        assert "archive tier" in verified.out
+        back = machine.copy("cold:", tmp_path / "back")
+        assert {row["status"] for row in back.files().values()} == {"failed"}
+        assert not any((tmp_path / "back").rglob("*.jpg"))

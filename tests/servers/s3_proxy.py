@@ -54,12 +54,14 @@ class S3Proxy:
         endpoint: URL to give to clients.
         faults: what to inject; may be appended to at any time.
         requests: by operation.
+        archives: objects of a class that must be restored first are refused to readers, as by Amazon.
     """
 
     def __init__(self, upstream: str, faults: Iterable[Fault] = (), seed: int = 0) -> None:
         self.upstream = upstream.removeprefix("http://")
         self.faults = Faults(faults, seed=seed)
         self.requests: Counter[str] = Counter()
+        self.archives = False
         self.lock = threading.Lock()
         proxy = self
 
@@ -136,6 +138,9 @@ class _Connection(BaseHTTPRequestHandler):
         answer, content = self._forward(body)
         if "reply" in resets:
             return self._reset()
+        archived = answer.headers["x-amz-storage-class"] in {"GLACIER", "DEEP_ARCHIVE"}
+        if name == "GetObject" and line.archives and archived:
+            return self._say(403, "InvalidObjectState")
         return self._answer(answer, content, faults, bool(length))
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _serve
@@ -177,11 +182,13 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _refuse(self, fault: Fault) -> None:
         assert fault.status is not None
-        code = _CODES.get(fault.status, "ServiceUnavailable")
+        self._say(fault.status, _CODES.get(fault.status, "ServiceUnavailable"), fault.retry_after)
+
+    def _say(self, status: int, code: str, retry_after: int | None = None) -> None:
         body = f"<Error><Code>{code}</Code><Message>injected</Message></Error>".encode()
-        self.send_response(fault.status)
-        if fault.retry_after is not None:
-            self.send_header("Retry-After", str(fault.retry_after))
+        self.send_response(status)
+        if retry_after is not None:
+            self.send_header("Retry-After", str(retry_after))
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
