@@ -179,7 +179,7 @@ class Transfer:
         self._batch_bytes = 0
         self._batch_since = 0.0
         self._pace = Pace(min(self.can.batch.bytes, settings.memory // 2))
-        self._taking = 0
+        self._taking_small = 0
 
     def run(self, plan: Plan) -> None:
         """Carries out the plan.
@@ -222,8 +222,6 @@ class Transfer:
 
     def _read_all(self) -> None:
         for item in self._queue:
-            with self.state:
-                self._taking += 1
             try:
                 # No deletion either: what the source would say by now is not known.
                 if self.source_gone is not None:
@@ -239,9 +237,6 @@ class Transfer:
                 raise
             except Exception as error:
                 self.problem(item, classify(error, f"reading {item.source.path}"))
-            finally:
-                with self.state:
-                    self._taking -= 1
             self.flush_if_stale()
 
     def _send_all(self) -> None:
@@ -354,7 +349,13 @@ class Transfer:
                 self.send(item, lambda: self._compare(item, action, known, None))
                 return
         if item.source.size <= self.can.small_limit:
-            self._take_small(item)
+            with self.state:
+                self._taking_small += 1
+            try:
+                self._take_small(item)
+            finally:
+                with self.state:
+                    self._taking_small -= 1
         elif isinstance(action, Copy):
             if item.beside and item.content is None:
                 found, entry = self.source.hash(item.source, self.can.hashes)
@@ -444,7 +445,7 @@ class Transfer:
         if self._batch:
             self._flush_if(
                 lambda: (
-                    (self._queue.empty() and not self._taking)
+                    (self._queue.empty() and not self._taking_small)
                     or self._workers.seam.monotonic() - self._batch_since >= LINGER
                 )
             )
