@@ -218,6 +218,17 @@ class Upload(Protocol):
 
 
 @runtime_checkable
+class Repeats(Protocol):
+    """A store that does some things at once in another way when its first way failed.
+
+    Attributes:
+        repeated: how often, by kind of trouble (`photosync.engine.errors.Trouble`).
+    """
+
+    repeated: Mapping[str, int]
+
+
+@runtime_checkable
 class Orders(Protocol):
     """An upload that says itself whether its parts must go in order; others go by their store's
     ``parallel_parts``."""

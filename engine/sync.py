@@ -1,13 +1,14 @@
 """One run: list both sides, plan, transfer, write the manifest, report."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from photosync.engine import record, retry, scan
-from photosync.engine.capabilities import Probes, Store, Sweeps
+from photosync.engine.capabilities import Probes, Repeats, Store, Sweeps
 from photosync.engine.entry import Entry, Kind
-from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, Trouble, classify
+from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, classify
 from photosync.engine.events import Event, Finished, Listener, Notice, Phase, Planned, Status
 from photosync.engine.filters import Filter
 from photosync.engine.journal import Journal
@@ -134,6 +135,7 @@ class _Run:
     def run(self, plan: Plan | None = None) -> Report:
         began, started_ns = self.seam.monotonic(), self.seam.wall_ns()
         before = dict(self.pair.destination.requests)
+        repeated = self._repeated()
         prepared: Prepared | None = None
         transfer: Transfer | None = None
         fatal: PhotosyncError | None = None
@@ -166,7 +168,7 @@ class _Run:
             tally=self.tally,
             source_bytes=transfer.source_bytes if transfer else 0,
             requests=_since(before, dict(self.pair.destination.requests)),
-            retries={kind.value: count for kind, count in self._retries()},
+            retries=self._retries(repeated),
             seconds=self.seam.monotonic() - began,
             root=head[1] if head else None,
             snapshot=head[0] if head else None,
@@ -187,8 +189,16 @@ class _Run:
             self.journal.flush()
         return report
 
-    def _retries(self) -> list[tuple[Trouble, int]]:
-        return list(self._gates[1].retries.items()) if self._gates else []
+    def _repeated(self) -> dict[str, int]:
+        store = self.pair.destination
+        return dict(store.repeated) if isinstance(store, Repeats) else {}
+
+    def _retries(self, repeated: dict[str, int]) -> dict[str, int]:
+        """What was tried again, by this engine and, since ``repeated``, by the store itself."""
+        counted = Counter(_since(repeated, self._repeated()))
+        if self._gates:
+            counted.update({kind.value: count for kind, count in self._gates[1].retries.items()})
+        return dict(counted)
 
     def _gates_of(self, workers: Workers) -> tuple[Gate, Gate]:
         if self._gates is None:
