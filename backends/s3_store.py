@@ -74,6 +74,7 @@ class S3Store:
         self._probing = threading.Lock()
         self._crc64 = crc64()
         self._probed: dict[str, bool] = {}
+        self._moving: set[tuple[str, str]] = set()
         self.requests: Mapping[str, int] = service.requests
         self.repeated: Mapping[str, int] = service.repeated
         # SeaweedFS takes a backslash for a slash, and Amazon advises against it.
@@ -342,16 +343,39 @@ class S3Store:
         return self._copy(path, to)[0]
 
     def move(self, path: str, to: str) -> Stored:
-        """S3 cannot rename: the copy is complete under the new name before the old one goes."""
-        stored, version = self._copy(path, to)
-        conditions = {"IfMatch": f'"{version}"'} if self._has("if_match") and version else {}
-        self._service.call(
-            "delete_object",
-            self._doing("deleting (after copying it)", path),
-            **self._place(path),
-            **conditions,
-        )
+        """S3 cannot rename: the copy is complete under the new name before the old one goes.
+
+        Called again after a `Transient`, it goes on with the copy that it may have made.
+        """
+        names = path, to
+        try:
+            try:
+                stored, version = self._copy(path, to)
+            except AlreadyExists:
+                if names not in self._moving or (made := self._copied(path, to)) is None:
+                    raise
+                stored, version = made
+            conditions = {"IfMatch": f'"{version}"'} if self._has("if_match") and version else {}
+            self._service.call(
+                "delete_object",
+                self._doing("deleting (after copying it)", path),
+                **self._place(path),
+                **conditions,
+            )
+        except Transient:
+            self._moving.add(names)
+            raise
+        self._moving.discard(names)
         return stored
+
+    def _copied(self, path: str, to: str) -> tuple[Stored, str | None] | None:
+        """What an earlier `move` put under the new name, and the version of the old, if they are equal."""
+        source, target = self.stat(path), self.stat(to)
+        equal = source.digests == target.digests if source.digests else source.version == target.version
+        if source.size != target.size or not equal:
+            return None
+        stored = Stored(to, target.size, target.version, target.digests, target.mtime_ns)
+        return stored, source.version
 
     def _copy(self, path: str, to: str) -> tuple[Stored, str | None]:
         self.probe()

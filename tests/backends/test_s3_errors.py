@@ -289,3 +289,21 @@ def test_a_record_that_came_back_damaged_is_read_again(s3_server: Seaweed, bucke
             store.read_small("HEAD", 2000)
         assert caught.value.trouble is Trouble.DAMAGED
         assert store.read_small("HEAD", 2000)[0] == b"x" * 1000
+
+
+@pytest.mark.parametrize("fault", [
+    Fault("CopyObject", reset="reply"), Fault("CopyObject", reset="before"),
+    Fault("DeleteObject", reset="before"), Fault("DeleteObject", status=503),
+], ids=lambda fault: f"{fault.route}-{fault.reset or fault.status}")  # fmt: skip
+def test_a_move_that_broke_off_is_gone_on_with(s3_server: Seaweed, bucket: str, fault: Fault) -> None:
+    with S3Proxy(s3_server.endpoint) as line:
+        store = signed(s3_server, endpoint_url=line.endpoint, region_name="us-east-1").store(bucket)
+        put(store, "a.jpg", b"photo")
+        put(store, "taken.jpg", b"photo")
+        with pytest.raises(AlreadyExists):
+            store.move("a.jpg", "taken.jpg")
+        line.faults.append(fault)
+        with pytest.raises(Transient):
+            store.move("a.jpg", "b.jpg")
+        assert store.move("a.jpg", "b.jpg").size == 5
+        assert {entry.path for entry in store.list_tree()} == {"b.jpg", "taken.jpg"}
