@@ -2,7 +2,8 @@
 
     PhotosyncError
     ├── Transient(retry_after)   may work if tried again: network, rate limit, server trouble
-    │   └── SourceChanged        the file moved under the reader: discard the attempt, read it anew
+    │   ├── SourceChanged        the file moved under the reader: discard the attempt, read it anew
+    │   └── RateLimited          the place wants fewer requests a second
     ├── Permanent                this one item will not work however often it is tried
     │   ├── NameRefused          no destination name can stand for it
     │   ├── AlreadyExists        the final name is taken by an object that is not ours to replace
@@ -66,6 +67,13 @@ class SourceChanged(Transient):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, trouble=Trouble.CHANGED)
+
+
+class RateLimited(Transient):
+    """The place wants fewer requests a second; `photosync.engine.limits.Gate` slows every caller down."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after, Trouble.THROTTLED)
 
 
 class Permanent(PhotosyncError):

@@ -23,6 +23,7 @@ from photosync.engine.errors import (
     NameRefused,
     Permanent,
     PhotosyncError,
+    RateLimited,
     SourceChanged,
     Transient,
     Trouble,
@@ -479,6 +480,8 @@ class Transfer:
                     jitter = self._workers.seam.random()
                     wait = max(wait, self.settings.retries.wait(tries, result, jitter))
                     self.target.gate.note(result.trouble)
+                    if isinstance(result, RateLimited):
+                        self.target.gate.slow_down()
                     again.append(package)
                 else:
                     self._settle(package, result)
