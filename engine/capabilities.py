@@ -195,7 +195,7 @@ class Upload(Protocol):
         """Sends one part.
 
         Args:
-            index: from 0; in order unless the store declares ``parallel_parts``.
+            index: from 0; in order unless the store declares ``parallel_parts`` (see `Orders`).
             data: its bytes.
             sha256: of ``data``, hex.
         """
@@ -216,6 +216,26 @@ class Upload(Protocol):
     def abort(self) -> None:
         """Forgets the upload and frees what it holds at the store."""
         ...
+
+
+@runtime_checkable
+class Repeats(Protocol):
+    """A store that does some things at once in another way when its first way failed.
+
+    Attributes:
+        repeated: how often, by kind of trouble (`photosync.engine.errors.Trouble`).
+    """
+
+    repeated: Mapping[str, int]
+
+
+@runtime_checkable
+class Orders(Protocol):
+    """An upload that says itself whether its parts must go in order; others go by their store's
+    ``parallel_parts``."""
+
+    @property
+    def in_order(self) -> bool: ...
 
 
 @runtime_checkable

@@ -49,6 +49,7 @@ class Report:
         tally: files by how they ended.
         source_bytes: bytes read at the source.
         requests: requests to the destination, by operation.
+        retries: what had to be tried again there, by kind of trouble (`photosync.engine.errors.Trouble`).
         seconds: how long it took.
         root: root of the newest manifest there, hex, or None.
         snapshot: its number, or None.
@@ -65,6 +66,7 @@ class Report:
     tally: Tally
     source_bytes: int = 0
     requests: Mapping[str, int] = field(default_factory=dict)
+    retries: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     root: str | None = None
     snapshot: int | None = None

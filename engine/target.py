@@ -237,13 +237,16 @@ class Target:
         def attempt() -> Stored:
             try:
                 return upload.commit(found.digests)
-            except (Transient, FileNotFoundError):
+            except (Transient, FileNotFoundError) as error:
                 try:
                     there = self.store.stat(path)
                 except FileNotFoundError:
                     pass
                 else:
                     if there.size == found.size and _agrees(there, found):
+                        # It arrived; only the answer was lost.
+                        if isinstance(error, Transient):
+                            self.gate.note(error.trouble)
                         return as_stored(there)
                 raise
 

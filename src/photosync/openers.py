@@ -11,6 +11,7 @@ import os
 import posixpath
 import ssl
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from photosync import paths
@@ -204,6 +205,12 @@ def _s3_backend(spec: PlaceSpec, remote: S3, keys: Keys) -> tuple[Any, str]:
         "endpoint_url": remote.endpoint or None,
         "region_name": remote.region or None,
         "addressing_style": remote.addressing_style,
+        "storage_class": remote.storage_class or None,
+        "sse": remote.sse or None,
+        "sse_kms_key_id": remote.sse_kms_key_id or None,
+        "object_lock_mode": remote.object_lock_mode or None,
+        "object_lock_until": _days_from_now(remote.object_lock_days),
+        "requester_pays": remote.requester_pays,
     }
     if spec.kind is Kind.URL:
         options |= _s3_settings()
@@ -212,6 +219,10 @@ def _s3_backend(spec: PlaceSpec, remote: S3, keys: Keys) -> tuple[Any, str]:
         options["endpoint_url"] or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     )
     return fs, endpoint.partition("://")[2].strip("/") if endpoint else "aws"
+
+
+def _days_from_now(days: int) -> datetime | None:
+    return datetime.now(UTC) + timedelta(days=days) if days else None
 
 
 def _s3_settings() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photosync import places
+from photosync.backends.s3_options import Keeping
 from photosync.config import S3, Config, Drive, Dropbox, Fsspec, Ftp, Local, Remote, Sftp, Smb, Webdav
 from photosync.engine.capabilities import Store
 from photosync.engine.errors import DeviceGone, NotSignedIn, Permanent
@@ -229,6 +231,23 @@ def test_s3_takes_its_own_keys_and_its_endpoint_names_it(monkeypatch: pytest.Mon
     assert opened("s3://bucket/a").identity == "s3://aws/bucket/a"
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://s3.example/")
     assert opened("s3://bucket").identity == "s3://s3.example/bucket"
+
+
+def test_s3_is_told_how_to_keep_objects() -> None:
+    remote = S3(
+        root="bucket",
+        storage_class="STANDARD_IA",
+        sse="aws:kms",
+        sse_kms_key_id="k",
+        object_lock_mode="GOVERNANCE",
+        object_lock_days=30,
+        requester_pays=True,
+    )
+    keeping = open_place(spec(remote), Secrets()).fs._account.keeping
+    assert (keeping.storage_class, keeping.sse, keeping.sse_kms_key_id) == ("STANDARD_IA", "aws:kms", "k")
+    assert (keeping.object_lock_mode, keeping.requester_pays) == ("GOVERNANCE", True)
+    assert 29 <= (keeping.object_lock_until - datetime.now(UTC)).days <= 30
+    assert open_place(spec(S3(root="bucket")), Secrets()).fs._account.keeping == Keeping()
 
 
 def test_s3_addresses_honour_fsspecs_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
