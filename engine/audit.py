@@ -133,7 +133,7 @@ def check(
         try:
             found = None if reread else journal.content(identities[0], entry)
             if found is None:
-                found, _ = source.hash(entry, wanted)
+                found, _, _ = source.hash(entry, wanted)
             evidence = _evidence(target, existing, found)
         except Fatal:
             raise

@@ -21,6 +21,7 @@ from typing import Any, Self
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Fatal
 from photosync.engine.hashing import Fingerprint
+from photosync.engine.media import Facts
 from photosync.engine.workers import Seam, Threads
 
 VERSION = 1
@@ -70,6 +71,14 @@ CREATE TABLE runs (
     started_ns INTEGER NOT NULL, files INTEGER NOT NULL, report TEXT
 );
 COMMIT;
+"""
+
+_MEDIA = """
+CREATE TABLE IF NOT EXISTS media (
+    place INTEGER NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER, version TEXT,
+    facts TEXT NOT NULL, suspicion TEXT,
+    PRIMARY KEY (place, path)
+) WITHOUT ROWID
 """
 
 
@@ -189,6 +198,7 @@ class Journal:
         self._db.execute("PRAGMA synchronous=NORMAL")
         if found == 0:
             self._db.executescript(_SCHEMA)
+        self._db.execute(_MEDIA)
         self._places = {
             str(identity): int(number)
             for number, identity in self._db.execute("SELECT id, identity FROM places")
@@ -314,6 +324,51 @@ class Journal:
                 entry.version,
                 json.dumps(found.digests, separators=(",", ":")),
                 bytes.fromhex("".join(found.chunks)),
+            ),
+        )
+
+    # what photos say of themselves
+
+    def facts(self, place: str, entry: Entry) -> Facts | None:
+        """What a file said of itself when it was last looked into, if it still looks the same."""
+        rows = self._rows(
+            "SELECT facts FROM media WHERE place = ? AND path = ? AND size = ? AND mtime_ns IS ? "
+            "AND version IS ?",
+            self._place(place),
+            key(entry.path),
+            entry.size,
+            entry.mtime_ns,
+            entry.version,
+        )
+        return Facts.loads(rows[0][0]) if rows else None
+
+    def earlier_facts(self, place: str, path: str) -> Facts | None:
+        """What the file of that name said of itself when it was last looked into, whatever it is now."""
+        rows = self._rows(
+            "SELECT facts FROM media WHERE place = ? AND path = ?", self._place(place), key(path)
+        )
+        return Facts.loads(rows[0][0]) if rows else None
+
+    def suspicions(self, place: str) -> dict[str, str]:
+        """Files of a source that may have been damaged before they were copied, path → why: such a file
+        must not be removed from it."""
+        rows = self._rows(
+            "SELECT path, suspicion FROM media WHERE place = ? AND suspicion IS NOT NULL", self._place(place)
+        )
+        return {_path(path): str(why) for path, why in rows}
+
+    def set_facts(self, place: str, entry: Entry, facts: Facts, suspicion: str | None = None) -> None:
+        """Remembers what a file says of itself, and what is wrong with it, if anything is."""
+        self._write(
+            "INSERT OR REPLACE INTO media VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                self._place(place),
+                key(entry.path),
+                entry.size,
+                entry.mtime_ns,
+                entry.version,
+                facts.dumps(),
+                suspicion,
             ),
         )
 

@@ -23,18 +23,25 @@ no D                another size there     copy beside it, or in its place
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
+from photosync.engine.assets import Asset, family, pair
+from photosync.engine.beside import beside, marker
 from photosync.engine.capabilities import Capabilities
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import NameRefused, SafetyGuard
 from photosync.engine.journal import Delivery, key
-from photosync.engine.names import OURS, NameRules, Names, decode, match_key
+from photosync.engine.layout import Layout
+from photosync.engine.media import NOTHING, Facts
+from photosync.engine.names import OURS, NameRules, Names, decode, is_shortened, match_key
 from photosync.engine.scan import Listing
+from photosync.engine.taken import best, taken
 
 TRASH = f"{OURS}/trash"
+MOST_ALIKE = 64
+"""Files of one size at the destination that are looked at to find one again under another name."""
 
 
 class Mode(StrEnum):
@@ -56,6 +63,7 @@ class Policy:
         max_delete: most files that ``sync`` may move to the trash; None: a tenth of what is there,
             at least ten.
         stamp: names this run's folder in the trash.
+        layout: where new files go; None: where they are at the source.
         in_scope: whether a file (path, size, mtime_ns) passes the user's filters; what does not is neither
             trashed nor taken for renamed.
     """
@@ -64,6 +72,7 @@ class Policy:
     checksum: bool = False
     max_delete: int | None = None
     stamp: str = "now"
+    layout: Layout | None = None
     in_scope: Callable[[str, int, int | None], bool] = field(default=lambda _path, _size, _mtime_ns: True)
 
 
@@ -77,6 +86,7 @@ class Copy:
         reason: why.
         beside: ``to`` is taken by other bytes: keep both, this one under a name with its content id.
         displaces: path of the object that goes to the trash first.
+        asset: path of the file that its photo is known by, if that consists of several.
     """
 
     source: Entry
@@ -84,6 +94,7 @@ class Copy:
     reason: str
     beside: bool = False
     displaces: str | None = None
+    asset: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,8 @@ class Compare:
     Attributes:
         replace: if they differ, the destination's object goes to the trash (``sync``).
         reread: read the source even if its size and time are as they were.
+        elsewhere: ``existing`` does not have the name ``to``: if the bytes differ, that is free.
+        asset: as in `Copy`.
     """
 
     source: Entry
@@ -101,6 +114,8 @@ class Compare:
     reason: str
     replace: bool = False
     reread: bool = False
+    elsewhere: bool = False
+    asset: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +124,14 @@ class Move:
 
     Attributes:
         origin: the delivery under the old name.
+        asset: as in `Copy`.
     """
 
     source: Entry
     to: str
     origin: Delivery
     reason: str
+    asset: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +156,15 @@ Action: TypeAlias = Copy | Compare | Move | Trash | Refuse
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Actions in the order in which they are carried out, and what needs none."""
+    """Actions in the order in which they are carried out, and what needs none.
+
+    Attributes:
+        facts: what was known of the files, by source path.
+    """
 
     actions: list[Action]
     unchanged: int
+    facts: Mapping[str, Facts] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
@@ -168,7 +190,9 @@ class Plan:
                 "reason": action.reason,
             }
             if not isinstance(action, Refuse):
-                row["to"] = action.to
+                source = action.source
+                when = taken(source.path, source.mtime_ns, self.facts.get(source.path, NOTHING))
+                row |= {"to": action.to, "taken": when.text, "taken_from": when.source, "asset": action.asset}
             if isinstance(action, Move):
                 row["from"] = action.origin.stored
             yield row
@@ -185,6 +209,8 @@ def make_plan(
     known: Iterable[Delivery],
     policy: Policy,
     capabilities: Capabilities,
+    facts: Mapping[str, Facts] | None = None,
+    contents: Mapping[str, str] | None = None,
 ) -> Plan:
     """Decides what to do.
 
@@ -195,16 +221,34 @@ def make_plan(
         known: deliveries from this source to this destination, sorted by `key` of the path.
         policy: what the user asked for.
         capabilities: the destination's.
+        facts: what is known of source files, by path; need not be complete.
+        contents: content ids of new files, by path, for a layout that needs them.
 
     Raises:
         SafetyGuard: ``sync`` would trash more than ``max_delete`` allows, or the source listing is
             incomplete.
     """
-    return _Planner(source, destination, policy, capabilities.names).plan(known)
+    return _Planner(source, destination, policy, capabilities.names, facts or {}, contents or {}).plan(known)
+
+
+def fresh(entries: Iterable[Entry], known: Iterable[Delivery]) -> list[Entry]:
+    """Source files that were never delivered; both arguments sorted by `key` of the path."""
+    return [entry for entry, delivery in _join(entries, known) if entry is not None and delivery is None]
 
 
 class _Planner:
-    def __init__(self, source: Listing, destination: Listing, policy: Policy, rules: NameRules) -> None:
+    def __init__(
+        self,
+        source: Listing,
+        destination: Listing,
+        policy: Policy,
+        rules: NameRules,
+        facts: Mapping[str, Facts],
+        contents: Mapping[str, str],
+    ) -> None:
+        self.facts, self.contents = facts, contents
+        self.markers: dict[tuple[str, str], str] = {}
+        self.placed: set[str] = set()
         self.source = source
         self.destination = destination
         self.policy = policy
@@ -223,8 +267,11 @@ class _Planner:
             if delivery is not None:
                 # The listing's own strings where they are equal, so that the journal's need not be kept.
                 path = delivery.path if entry is None else entry.path
-                place = match_key(path if delivery.stored == path else delivery.stored, self.rules)
-                logical[place] = path
+                stored = path if delivery.stored == path else delivery.stored
+                place = match_key(stored, self.rules)
+                logical[place] = path if is_shortened(stored) else decode(stored)
+                if stored is not path and (shown := marker(path, stored)):
+                    self.markers[family(path)] = shown
                 if entry is None and delivery.path not in self.declined:
                     self.vanished[place] = delivery
                     continue
@@ -243,7 +290,7 @@ class _Planner:
             self._trash()
         order = {Move: 0, Compare: 1, Copy: 1, Refuse: 2, Trash: 3}
         self.actions.sort(key=lambda action: order[type(action)])
-        return Plan(self.actions, self.unchanged)
+        return Plan(self.actions, self.unchanged, self.facts)
 
     def _known(self, entry: Entry, delivery: Delivery) -> None:
         existing = self.there.get(match_key(delivery.stored, self.rules))
@@ -258,29 +305,26 @@ class _Planner:
                 if same_there(existing, delivery)
                 else "changed at the destination"
             )
-            self._compare(entry, existing, why)
+            self.actions.append(self._comparison(entry, existing, why))
         elif entry.size != existing.size:
-            self._differs(entry, existing, "modified since it was copied")
+            self.actions.append(self._different(entry, existing, "modified since it was copied"))
         else:
-            self._compare(entry, existing, "modified since it was copied")
+            self.actions.append(self._comparison(entry, existing, "modified since it was copied"))
 
-    def _compare(self, entry: Entry, existing: Entry, reason: str) -> None:
-        self.actions.append(
-            Compare(
-                entry,
-                existing.path,
-                existing,
-                reason,
-                replace=self.policy.mode is Mode.SYNC,
-                reread=self.policy.checksum,
-            )
+    def _comparison(self, entry: Entry, existing: Entry, reason: str) -> Compare:
+        return Compare(
+            entry,
+            existing.path,
+            existing,
+            reason,
+            replace=self.policy.mode is Mode.SYNC,
+            reread=self.policy.checksum,
         )
 
-    def _differs(self, entry: Entry, existing: Entry, reason: str) -> None:
+    def _different(self, entry: Entry, existing: Entry, reason: str) -> Copy:
         if self.policy.mode is Mode.SYNC:
-            self.actions.append(Copy(entry, existing.path, reason, displaces=existing.path))
-        else:
-            self.actions.append(Copy(entry, existing.path, reason, beside=True))
+            return Copy(entry, existing.path, reason, displaces=existing.path)
+        return Copy(entry, existing.path, reason, beside=True)
 
     def _new(self, new: list[Entry], logical: dict[str, str]) -> None:
         if not new:
@@ -289,25 +333,71 @@ class _Planner:
             logical.setdefault(place, decode(entry.path))
         names = Names(self.rules, logical)
         renamed = _Renames(self._movable() if self.source.complete else ())
-        for entry in new:
-            try:
-                to = names.assign(entry.path)
-            except NameRefused as error:
-                self.actions.append(Refuse(entry, str(error)))
-                continue
-            place = match_key(to, self.rules)
-            self.claimed.add(place)
-            existing = self.there.get(place)
-            origin = renamed.match(entry) if existing is None else None
-            if origin is not None:
-                self.claimed.add(match_key(origin.stored, self.rules))
-                self.actions.append(Move(entry, to, origin, f"renamed from {origin.path}"))
-            elif existing is None:
-                self.actions.append(Copy(entry, to, "new"))
-            elif existing.size == entry.size:
-                self._compare(entry, existing, "a file of that name and size is there")
-            else:
-                self._differs(entry, existing, "another file of that name is there")
+        elsewhere = _Elsewhere(self.there, self.claimed, self.rules) if self.policy.layout else None
+        fresh = {entry.path for entry in new}
+        for asset in self._assets(new):
+            for entry in asset.members:
+                if entry.path not in fresh:
+                    continue
+                try:
+                    to = names.assign(self._path(entry, asset))
+                except NameRefused as error:
+                    self.actions.append(Refuse(entry, str(error)))
+                    continue
+                if shown := self.markers.get(family(entry.path)):
+                    to = beside(to, shown, self.rules)
+                action = self._place(entry, to, renamed, elsewhere)
+                if len(asset.members) > 1:
+                    action = replace(action, asset=asset.primary.path)
+                self.actions.append(action)
+
+    def _assets(self, new: list[Entry]) -> list[Asset]:
+        """The photos that new files belong to, members that are delivered already included."""
+        folders = {entry.path.rpartition("/")[0] for entry in new}
+        families = {family(entry.path) for entry in new}
+        near = (
+            entry
+            for entry in self.source.entries
+            if entry.path.rpartition("/")[0] in folders and family(entry.path) in families
+        )
+        return pair(near, self.facts)
+
+    def _path(self, entry: Entry, asset: Asset) -> str:
+        """Where a file goes: all members of a photo by what is known of that."""
+        layout = self.policy.layout
+        if layout is None:
+            return entry.path
+        when = best(
+            [taken(each.path, each.mtime_ns, self.facts.get(each.path, NOTHING)) for each in asset.members]
+        )
+        about = self.facts.get(asset.primary.path, NOTHING)
+        return layout.path(entry.path, when, about, self.contents.get(entry.path, ""))
+
+    def _place(
+        self, entry: Entry, to: str, renamed: "_Renames", elsewhere: "_Elsewhere | None"
+    ) -> Copy | Compare | Move:
+        place = match_key(to, self.rules)
+        existing = self.there.get(place)
+        crowded = place in self.placed or (existing is not None and place in self.claimed)
+        self.placed.add(place)
+        if crowded and (existing is None or self.policy.mode is Mode.SYNC):
+            return Copy(entry, to, "another file goes by that name", beside=True)
+        self.claimed.add(place)
+        origin = renamed.match(entry) if existing is None else None
+        if origin is not None:
+            self.claimed.add(match_key(origin.stored, self.rules))
+            return Move(entry, to, origin, f"renamed from {origin.path}")
+        if existing is None:
+            found = elsewhere.match(entry) if elsewhere is not None else None
+            if found is None:
+                return Copy(entry, to, "new")
+            self.claimed.add(match_key(found.path, self.rules))
+            return Compare(
+                entry, to, found, "a file of that size is there under another name", elsewhere=True
+            )
+        if existing.size == entry.size:
+            return self._comparison(entry, existing, "a file of that name and size is there")
+        return self._different(entry, existing, "another file of that name is there")
 
     def _movable(self) -> Iterator[Delivery]:
         """Copies whose source vanished; an empty file has no content by which to know it again."""
@@ -373,6 +463,31 @@ class _Renames:
                     self._used.add(best.path)
                     return best
         return None
+
+
+class _Elsewhere:
+    """Finds what a lost journal knew: a file that lies at the destination under a name that it would not get
+    today. Same size; of several, one of the same name, then of the same time."""
+
+    def __init__(self, there: Mapping[str, Entry], claimed: set[str], rules: NameRules) -> None:
+        self._claimed, self._rules = claimed, rules
+        self._of_size: dict[int, list[Entry]] = {}
+        for place, entry in there.items():
+            if entry.size and place not in claimed:
+                self._of_size.setdefault(entry.size, []).append(entry)
+
+    def match(self, entry: Entry) -> Entry | None:
+        free = [
+            each
+            for each in self._of_size.get(entry.size, ())[:MOST_ALIKE]
+            if match_key(each.path, self._rules) not in self._claimed
+        ]
+        name = entry.path.rpartition("/")[2]
+        return min(
+            free,
+            key=lambda each: (decode(each.path).rpartition("/")[2] != name, each.mtime_ns != entry.mtime_ns),
+            default=None,
+        )
 
 
 def _likenesses(file: Entry | Delivery) -> Iterator[tuple[object, ...]]:

@@ -6,17 +6,20 @@ from typing import TypeVar
 
 from photosync.engine import record, retry, scan
 from photosync.engine.capabilities import Probes, Store, Sweeps
+from photosync.engine.choosing import Choice
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, classify
-from photosync.engine.events import Event, Finished, Listener, Notice, Phase, Planned, Status
+from photosync.engine.events import Event, Finished, Listener, Moved, Notice, Phase, Planned, Status
 from photosync.engine.filters import Filter
 from photosync.engine.journal import Journal
 from photosync.engine.limits import Gate, Timetable
+from photosync.engine.looking import Looker
 from photosync.engine.nodes import ManifestError, NewerFormat
 from photosync.engine.plan import Mode, Plan, Policy, make_plan
 from photosync.engine.report import Report, Tally
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.scan import Listing
+from photosync.engine.source import Source
 from photosync.engine.transfer import Pair, Settings, Transfer
 from photosync.engine.workers import Cancelled, Seam, Workers
 
@@ -40,6 +43,7 @@ class Job:
         requests_per_second: to the destination; None: as many as there are.
         bandwidth: to the destination; None: all of it.
         device: names this machine in snapshots.
+        choice: which photos count; None: all.
     """
 
     pair: Pair
@@ -51,6 +55,7 @@ class Job:
     requests_per_second: float | None = None
     bandwidth: Timetable | None = None
     device: str = ""
+    choice: Choice | None = None
 
 
 class _Unheard(BaseException):
@@ -102,6 +107,7 @@ class _Run:
         self.pair = job.pair
         self.tally = Tally()
         self.warnings: list[str] = []
+        self.looked_bytes = 0
         self.manifest_error: PhotosyncError | None = None
         self._listener = listener
         self._listener_error: Exception | None = None
@@ -154,7 +160,7 @@ class _Run:
         report = Report(
             destination=self.pair.name,
             tally=self.tally,
-            source_bytes=transfer.source_bytes if transfer else 0,
+            source_bytes=self.looked_bytes + (transfer.source_bytes if transfer else 0),
             requests=_since(before, dict(self.pair.destination.requests)),
             seconds=self.seam.monotonic() - began,
             root=head[1] if head else None,
@@ -170,7 +176,7 @@ class _Run:
                 self.pair.source_id,
                 self.pair.destination_id,
                 started_ns,
-                len(prepared.source.entries),
+                _seen(prepared.source),
                 report.status,
             )
             self.journal.flush()
@@ -184,6 +190,10 @@ class _Run:
         self.emit(Phase("scan", self.pair.name))
         source = self._scan_source(workers, gates[0])
         self._guard(source)
+        looker = Looker(self._source(workers, gates[0]), self.pair.source_id, self.journal, self._looking)
+        source, facts = looker.choose(source, self.job.choice)
+        if not source.entries and self.job.choice is not None:
+            self._guard(source)
         destination = list_place(
             self.pair.destination,
             self.pair.destination_id,
@@ -195,9 +205,12 @@ class _Run:
         for error in destination.errors:
             raise error.error
         self._guard_destination(destination)
+        known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
+        contents = looker.prepare(source, known, self.job.policy.layout, facts)
         self.emit(Phase("plan", self.pair.name))
         known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
-        plan = make_plan(source, destination, known, self._policy(), self.pair.destination.capabilities)
+        can = self.pair.destination.capabilities
+        plan = make_plan(source, destination, known, self._policy(), can, facts, contents)
         self.tally.counts[Status.UNCHANGED] = plan.unchanged
         self.emit(Planned(self.pair.name, len(plan.actions), plan.bytes, plan.unchanged))
         return Prepared(source, destination, plan)
@@ -208,10 +221,28 @@ class _Run:
             retry.call(store.probe, f"trying out {self.pair.name}", workers, gate, self.job.settings.retries)
 
     def _policy(self) -> Policy:
-        found = self.job.filter
-        if found is None:
+        wanted, choice = self.job.filter, self.job.choice
+        if wanted is None and choice is None:
             return self.job.policy
-        return replace(self.job.policy, in_scope=found.wants)
+
+        def in_scope(path: str, size: int, mtime_ns: int | None) -> bool:
+            if wanted is not None and not wanted.wants(path, size, mtime_ns):
+                return False
+            if choice is None:
+                return True
+            return choice.wants_file(path, mtime_ns, self.journal.earlier_facts(self.pair.source_id, path))
+
+        return replace(self.job.policy, in_scope=in_scope)
+
+    def _looking(self) -> None:
+        self.emit(Phase("look", self.pair.name))
+
+    def _source(self, workers: Workers, gate: Gate) -> Source:
+        def progress(path: str, size: int) -> None:
+            self.looked_bytes += size
+            self.emit(Moved(self.pair.name, path, read=size))
+
+        return Source(self.pair.source, workers, gate, self.job.settings.retries, progress)
 
     def _scan_source(self, workers: Workers, gate: Gate) -> Listing:
         store, wanted = self.pair.source, self.job.filter
@@ -245,9 +276,10 @@ class _Run:
 
     def _guard(self, source: Listing) -> None:
         """Absence is not evidence: a source that lost most of its files is not believed."""
-        wiping = self.job.filter is None or self.job.policy.mode is Mode.SYNC
+        everything = self.job.filter is None and not source.declined
+        wiping = everything or self.job.policy.mode is Mode.SYNC
         if not source.entries and not self.job.allow_empty and source.complete and wiping:
-            what = "is empty" if self.job.filter is None else "has no file that passes the filters"
+            what = "is empty" if everything else "has no file that passes the filters"
             raise SafetyGuard(
                 f"the source {what}. If it is a phone, unlock it and allow file transfer; if that is right, "
                 "say --allow-empty. Nothing was changed."
@@ -256,7 +288,7 @@ class _Run:
         if (
             last is not None
             and last >= SHRUNKEN_FROM
-            and len(source.entries) * 2 < last
+            and _seen(source) * 2 < last
             and self.job.filter is None
             and not self.job.allow_shrunken
         ):
@@ -328,6 +360,11 @@ def list_place(
         return scan.walk(store, check=workers.check, retry=retried)
     except FileNotFoundError:
         return Listing((), exists=False)
+
+
+def _seen(source: Listing) -> int:
+    """Files that the source has, wanted or not."""
+    return len(source.entries) + len(source.declined)
 
 
 def _worst(group: BaseExceptionGroup[PhotosyncError]) -> PhotosyncError:

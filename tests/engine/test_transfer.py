@@ -21,7 +21,7 @@ from photosync.engine.events import Status
 from photosync.engine.names import POSIX
 from photosync.engine.plan import Mode
 from photosync.engine.report import Exit
-from photosync.engine.transfer import beside
+from photosync.engine.beside import beside
 from photosync.engine.verify import Verify
 from photosync.engine.workers import ByteBudget
 from tests.engine.rig import Rig
