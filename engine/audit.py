@@ -118,8 +118,13 @@ def check(
         one_way: files that only the destination has do not count.
         reread: read every source file although its hash is known.
     """
-    known = {delivery.stored: delivery.path for delivery in journal.deliveries(*identities)}
-    there, over = by_logical_path(listings[1], known)
+    delivered = list(journal.deliveries(*identities))
+    there, over = by_logical_path(listings[1], {each.stored: each.path for each in delivered})
+    # With a layout, files of equal content may share one copy.
+    here = {entry.path: entry for entry in listings[1].entries}
+    for each in delivered:
+        if each.stored in here:
+            there.setdefault(each.path, here[each.stored])
     wanted = target.store.capabilities.hashes
 
     def one(item: _Item) -> Finding:

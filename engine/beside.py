@@ -35,3 +35,10 @@ def marker(source: str, stored: str) -> str | None:
     shown = _SHOWS_CONTENT.search(_split(stored)[1])
     own = _SHOWS_CONTENT.search(_split(source)[1])
     return shown[1] if shown is not None and (own is None or own[1] != shown[1]) else None
+
+
+def unmarked(stored: str) -> str | None:
+    """The name beside which a file of this name may be kept, or None if it shows no content id."""
+    folder, stem, extension = _split(stored)
+    plain = _SHOWS_CONTENT.sub("", stem)
+    return None if plain == stem else f"{folder}{plain}{extension}"

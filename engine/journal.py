@@ -416,6 +416,17 @@ class Journal:
             (self._place(source), self._place(destination), key(path)),
         )
 
+    def is_shared(self, destination: str, stored: str, path: str) -> bool:
+        """Whether a destination path is the copy of a source file other than ``path``, too."""
+        return bool(
+            self._rows(
+                "SELECT 1 FROM deliveries WHERE destination = ? AND stored = ? AND path != ? LIMIT 1",
+                self._place(destination),
+                key(stored),
+                key(path),
+            )
+        )
+
     def digests(self, destination: str, stored: str, content: str) -> dict[str, str]:
         """Every digest known of what was delivered to a destination path; empty if that was other bytes."""
         for (digests,) in self._rows(

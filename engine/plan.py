@@ -28,7 +28,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from photosync.engine.assets import Asset, family, pair
-from photosync.engine.beside import beside, marker
+from photosync.engine.beside import beside, marker, unmarked
 from photosync.engine.capabilities import Capabilities
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import NameRefused, SafetyGuard
@@ -40,8 +40,10 @@ from photosync.engine.scan import Listing
 from photosync.engine.taken import best, taken
 
 TRASH = f"{OURS}/trash"
-MOST_ALIKE = 64
-"""Files of one size at the destination that are looked at to find one again under another name."""
+MOST_ALIKE = 256
+"""Files of one size at the destination among which one is sought that may have got another name."""
+MOST_COMPARED = 8
+"""Of those, so many are compared by content."""
 
 
 class Mode(StrEnum):
@@ -104,7 +106,9 @@ class Compare:
     Attributes:
         replace: if they differ, the destination's object goes to the trash (``sync``).
         reread: read the source even if its size and time are as they were.
-        elsewhere: ``existing`` does not have the name ``to``: if the bytes differ, that is free.
+        elsewhere: ``existing`` does not have the name ``to``.
+        beside: ``to`` is taken by other bytes; else, with ``elsewhere``, it is free.
+        also: others that may have the bytes.
         asset: as in `Copy`.
     """
 
@@ -115,6 +119,8 @@ class Compare:
     replace: bool = False
     reread: bool = False
     elsewhere: bool = False
+    beside: bool = False
+    also: tuple[Entry, ...] = ()
     asset: str | None = None
 
 
@@ -249,6 +255,8 @@ class _Planner:
         self.facts, self.contents = facts, contents
         self.markers: dict[tuple[str, str], str] = {}
         self.placed: set[str] = set()
+        self.spared: set[str] = set()
+        self.beside: dict[str, list[Entry]] | None = None
         self.source = source
         self.destination = destination
         self.policy = policy
@@ -270,7 +278,7 @@ class _Planner:
                 stored = path if delivery.stored == path else delivery.stored
                 place = match_key(stored, self.rules)
                 logical[place] = path if is_shortened(stored) else decode(stored)
-                if stored is not path and (shown := marker(path, stored)):
+                if stored is not path and self.policy.mode is Mode.COPY and (shown := marker(path, stored)):
                     self.markers[family(path)] = shown
                 if entry is None and delivery.path not in self.declined:
                     self.vanished[place] = delivery
@@ -344,9 +352,8 @@ class _Planner:
                 except NameRefused as error:
                     self.actions.append(Refuse(entry, str(error)))
                     continue
-                if shown := self.markers.get(family(entry.path)):
-                    to = beside(to, shown, self.rules)
-                action = self._place(entry, to, renamed, elsewhere)
+                shown = self.markers.get(family(entry.path))
+                action = self._place(entry, to, shown, renamed, elsewhere)
                 if len(asset.members) > 1:
                     action = replace(action, asset=asset.primary.path)
                 self.actions.append(action)
@@ -374,8 +381,16 @@ class _Planner:
         return layout.path(entry.path, when, about, self.contents.get(entry.path, ""))
 
     def _place(
-        self, entry: Entry, to: str, renamed: "_Renames", elsewhere: "_Elsewhere | None"
+        self, entry: Entry, to: str, shown: str | None, renamed: "_Renames", elsewhere: "_Elsewhere | None"
     ) -> Copy | Compare | Move:
+        """What becomes of a new file that goes by the name ``to``; ``shown``: beside that, with the rest of
+        its photo."""
+        kept = self._kept_beside(to, entry)
+        if shown is not None:
+            plain = self.there.get(match_key(to, self.rules))
+            if plain is not None and plain.size == entry.size:
+                kept.insert(0, plain)
+            to = beside(to, shown, self.rules)
         place = match_key(to, self.rules)
         existing = self.there.get(place)
         crowded = place in self.placed or (existing is not None and place in self.claimed)
@@ -383,21 +398,37 @@ class _Planner:
         if crowded and (existing is None or self.policy.mode is Mode.SYNC):
             return Copy(entry, to, "another file goes by that name", beside=True)
         self.claimed.add(place)
-        origin = renamed.match(entry) if existing is None else None
-        if origin is not None:
-            self.claimed.add(match_key(origin.stored, self.rules))
-            return Move(entry, to, origin, f"renamed from {origin.path}")
+        kept = [each for each in kept if each is not existing]
         if existing is None:
-            found = elsewhere.match(entry) if elsewhere is not None else None
-            if found is None:
-                return Copy(entry, to, "new")
-            self.claimed.add(match_key(found.path, self.rules))
-            return Compare(
-                entry, to, found, "a file of that size is there under another name", elsewhere=True
-            )
+            origin = renamed.match(entry)
+            if origin is not None:
+                self.claimed.add(match_key(origin.stored, self.rules))
+                return Move(entry, to, origin, f"renamed from {origin.path}")
+            if not kept and elsewhere is not None:
+                kept = elsewhere.match(entry)
+            return self._found(entry, to, kept) if kept else Copy(entry, to, "new")
         if existing.size == entry.size:
-            return self._comparison(entry, existing, "a file of that name and size is there")
+            made = self._comparison(entry, existing, "a file of that name and size is there")
+            return made if made.replace else replace(made, also=tuple(kept))
+        if kept and self.policy.mode is Mode.COPY:
+            return replace(self._found(entry, to, kept), beside=True)
         return self._different(entry, existing, "another file of that name is there")
+
+    def _found(self, entry: Entry, to: str, kept: list[Entry]) -> Compare:
+        self.spared.update(match_key(each.path, self.rules) for each in kept)
+        why = "a file of that size is there under another name"
+        return Compare(entry, to, kept[0], why, elsewhere=True, also=tuple(kept[1:]))
+
+    def _kept_beside(self, to: str, entry: Entry) -> list[Entry]:
+        """Files at the destination that may be this one, kept beside another of its name by a run that did
+        not live to write it down."""
+        if self.beside is None:
+            self.beside = {}
+            for place, each in self.there.items():
+                if "~" in each.path and place not in self.claimed and (plain := unmarked(each.path)):
+                    self.beside.setdefault(match_key(plain, self.rules), []).append(each)
+        found = self.beside.get(match_key(to, self.rules), [])
+        return [each for each in found if each.size == entry.size][:MOST_COMPARED]
 
     def _movable(self) -> Iterator[Delivery]:
         """Copies whose source vanished; an empty file has no content by which to know it again."""
@@ -426,7 +457,7 @@ class _Planner:
         extra = [
             entry
             for place, entry in self.there.items()
-            if place not in self.claimed and self._in_scope(place, entry)
+            if place not in self.claimed and place not in self.spared and self._in_scope(place, entry)
         ]
         limit = self.policy.max_delete
         if limit is None:
@@ -467,7 +498,7 @@ class _Renames:
 
 class _Elsewhere:
     """Finds what a lost journal knew: a file that lies at the destination under a name that it would not get
-    today. Same size; of several, one of the same name, then of the same time."""
+    today. Same size; those of the same name first, then those of the same time."""
 
     def __init__(self, there: Mapping[str, Entry], claimed: set[str], rules: NameRules) -> None:
         self._claimed, self._rules = claimed, rules
@@ -476,18 +507,17 @@ class _Elsewhere:
             if entry.size and place not in claimed:
                 self._of_size.setdefault(entry.size, []).append(entry)
 
-    def match(self, entry: Entry) -> Entry | None:
+    def match(self, entry: Entry) -> list[Entry]:
         free = [
             each
             for each in self._of_size.get(entry.size, ())[:MOST_ALIKE]
             if match_key(each.path, self._rules) not in self._claimed
         ]
         name = entry.path.rpartition("/")[2]
-        return min(
-            free,
-            key=lambda each: (decode(each.path).rpartition("/")[2] != name, each.mtime_ns != entry.mtime_ns),
-            default=None,
+        free.sort(
+            key=lambda each: (decode(each.path).rpartition("/")[2] != name, each.mtime_ns != entry.mtime_ns)
         )
+        return free[:MOST_COMPARED]
 
 
 def _likenesses(file: Entry | Delivery) -> Iterator[tuple[object, ...]]:

@@ -28,7 +28,7 @@ def lead(items: "list[Item]") -> "Iterator[Item]":
 
 def _may_be_taken(action: Action) -> bool:
     if isinstance(action, Compare):
-        return not (action.replace or action.elsewhere)
+        return action.beside or not (action.replace or action.elsewhere)
     return isinstance(action, Copy) and action.beside
 
 
@@ -42,27 +42,31 @@ def decide(transfer: "Transfer", leader: "Item") -> None:
         Exception: a file could not be read, or the destination not be asked.
     """
     members = [leader, *leader.followers]
-    apart = [item for item in members if _is_taken(transfer, item)]
+    there = [item for item in members if _is_there(transfer, item)]
+    apart = [item for item in members if item not in there and _may_be_taken(item.action)]
     if not apart:
         return
     shown = _fingerprint(transfer, leader).content
     identifier = _identifier(transfer, leader)
     for item in members:
-        if isinstance(item.action, Copy) or item in apart:
-            other = _identifier(transfer, item)
-            if not (identifier and other and identifier != other):
-                item.marker = shown
-            elif item not in apart:
-                continue
-            item.becomes(replace(item.as_copy(), beside=True))
+        other = _identifier(transfer, item)
+        strange = identifier and other and identifier != other
+        if item in there or (strange and item not in apart):
+            continue
+        item.marker = None if strange else shown
+        item.becomes(replace(item.as_copy(), beside=True))
 
 
-def _is_taken(transfer: "Transfer", item: "Item") -> bool:
+def _is_there(transfer: "Transfer", item: "Item") -> bool:
     action = item.action
     if not isinstance(action, Compare):
-        return isinstance(action, Copy) and action.beside
-    existing = transfer.target.look(action.existing.path)
-    return existing is not None and transfer.target.same(existing, _fingerprint(transfer, item)) is None
+        return False
+    found = _fingerprint(transfer, item)
+    for candidate in (action.existing, *action.also):
+        existing = transfer.target.look(candidate.path)
+        if existing is not None and transfer.target.same(existing, found) is not None:
+            return True
+    return False
 
 
 def _fingerprint(transfer: "Transfer", item: "Item") -> Fingerprint:

@@ -38,7 +38,7 @@ from photosync.engine.plan import TRASH, Compare, Copy, Move, Plan, Refuse, Tras
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.source import Source, SourceGone
 from photosync.engine.taken import taken
-from photosync.engine.target import Target
+from photosync.engine.target import Target, as_stored
 from photosync.engine.views import Glimpse, Memory, Passed
 from photosync.engine.workers import ByteBudget, Channel, Workers
 
@@ -235,7 +235,8 @@ class Transfer:
             try:
                 # No deletion either: what the source would say by now is not known.
                 if self.source_gone is not None:
-                    self._pending(item, self.source_gone)
+                    for each in (item, *item.followers):
+                        self._pending(each, self.source_gone)
                 else:
                     self._take(item)
             except SourceGone as gone:
@@ -589,7 +590,12 @@ class Transfer:
             self._adopt(item, found, existing, evidence)
 
     def _adopt(self, item: Item, found: Fingerprint, existing: Entry, evidence: str) -> None:
-        self._delivered(item, found, self.target.keep_time(existing, item.source.mtime_ns), evidence)
+        if self.journal.is_shared(self.pair.destination_id, existing.path, item.source.path):
+            # Two files of equal content that took turns in dating one copy would do so at every run.
+            stored = as_stored(existing)
+        else:
+            stored = self.target.keep_time(existing, item.source.mtime_ns)
+        self._delivered(item, found, stored, evidence)
 
     def _name_beside(self, item: Item, found: Fingerprint) -> None:
         item.beside, item.content = True, found.content
@@ -626,13 +632,19 @@ class Transfer:
 
     def _compare(self, item: Item, action: Compare, found: Fingerprint, package: _Package | None) -> None:
         try:
-            existing = self.target.look(action.existing.path)
-            evidence = None if existing is None else self.target.same(existing, found)
-            if existing is None:
+            existing, evidence = None, None
+            for candidate in (action.existing, *action.also):
+                existing = self.target.look(candidate.path)
+                evidence = None if existing is None else self.target.same(existing, found)
+                if evidence is not None:
+                    break
+            if existing is None and not action.elsewhere:
                 self._again(item, replace(item.as_copy(), reason="gone from the destination"), package)
-            elif evidence is not None:
+            elif existing is not None and evidence is not None:
                 self._adopt(item, found, existing, evidence)
-            elif action.elsewhere:
+            elif action.beside:
+                self._keep_both(item, found, package)
+            elif action.elsewhere or existing is None:
                 self._again(item, replace(item.as_copy(), reason="new"), package)
             elif action.replace:
                 self._again(item, replace(item.as_copy(), displaces=existing.path), package)

@@ -10,6 +10,7 @@ from photosync.context import Context, redact
 
 if TYPE_CHECKING:
     from photosync.config import Config
+    from photosync.engine.choosing import Choice
     from photosync.engine.filters import Filter
 
 SOURCE = typer.Argument(help="phone:, phone@NAME:path, REMOTE:path, a URL, or a folder.")
@@ -38,6 +39,27 @@ MinAge = Annotated[
 MaxAge = Annotated[
     str | None, typer.Option("--max-age", metavar="AGE", help="Newer than, say 1w or 2024-01-31.")
 ]
+Types = Annotated[
+    list[str] | None,
+    typer.Option("--type", metavar="KIND,…", help="Of photo, raw, screenshot, video, sidecar, other."),
+]
+TakenAfter = Annotated[
+    str | None, typer.Option("--taken-after", metavar="DATE", help="Taken then or later: 2024-01-31, or 30d.")
+]
+TakenBefore = Annotated[
+    str | None, typer.Option("--taken-before", metavar="DATE", help="Taken before: 2024-01-31, or 30d.")
+]
+Album = Annotated[
+    list[str] | None, typer.Option("--album", metavar="NAME", help="In a folder of that name (* and ? work).")
+]
+Camera = Annotated[
+    list[str] | None, typer.Option("--camera", metavar="NAME", help="By a camera whose name has that in it.")
+]
+LayoutText = Annotated[
+    str | None,
+    typer.Option("--layout", metavar="TEMPLATE", help="Where new files go: '{taken:%Y/%Y-%m}/{name}'."),
+]
+ListOnly = Annotated[bool, typer.Option("--list", help="Only list the source files that the filters take.")]
 Transfers = Annotated[
     int | None, typer.Option("--transfers", min=1, help="Most files, and most requests, under way at once.")
 ]
@@ -100,6 +122,13 @@ def copy(
     max_size: MaxSize = None,
     min_age: MinAge = None,
     max_age: MaxAge = None,
+    types: Types = None,
+    taken_after: TakenAfter = None,
+    taken_before: TakenBefore = None,
+    album: Album = None,
+    camera: Camera = None,
+    layout: LayoutText = None,
+    list_only: ListOnly = False,
     transfers: Transfers = None,
     bwlimit: BwLimit = None,
     tpslimit: TpsLimit = None,
@@ -135,6 +164,13 @@ def sync(
     max_size: MaxSize = None,
     min_age: MinAge = None,
     max_age: MaxAge = None,
+    types: Types = None,
+    taken_after: TakenAfter = None,
+    taken_before: TakenBefore = None,
+    album: Album = None,
+    camera: Camera = None,
+    layout: LayoutText = None,
+    list_only: ListOnly = False,
     transfers: Transfers = None,
     bwlimit: BwLimit = None,
     tpslimit: TpsLimit = None,
@@ -175,10 +211,13 @@ def _transfer(
         session = ctx.session()
         given = _with_defaults(given, session.config)
         ctx.louder(0, False, _path(given["log_file"]))
-        names = set(Options.__dataclass_fields__) - {"mode", "max_delete", "wanted"}
+        names = set(Options.__dataclass_fields__) - {"mode", "max_delete", "wanted", "choice"}
         chosen: dict[str, Any] = {name: value for name, value in given.items() if name in names}
-        options = Options(mode=mode, max_delete=max_delete, wanted=_filter(given), **chosen)
-        code = execute(session, source, destination, options, output, dry_run=bool(given["dry_run"]))
+        options = Options(
+            mode=mode, max_delete=max_delete, wanted=filter_of(given), choice=choice_of(given), **chosen
+        )
+        dry_run, listing = bool(given["dry_run"]), bool(given["list_only"])
+        code = execute(session, source, destination, options, output, dry_run=dry_run, listing=listing)
     except BaseException as error:
         found = explain(error)
         if found is None:
@@ -207,14 +246,32 @@ def _path(value: object) -> Path | None:
     return value if isinstance(value, Path) else None
 
 
-def _filter(given: dict[str, object]) -> "Filter | None":
+def filter_of(given: dict[str, Any]) -> "Filter | None":
+    """The filter that the options of rclone's names describe."""
     names = ("include", "exclude", "filter_from", "min_size", "max_size", "min_age", "max_age")
     chosen = {name: given[name] for name in names if given[name]}
     if not chosen:
         return None
     from photosync.engine.filters import Filter
 
-    return Filter.parse(**chosen, ignore_case=bool(given["ignore_case"]), now_ns=time.time_ns())  # type: ignore[arg-type]
+    return Filter.parse(**chosen, ignore_case=bool(given["ignore_case"]), now_ns=time.time_ns())
+
+
+def choice_of(given: dict[str, Any]) -> "Choice | None":
+    """The choice of photos that our own options describe."""
+    names = ("types", "album", "camera", "taken_after", "taken_before")
+    if not any(given[name] for name in names):
+        return None
+    from photosync.engine.choosing import Choice
+
+    return Choice.parse(
+        types=given["types"] or (),
+        albums=given["album"] or (),
+        cameras=given["camera"] or (),
+        taken_after=given["taken_after"],
+        taken_before=given["taken_before"],
+        now_ns=time.time_ns(),
+    )
 
 
 def check(
@@ -243,7 +300,7 @@ def check(
 
     ctx: Context = context.obj
     ctx.louder(verbose, quiet, log_file)
-    wanted = _filter(locals())
+    wanted = filter_of(locals())
     code = check_places(
         ctx.session(),
         source,

@@ -73,6 +73,10 @@ class Json:
                     "stored": outcome.stored,
                     "reason": outcome.reason,
                     "error": outcome.error,
+                    "asset": outcome.asset,
+                    "taken": outcome.taken.text if outcome.taken else None,
+                    "taken_from": outcome.taken.source if outcome.taken else None,
+                    "suspicious": outcome.suspicious,
                 }
             )
         elif isinstance(event, Notice):
@@ -87,6 +91,7 @@ class Json:
                 "status": report.status,
                 **counts,
                 "trashed": report.count(Status.TRASHED),
+                "suspicious": report.tally.suspicious,
                 "bytes": report.tally.bytes,
                 "source_bytes_read": report.source_bytes,
                 "requests": {report.destination: dict(sorted(report.requests.items()))},
@@ -106,6 +111,7 @@ class Json:
                 "status": "failed",
                 **dict.fromkeys((status.value for status in _COUNTED), 0),
                 "trashed": 0,
+                "suspicious": 0,
                 "bytes": 0,
                 "source_bytes_read": 0,
                 "requests": {destination: {}},
@@ -143,6 +149,8 @@ class People:
 
     def _file(self, event: Finished) -> None:
         outcome = event.outcome
+        if outcome.suspicious and self._verbosity >= 0:
+            self._write(f"suspicious  {printable(outcome.path)}: {outcome.suspicious}")
         if outcome.status in (Status.VERIFIED, Status.WRITTEN, Status.TRASHED):
             if self._verbosity >= 1:
                 self._write(f"{outcome.status}  {printable(outcome.path)}  ({outcome.evidence})")
@@ -196,6 +204,10 @@ def summary(report: Report) -> list[str]:
     }
     lines = [f"{report.count(status):>8}  {text}" for status, text in words.items() if report.count(status)]
     lines.append(f"{human_size(report.tally.bytes):>8}  sent to {to} in {took}")
+    if report.tally.suspicious:
+        lines.append(
+            f"{report.tally.suspicious:>8}  copied, but they look damaged: keep them at the source, too"
+        )
     if report.listing_errors:
         lines.append(f"{len(report.listing_errors):>8}  folders at the source could not be listed")
     if report.clean and report.snapshot is not None:
@@ -243,10 +255,15 @@ class _Bar:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Phase):
-            words = {"scan": "Looking at both sides", "plan": "Planning", "snapshot": "Writing the manifest"}
+            words = {
+                "scan": "Looking at both sides",
+                "look": "Looking into new files",
+                "plan": "Planning",
+                "snapshot": "Writing the manifest",
+            }
             self._progress.update(self._task, description=words.get(event.name, "Copying"))
         elif isinstance(event, Planned):
-            self._files = event.files
+            self._files, self._bytes = event.files, 0
             self._progress.update(self._task, total=event.bytes, completed=0)
         elif isinstance(event, Moved):
             self._active.add(event.path)
