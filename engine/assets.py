@@ -149,26 +149,31 @@ def _drafts(members: Sequence[Entry], facts: Mapping[str, Facts]) -> list[_Draft
             still = "still" if extension in _STILLS else "edit"
             sort = "raw" if extension in _RAWS else "film" if extension in _FILMS else still
         sorts["edit" if edited and sort == "still" else sort].append((entry, extension))
-    if burst:
-        return [_burst(members)]
     drafts = []
-    for entry, extension in sorted(sorts["still"], key=lambda each: _STILLS.index(each[1])):
+    if burst:
+        films = {entry.path for entry, _ in sorts["film"]}
+        shots = [entry for entry in members if entry.path not in films]
+        drafts = [_burst(shots)] if shots else []
+        sorts = {"film": sorts["film"]}
+    for entry, extension in sorted(sorts.get("still", ()), key=lambda each: _STILLS.index(each[1])):
         known = facts.get(entry.path, NOTHING)
         drafts.append(_Draft([entry], known.pair, takes_film=extension in _LIVE_STILLS))
-    for entry, _ in sorts["raw"]:
+    for entry, _ in sorts.get("raw", ()):
         if drafts and drafts[0].takes_film:
             drafts[0].members.append(entry)
         else:
             drafts.insert(0, _Draft([entry]))
     for entry, extension in sorts["film"]:
         _add_film(drafts, entry, extension, facts.get(entry.path, NOTHING).pair)
-    for entry, extension in sorts["edit"]:
+    for entry, extension in sorts.get("edit", ()):
         # What is neither picture nor film, such as a text of the same name, is a file of its own.
-        if drafts and extension in _STILLS:
+        identifier = facts.get(entry.path, NOTHING).pair
+        stranger = drafts and drafts[0].pair and identifier and drafts[0].pair != identifier
+        if drafts and extension in _STILLS and not stranger:
             drafts[0].members.append(entry)
         else:
-            drafts.append(_Draft([entry]))
-    for entry, extension in sorts["side"]:
+            drafts.append(_Draft([entry], identifier))
+    for entry, extension in sorts.get("side", ()):
         if drafts and extension in _SIDECARS:
             _owner(drafts, entry).members.append(entry)
         else:

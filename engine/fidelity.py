@@ -63,11 +63,9 @@ def _cut(view: Passed, kind: str) -> str | None:
         if kind == "jpeg":
             return _jpeg(view)
         if kind == "png":
-            return (
-                None
-                if b"IEND" in view.at(max(0, view.size - TAIL), TAIL)
-                else "the end of the PNG is missing"
-            )
+            tail = view.at(max(0, view.size - TAIL), TAIL)
+            whole = 0 <= tail.rfind(b"IEND") <= len(tail) - 8
+            return None if whole else "the end of the PNG is missing"
         if kind == "tiff":
             end = Tiff(view).overrun()
             return _missing(end - view.size) if end > view.size else None
@@ -84,7 +82,7 @@ def _jpeg(view: Passed) -> str | None:
     if picture is None:
         # Segments that run out of the file are cut; out of view, nothing is known.
         ends = [at + size for _, at, size in segments(view)]
-        return "the picture in the JPEG is missing" if not ends or ends[-1] >= view.size else None
+        return "the picture in the JPEG is missing" if not ends or ends[-1] + 4 > view.size else None
     return None if view.last_end > picture else "the end of the JPEG is missing"
 
 
@@ -95,9 +93,12 @@ def _boxes(view: Passed, kind: str) -> str | None:
     last = found[-1]
     if last.end > view.size:
         return _missing(last.end - view.size)
-    index = b"meta" if kind == "heif" else b"moov"
-    if last.end == view.size and not any(box.kind == index for box in found):
-        return f"the index ({index.decode()}) is missing"
+    if view.size - last.end >= 8:
+        return None
+    kinds = {box.kind for box in found}
+    for wanted in (b"meta" if kind == "heif" else b"moov", b"mdat"):
+        if wanted not in kinds:
+            return f"a part of it ({wanted.decode()}) is missing"
     return None
 
 

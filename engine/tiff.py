@@ -119,14 +119,19 @@ class Tiff:
         return "" if found is None else _text(self._view, found)
 
     def overrun(self) -> int:
-        """Where the last picture in the file ends by what its directories say, bytes from the header."""
+        """Where the file ends by what its directories say, at least, bytes from the header."""
         end = 0
-        for tags in self.directories():
-            for where, how_long in ((0x111, 0x117), (0x144, 0x145), (0x201, 0x202)):
-                if where in tags and how_long in tags:
-                    offsets, counts = self.numbers(tags[where]), self.numbers(tags[how_long])
-                    if len(offsets) == len(counts):
-                        end = max(end, *(o + n for o, n in zip(offsets, counts, strict=True)), 0)
+        try:
+            for tags in self.directories():
+                for where, how_long in ((0x111, 0x117), (0x144, 0x145), (0x201, 0x202)):
+                    if where in tags and how_long in tags:
+                        offsets, counts = self.numbers(tags[where]), self.numbers(tags[how_long])
+                        if len(offsets) == len(counts):
+                            end = max(end, *(o + n for o, n in zip(offsets, counts, strict=True)), 0)
+        except _Beyond as beyond:
+            end = max(end, beyond.end)
+        except Malformed:
+            pass
         return end
 
     def exif(self) -> Exif:
@@ -167,10 +172,22 @@ class Tiff:
             return False
 
 
+class _Beyond(Malformed):
+    """A directory does not lie within the file."""
+
+    def __init__(self, end: int) -> None:
+        super().__init__()
+        self.end = end
+
+
 def _directory(view: View, start: int, at: int, order: str) -> tuple[Mapping[int, _Tag], int]:
+    if at + 2 > view.size:
+        raise _Beyond(at + 2)
     count = struct.unpack(order + "H", need(view, at, 2))[0]
     if count > _MOST_TAGS:
         raise Malformed
+    if at + 2 + count * 12 > view.size:
+        raise _Beyond(at + 2 + count * 12)
     data = need(view, at + 2, count * 12)
     tags: dict[int, _Tag] = {}
     for number in range(count):
