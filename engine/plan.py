@@ -504,7 +504,7 @@ class _Elsewhere:
         self._claimed, self._rules = claimed, rules
         self._of_size: dict[int, list[Entry]] = {}
         for place, entry in there.items():
-            if entry.size and place not in claimed:
+            if place not in claimed:
                 self._of_size.setdefault(entry.size, []).append(entry)
 
     def match(self, entry: Entry) -> list[Entry]:
@@ -514,9 +514,11 @@ class _Elsewhere:
             if match_key(each.path, self._rules) not in self._claimed
         ]
         name = entry.path.rpartition("/")[2]
-        free.sort(
-            key=lambda each: (decode(each.path).rpartition("/")[2] != name, each.mtime_ns != entry.mtime_ns)
-        )
+        named = {each.path: decode(each.path).rpartition("/")[2] == name for each in free}
+        if not entry.size:
+            # An empty file has no content by which to know it again.
+            free = [each for each in free if named[each.path]]
+        free.sort(key=lambda each: (not named[each.path], each.mtime_ns != entry.mtime_ns))
         return free[:MOST_COMPARED]
 
 
