@@ -204,6 +204,18 @@ def test_halves_of_two_photos_do_not_follow_each_other(tmp_path: Path) -> None:
     assert len({path.rpartition(".")[0] for path in names}) == 2
 
 
+def test_what_a_killed_run_kept_beside_is_found_again(tmp_path: Path) -> None:
+    """Its picture was another one then, so that another content id is shown."""
+    rig = Rig(tmp_path)
+    rig.there.set("IMG_0001.MOV", b"another film", 1)
+    rig.there.set("IMG_0001~deadbeef.MOV", MOV, 1)
+    rig.photo("IMG_0001.HEIC", HEIC)
+    rig.photo("IMG_0001.MOV", MOV)
+    rig.run()
+    assert list(rig.files().values()).count(MOV) == 1
+    assert rig.run().status == "nothing"
+
+
 def test_a_half_that_comes_later_follows(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.there.set("IMG_0001.HEIC", b"another picture", 1)
