@@ -382,7 +382,7 @@ def _size(text: str | None, option: str) -> int | None:
 
 
 def moment(text: str | None, now_ns: int, option: str) -> int | None:
-    """An age or a date, as `Filter.parse` takes it, in nanoseconds since the epoch; None: no limit.
+    """Nanoseconds since the epoch of a date in local time ("2024-01-31"), or of an age before now ("30d").
 
     Raises:
         FilterError: it is neither.

@@ -9,6 +9,7 @@ source              destination            action
 ==================  =====================  =====================================================
 as in D             as in D                nothing
 as in D             gone                   copy again
+as in D             as in D, not proven    compare
 as in D             differs from D         compare: equal bytes are adopted, others both kept
 differs in size     there                  copy beside it (``copy``), or in its place (``sync``)
 differs in time     there                  compare
@@ -35,11 +36,12 @@ from photosync.engine.errors import NameRefused, SafetyGuard
 from photosync.engine.journal import Delivery, key
 from photosync.engine.layout import Layout
 from photosync.engine.media import NOTHING, Facts
-from photosync.engine.names import OURS, NameRules, Names, decode, is_shortened, match_key
+from photosync.engine.names import NameRules, Names, decode, is_shortened, match_key
 from photosync.engine.scan import Listing
 from photosync.engine.taken import best, taken
+from photosync.engine.trash import TRASH
+from photosync.engine.verify import NONE
 
-TRASH = f"{OURS}/trash"
 MOST_ALIKE = 256
 """Files of one size at the destination among which one is sought that may have got another name."""
 MOST_COMPARED = 8
@@ -62,20 +64,26 @@ class Policy:
     Attributes:
         mode: see `Mode`.
         checksum: read every source file again instead of trusting size and time.
+        prove: what an earlier run only wrote is proven now.
         max_delete: most files that ``sync`` may move to the trash; None: a tenth of what is there,
             at least ten.
         stamp: names this run's folder in the trash.
         layout: where new files go; None: where they are at the source.
         in_scope: whether a file (path, size, mtime_ns) passes the user's filters; what does not is neither
             trashed nor taken for renamed.
+        kept: source paths that were freed on purpose: their copies are never in the way of anything.
+        plain_names: names stand for themselves, as in a restored folder that nobody decodes.
     """
 
     mode: Mode = Mode.COPY
     checksum: bool = False
+    prove: bool = True
     max_delete: int | None = None
     stamp: str = "now"
     layout: Layout | None = None
     in_scope: Callable[[str, int, int | None], bool] = field(default=lambda _path, _size, _mtime_ns: True)
+    kept: frozenset[str] = frozenset()
+    plain_names: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +242,8 @@ def make_plan(
         SafetyGuard: ``sync`` would trash more than ``max_delete`` allows, or the source listing is
             incomplete.
     """
-    return _Planner(source, destination, policy, capabilities.names, facts or {}, contents or {}).plan(known)
+    rules = replace(capabilities.names, plain=policy.plain_names)
+    return _Planner(source, destination, policy, rules, facts or {}, contents or {}).plan(known)
 
 
 def fresh(entries: Iterable[Entry], known: Iterable[Delivery]) -> list[Entry]:
@@ -305,15 +314,15 @@ class _Planner:
         if existing is None:
             gone = "gone from the destination" if delivery.of(entry) else "modified since it was copied"
             self.actions.append(Copy(entry, delivery.stored, gone))
-        elif delivery.of(entry) and same_there(existing, delivery) and not self.policy.checksum:
-            self.unchanged += 1
         elif delivery.of(entry):
-            why = (
-                "asked to compare contents"
-                if same_there(existing, delivery)
-                else "changed at the destination"
-            )
-            self.actions.append(self._comparison(entry, existing, why))
+            if not same_there(existing, delivery):
+                self.actions.append(self._comparison(entry, existing, "changed at the destination"))
+            elif self.policy.checksum:
+                self.actions.append(self._comparison(entry, existing, "asked to compare contents"))
+            elif self.policy.prove and delivery.evidence == NONE:
+                self.actions.append(self._comparison(entry, existing, "was written, but never proven"))
+            else:
+                self.unchanged += 1
         elif entry.size != existing.size:
             self.actions.append(self._different(entry, existing, "modified since it was copied"))
         else:
@@ -325,12 +334,16 @@ class _Planner:
             existing.path,
             existing,
             reason,
-            replace=self.policy.mode is Mode.SYNC,
+            replace=self._replaces(entry),
             reread=self.policy.checksum,
         )
 
+    def _replaces(self, entry: Entry) -> bool:
+        """Whether an object in the way goes to the trash. The only copy of what was freed never does."""
+        return self.policy.mode is Mode.SYNC and entry.path not in self.policy.kept
+
     def _different(self, entry: Entry, existing: Entry, reason: str) -> Copy:
-        if self.policy.mode is Mode.SYNC:
+        if self._replaces(entry):
             return Copy(entry, existing.path, reason, displaces=existing.path)
         return Copy(entry, existing.path, reason, beside=True)
 
@@ -338,7 +351,7 @@ class _Planner:
         if not new:
             return
         for place, entry in self.there.items():
-            logical.setdefault(place, decode(entry.path))
+            logical.setdefault(place, entry.path if self.rules.plain else decode(entry.path))
         names = Names(self.rules, logical)
         renamed = _Renames(self._movable() if self.source.complete else ())
         elsewhere = _Elsewhere(self.there, self.claimed, self.rules) if self.policy.layout else None
@@ -393,7 +406,8 @@ class _Planner:
             to = beside(to, shown, self.rules)
         place = match_key(to, self.rules)
         existing = self.there.get(place)
-        crowded = place in self.placed or (existing is not None and place in self.claimed)
+        held = place in self.claimed or self._was_freed(place)
+        crowded = place in self.placed or (existing is not None and held)
         self.placed.add(place)
         if crowded and (existing is None or self.policy.mode is Mode.SYNC):
             return Copy(entry, to, "another file goes by that name", beside=True)
@@ -447,6 +461,10 @@ class _Planner:
         path = decode(existing.path)
         return path not in self.declined and self.policy.in_scope(path, existing.size, existing.mtime_ns)
 
+    def _was_freed(self, place: str) -> bool:
+        delivery = self.vanished.get(place)
+        return delivery is not None and delivery.path in self.policy.kept
+
     def _trash(self) -> None:
         if not self.source.complete:
             first = self.source.errors[0]
@@ -457,7 +475,8 @@ class _Planner:
         extra = [
             entry
             for place, entry in self.there.items()
-            if place not in self.claimed and place not in self.spared and self._in_scope(place, entry)
+            if not (place in self.claimed or place in self.spared or self._was_freed(place))
+            and self._in_scope(place, entry)
         ]
         limit = self.policy.max_delete
         if limit is None:

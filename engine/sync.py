@@ -14,6 +14,7 @@ from photosync.engine.filters import Filter
 from photosync.engine.journal import Journal
 from photosync.engine.limits import Gate, Timetable
 from photosync.engine.looking import Looker
+from photosync.engine.names import is_ours, is_ours_among_plain
 from photosync.engine.nodes import ManifestError, NewerFormat
 from photosync.engine.plan import Mode, Plan, Policy, make_plan
 from photosync.engine.report import Report, Tally
@@ -43,6 +44,7 @@ class Job:
         requests_per_second: to the destination; None: as many as there are.
         bandwidth: to the destination; None: all of it.
         device: names this machine in snapshots.
+        snapshot: write what is proven into a manifest at the destination.
         choice: which photos count; None: all.
     """
 
@@ -55,6 +57,7 @@ class Job:
     requests_per_second: float | None = None
     bandwidth: Timetable | None = None
     device: str = ""
+    snapshot: bool = True
     choice: Choice | None = None
 
 
@@ -87,6 +90,11 @@ def run(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Report:
         FileNotFoundError: the source is not there.
     """
     return _Run(job, journal, seam, listener).run()
+
+
+def carry_out(job: Job, plan: Plan, journal: Journal, seam: Seam, listener: Listener) -> Report:
+    """As `run`, with a plan that was made elsewhere: nothing is listed."""
+    return _Run(job, journal, seam, listener).run(plan)
 
 
 def prepare(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Prepared:
@@ -128,7 +136,7 @@ class _Run:
         self.warnings.append(text)
         self.emit(Notice("warning", text))
 
-    def run(self) -> Report:
+    def run(self, plan: Plan | None = None) -> Report:
         began, started_ns = self.seam.monotonic(), self.seam.wall_ns()
         before = dict(self.pair.destination.requests)
         prepared: Prepared | None = None
@@ -137,13 +145,14 @@ class _Run:
         interrupted = False
         try:
             with Workers(self.seam) as workers:
-                prepared = self.prepare(workers)
+                prepared = self.prepare(workers) if plan is None else self._given(plan)
                 gates = self._gates(workers)
                 self._probe(prepared.plan, workers, gates[1])
                 transfer = Transfer(self.pair, self.journal, workers, gates, self.job.settings, self.emit)
                 self.emit(Phase("transfer", self.pair.name))
                 transfer.run(prepared.plan)
-                self._record(transfer)
+                if self.job.snapshot:
+                    self._record(transfer)
                 self._sweep(prepared.destination)
         except* KeyboardInterrupt:
             interrupted = True
@@ -201,6 +210,7 @@ class _Run:
             workers,
             gates[1],
             self.job.settings.retries,
+            is_ours_among_plain if self.job.policy.plain_names else is_ours,
         )
         for error in destination.errors:
             raise error.error
@@ -211,9 +221,16 @@ class _Run:
         known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
         can = self.pair.destination.capabilities
         plan = make_plan(source, destination, known, self._policy(), can, facts, contents)
+        self._planned(plan)
+        return Prepared(source, destination, plan)
+
+    def _given(self, plan: Plan) -> Prepared:
+        self._planned(plan)
+        return Prepared(Listing(()), Listing(()), plan)
+
+    def _planned(self, plan: Plan) -> None:
         self.tally.counts[Status.UNCHANGED] = plan.unchanged
         self.emit(Planned(self.pair.name, len(plan.actions), plan.bytes, plan.unchanged))
-        return Prepared(source, destination, plan)
 
     def _probe(self, plan: Plan, workers: Workers, gate: Gate) -> None:
         store = self.pair.destination
@@ -221,9 +238,11 @@ class _Run:
             retry.call(store.probe, f"trying out {self.pair.name}", workers, gate, self.job.settings.retries)
 
     def _policy(self) -> Policy:
+        kept = self.journal.kept(self.pair.source_id, self.pair.destination_id)
+        policy = replace(self.job.policy, kept=kept)
         wanted, choice = self.job.filter, self.job.choice
         if wanted is None and choice is None:
-            return self.job.policy
+            return policy
 
         def in_scope(path: str, size: int, mtime_ns: int | None) -> bool:
             if wanted is not None and not wanted.wants(path, size, mtime_ns):
@@ -232,7 +251,7 @@ class _Run:
                 return True
             return choice.wants_file(path, mtime_ns, self.journal.earlier_facts(self.pair.source_id, path))
 
-        return replace(self.job.policy, in_scope=in_scope)
+        return replace(policy, in_scope=in_scope)
 
     def _looking(self) -> None:
         self.emit(Phase("look", self.pair.name))
@@ -345,7 +364,13 @@ class _Run:
 
 
 def list_place(
-    store: Store, identity: str, journal: Journal, workers: Workers, gate: Gate, retries: RetryPolicy
+    store: Store,
+    identity: str,
+    journal: Journal,
+    workers: Workers,
+    gate: Gate,
+    retries: RetryPolicy,
+    own: Callable[[str], bool] = is_ours,
 ) -> Listing:
     """Everything at a destination, the cheapest way that the store offers. An absent root is empty."""
 
@@ -353,11 +378,11 @@ def list_place(
         return retry.call(run, doing, workers, gate, retries)
 
     if store.capabilities.change_feed:
-        return retried(lambda: scan.fed(store, journal, identity), "listing the destination")
+        return retried(lambda: scan.fed(store, journal, identity, own), "listing the destination")
     if store.capabilities.flat_listing:
-        return retried(lambda: scan.flat(store, check=workers.check), "listing the destination")
+        return retried(lambda: scan.flat(store, check=workers.check, own=own), "listing the destination")
     try:
-        return scan.walk(store, check=workers.check, retry=retried)
+        return scan.walk(store, check=workers.check, own=own, retry=retried)
     except FileNotFoundError:
         return Listing((), exists=False)
 

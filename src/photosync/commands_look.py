@@ -18,8 +18,8 @@ from photosync.commands_transfer import (
     TakenAfter,
     TakenBefore,
     Types,
-    choice_of,
-    filter_of,
+    make_choice,
+    make_filter,
 )
 from photosync.context import Context
 
@@ -45,7 +45,7 @@ def _entries(
     from photosync.listing import list_files
 
     ctx: Context = context.obj
-    return list_files(ctx.session(), place, filter_of(given), choice_of(given), looking=looking)
+    return list_files(ctx.session(), place, make_filter(**given), make_choice(**given), looking=looking)
 
 
 def ls(

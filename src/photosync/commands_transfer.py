@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from photosync.context import Context, redact
+from photosync.context import Context
 
 if TYPE_CHECKING:
     from photosync.config import Config
@@ -201,29 +201,27 @@ def _transfer(
     max_delete: int | None,
     given: dict[str, object],
 ) -> None:
-    from photosync.failures import explain
+    from photosync.failures import told
     from photosync.jobs import Options, execute
 
     ctx: Context = context.obj
     ctx.louder(_int(given["verbose"]), bool(given["quiet"]), _path(given["log_file"]))
     output = ctx.output(bool(given["as_json"]))
-    try:
+    with told(output, destination):
         session = ctx.session()
         given = _with_defaults(given, session.config)
         ctx.louder(0, False, _path(given["log_file"]))
         names = set(Options.__dataclass_fields__) - {"mode", "max_delete", "wanted", "choice"}
         chosen: dict[str, Any] = {name: value for name, value in given.items() if name in names}
         options = Options(
-            mode=mode, max_delete=max_delete, wanted=filter_of(given), choice=choice_of(given), **chosen
+            mode=mode,
+            max_delete=max_delete,
+            wanted=make_filter(**given),
+            choice=make_choice(**given),
+            **chosen,
         )
         dry_run, listing = bool(given["dry_run"]), bool(given["list_only"])
         code = execute(session, source, destination, options, output, dry_run=dry_run, listing=listing)
-    except BaseException as error:
-        found = explain(error)
-        if found is None:
-            raise
-        output.failed(redact(found[1]), destination)
-        raise typer.Exit(int(found[0])) from error
     raise typer.Exit(int(code))
 
 
@@ -246,10 +244,14 @@ def _path(value: object) -> Path | None:
     return value if isinstance(value, Path) else None
 
 
-def filter_of(given: dict[str, Any]) -> "Filter | None":
-    """The filter that the options of rclone's names describe."""
+def make_filter(**given: Any) -> "Filter | None":
+    """The filter that options ask for, by their names; None: everything is wanted.
+
+    Raises:
+        FilterError: a rule or limit can't be understood.
+    """
     names = ("include", "exclude", "filter_from", "min_size", "max_size", "min_age", "max_age")
-    chosen = {name: given[name] for name in names if given[name]}
+    chosen = {name: given[name] for name in names if given.get(name)}
     if not chosen:
         return None
     from photosync.engine.filters import Filter
@@ -257,8 +259,12 @@ def filter_of(given: dict[str, Any]) -> "Filter | None":
     return Filter.parse(**chosen, ignore_case=bool(given["ignore_case"]), now_ns=time.time_ns())
 
 
-def choice_of(given: dict[str, Any]) -> "Choice | None":
-    """The choice of photos that our own options describe."""
+def make_choice(**given: Any) -> "Choice | None":
+    """The choice of photos that options ask for, by their names; None: all of them.
+
+    Raises:
+        FilterError: a value can't be understood.
+    """
     names = ("types", "album", "camera", "taken_after", "taken_before")
     if not any(given[name] for name in names):
         return None
@@ -300,7 +306,7 @@ def check(
 
     ctx: Context = context.obj
     ctx.louder(verbose, quiet, log_file)
-    wanted = filter_of(locals())
+    wanted = make_filter(**locals())
     code = check_places(
         ctx.session(),
         source,
