@@ -14,6 +14,9 @@ from photosync.engine.tiff import Tiff
 from photosync.engine.views import TAIL, Malformed, Passed
 
 _4GIB = 1 << 32
+_MOST_CHUNKS = 1 << 16
+_PLAIN_TIFFS = ("tif", "tiff", "dng")
+"""Makers of other raw files write offsets that mean nothing: Panasonic's strips begin at 4 GiB - 1."""
 _NAMES = {
     "jpeg": "a JPEG",
     "png": "a PNG",
@@ -55,18 +58,16 @@ def suspicion(path: str, view: Passed, facts: Facts) -> str | None:
         return f"{held}, though its name ends in .{extension}"
     if view.size == _4GIB - 1:
         return "its size is the largest that some phones can tell: it may be cut"
-    return _cut(view, facts.format)
+    return _cut(view, facts.format, extension.lower())
 
 
-def _cut(view: Passed, kind: str) -> str | None:
+def _cut(view: Passed, kind: str, extension: str) -> str | None:
     try:
         if kind == "jpeg":
             return _jpeg(view)
         if kind == "png":
-            tail = view.at(max(0, view.size - TAIL), TAIL)
-            whole = 0 <= tail.rfind(b"IEND") <= len(tail) - 8
-            return None if whole else "the end of the PNG is missing"
-        if kind == "tiff":
+            return _png(view)
+        if kind == "tiff" and extension in _PLAIN_TIFFS:
             end = Tiff(view).overrun()
             return _missing(end - view.size) if end > view.size else None
         if kind in ("heif", "film"):
@@ -84,6 +85,20 @@ def _jpeg(view: Passed) -> str | None:
         ends = [at + size for _, at, size in segments(view)]
         return "the picture in the JPEG is missing" if not ends or ends[-1] + 4 > view.size else None
     return None if view.last_end > picture else "the end of the JPEG is missing"
+
+
+def _png(view: Passed) -> str | None:
+    at = 8
+    for _ in range(_MOST_CHUNKS):
+        head = view.at(at, 8)
+        if len(head) < 8:
+            break
+        at += 12 + int.from_bytes(head[:4], "big")
+        if head[4:] == b"IEND" or at > view.size:
+            return None if at <= view.size else "the end of the PNG is missing"
+    # Out of view, the tail has to do.
+    tail = view.at(max(0, view.size - TAIL), TAIL)
+    return None if 0 <= tail.rfind(b"IEND") <= len(tail) - 8 else "the end of the PNG is missing"
 
 
 def _boxes(view: Passed, kind: str) -> str | None:

@@ -109,6 +109,12 @@ def test_mistakes_are_told(
     assert not (tmp_path / "copy").exists()
 
 
+def test_a_layout_may_be_the_usual_one(machine: Photosync, phone: Path, tmp_path: Path) -> None:
+    machine.config.write_text('[defaults]\nlayout = "{album}/{name}"\n')
+    machine.copy(phone, tmp_path / "copy", "--type", "raw").expect(0)
+    assert tree(tmp_path / "copy").keys() == {"100APPLE/IMG_0008.DNG", "100APPLE/IMG_0008.JPG"}
+
+
 def test_a_dry_run_tells_where_photos_go(machine: Photosync, phone: Path, tmp_path: Path) -> None:
     out = machine.run("copy", phone, tmp_path / "copy", "--layout", LAYOUT, "-n").expect(0).out
     assert "DCIM/100APPLE/IMG_0001.HEIC -> 2024/2024-05-01/iPhone 15 Pro/IMG_0001.HEIC" in out

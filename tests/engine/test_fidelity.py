@@ -54,6 +54,7 @@ def test_what_is_no_photo_is_nobodys_business(name: str) -> None:
 
 def test_data_after_the_end_is_allowed() -> None:
     """Motion photos, makers' trailers and padding stand behind many good photos."""
+    assert suspected("a.png", SAMPLES["a.png"] + bytes(200_000)) is None
     for name in ("a.jpg", "a.png"):
         assert suspected(name, SAMPLES[name] + b"trailer" * 9) is None
     assert suspected("a.heic", SAMPLES["a.heic"] + bytes(64)) is None
