@@ -229,6 +229,7 @@ class Transfer:
                 self._workers.join()
         finally:
             for item in items:
+                item.followers = ()
                 if item.number not in self._ended:
                     self._pending(item, None)
 
@@ -237,8 +238,7 @@ class Transfer:
             try:
                 # No deletion either: what the source would say by now is not known.
                 if self.source_gone is not None:
-                    for each in (item, *item.followers):
-                        self._pending(each, self.source_gone)
+                    self._pending(item, self.source_gone)
                 else:
                     self._take(item)
             except SourceGone as gone:
@@ -293,6 +293,7 @@ class Transfer:
             self._queue.close()
             self._tasks.close()
         self.emit(Finished(self.pair.name, outcome))
+        self._let_go(item)
 
     def _outcome(self, item: Item, status: Status, evidence: str, stored: str | None) -> Outcome:
         entry = item.source
@@ -383,13 +384,14 @@ class Transfer:
             self._hashed(item, self.hash(item), None)
 
     def _decide(self, leader: Item) -> None:
-        followers = leader.followers
-        try:
-            together.decide(self, leader)
-        finally:
-            leader.followers = ()
-            for item in followers:
-                self._queue.put(item)
+        together.decide(self, leader)
+        self._let_go(leader)
+
+    def _let_go(self, leader: Item) -> None:
+        """What followed an item goes its own way, now that its name is decided, or never will be."""
+        followers, leader.followers = leader.followers, ()
+        for item in followers:
+            self._queue.put(item)
 
     def hash(self, item: Item) -> Fingerprint:
         """Reads a file without keeping it."""

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from photosync.engine import together
 from photosync.engine.choosing import Choice
-from photosync.engine.errors import SafetyGuard
+from photosync.engine.errors import SafetyGuard, SourceChanged
 from photosync.engine.events import Event, Moved
 from photosync.engine.layout import Layout
 from photosync.engine.plan import Mode, Policy
 from photosync.engine.report import Report
+from photosync.engine.transfer import Item, Transfer
 from photosync.engine.views import Window
 from tests.engine import media_files as make
 from tests.engine.rig import Rig
@@ -202,6 +204,27 @@ def test_halves_of_two_photos_do_not_follow_each_other(tmp_path: Path) -> None:
     rig.run()
     names = [path for path, data in rig.files().items() if data in (HEIC, make.movie(OTHER_ONE))]
     assert len({path.rpartition(".")[0] for path in names}) == 2
+
+
+def test_a_photo_that_changes_while_its_names_are_decided_stays_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tries = together.decide, []
+
+    def decide(transfer: Transfer, leader: Item) -> None:
+        tries.append(leader.source.path)
+        if len(tries) == 1:
+            raise SourceChanged("it changed")
+        real(transfer, leader)
+
+    monkeypatch.setattr(together, "decide", decide)
+    rig = Rig(tmp_path)
+    rig.there.set("IMG_0001.MOV", b"another film", 1)
+    rig.photo("IMG_0001.HEIC", HEIC)
+    rig.photo("IMG_0001.MOV", MOV)
+    rig.run()
+    assert tries == ["IMG_0001.HEIC"] * 2
+    assert len({path.rpartition(".")[0] for path, data in rig.files().items() if data in (HEIC, MOV)}) == 1
 
 
 def test_what_a_killed_run_kept_beside_is_found_again(tmp_path: Path) -> None:
