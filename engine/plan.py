@@ -533,7 +533,9 @@ class _Elsewhere:
             if match_key(each.path, self._rules) not in self._claimed
         ]
         name = entry.path.rpartition("/")[2]
-        named = {each.path: decode(each.path).rpartition("/")[2] == name for each in free}
+        named = {
+            each.path: decode(unmarked(each.path) or each.path).rpartition("/")[2] == name for each in free
+        }
         if not entry.size:
             # An empty file has no content by which to know it again.
             free = [each for each in free if named[each.path]]

@@ -88,9 +88,11 @@ class Model:
                 self.phone.drop(path)
 
     def lose_state(self) -> None:
-        """The disk with the journal is replaced."""
+        """The disk with the journal is replaced, and the phone, too: its files came back with new times."""
         for file in self.folder.glob("journal.sqlite*"):
             file.unlink()
+        for path, thing in list(self.phone.things.items()):
+            self.phone.set(path, thing.data, (thing.mtime_ns or 0) + self.dice.choice([0, 4 * 10**16]))
 
     # the program
 
