@@ -112,6 +112,9 @@ DROPBOX = NameRules(
 """Dropbox. Sources: its help pages "Naming Dropbox files and folders" (as of October 2025, when characters
 beyond the Basic Multilingual Plane became allowed, counting twice) and "Files not syncing"."""
 
+DRIVE = NameRules(max_component=1000, max_path=32_000, unit="utf16")
+"""Google Drive, where a name is any text, ``/`` included: no character is forbidden, nothing is folded."""
+
 ANY = NameRules(
     forbidden=_CONTROL,
     leading=" ",
@@ -194,6 +197,9 @@ def _printable(char: str) -> str:
 
 def is_ours(path: str) -> bool:
     """Whether a component of the stored path begins with `OURS`, however it is spelled."""
+    if path.isascii():
+        lowered = path.lower()
+        return lowered.startswith(OURS) or f"/{OURS}" in lowered
     return any(map(_begins_ours, path.split("/")))
 
 
