@@ -59,6 +59,9 @@ _LISTING_TIMES = 8
 _SLOWEST = 2_000_000
 """Bytes a second. jmtpfs and simple-mtpfs fetch a whole file when it is opened and say nothing meanwhile."""
 
+WHOLE_FILES = frozenset({"jmtpfs", "simple-mtpfs", "gphotofs", "gvfs-gphoto2", "kio-camera"})
+"""Routes that fetch a whole file whatever part of it is read: nothing is gained by reading heads."""
+
 _NOT_ASKED = "no photo folder; name it, as in phone:/FOLDER, to copy it too"
 
 _GONE = {errno.ENODEV, errno.ENOTCONN, errno.ENXIO, errno.ESHUTDOWN, errno.ECONNABORTED}
@@ -126,6 +129,7 @@ class PhoneStore(ReadOnlyStore):
             mtime_precision_ns=2_000_000_000 if fat else 1_000_000_000,
             read_concurrency=1,
             write_concurrency=1,
+            partial_reads=device.route not in WHOLE_FILES,
             slow_read=True,
             writable=False,
         )

@@ -137,8 +137,13 @@ def check(
         one_way: files that only the destination has do not count.
         reread: read every source file although its hash is known.
     """
-    known = {delivery.stored: delivery.path for delivery in journal.deliveries(*identities)}
-    there, over = by_logical_path(listings[1], known)
+    delivered = list(journal.deliveries(*identities))
+    there, over = by_logical_path(listings[1], {each.stored: each.path for each in delivered})
+    # With a layout, files of equal content may share one copy.
+    here = {entry.path: entry for entry in listings[1].entries}
+    for delivery in delivered:
+        if delivery.stored in here:
+            there.setdefault(delivery.path, here[delivery.stored])
     wanted = target.store.capabilities.hashes
 
     def one(item: _Item) -> Finding:
@@ -152,7 +157,7 @@ def check(
         try:
             found = None if reread else journal.content(identities[0], entry)
             if found is None:
-                found, _ = source.hash(entry, wanted)
+                found, _, _ = source.hash(entry, wanted)
             evidence = _evidence(target, existing, found)
         except Fatal:
             raise

@@ -63,6 +63,8 @@ class Capabilities:
         change_feed: `Store.changes` tells what changed since a cursor.
         read_concurrency: files worth reading at once; 1 for a phone.
         write_concurrency: calls worth having in flight at once.
+        partial_reads: opening a file far from its beginning, and closing it far from its end, saves the rest
+            of it; False where only whole files are handed out.
         slow_read: reading is so slow that nothing should be read twice (phones, WAN).
         writable: False for phones and other places that are only ever read.
     """
@@ -84,6 +86,7 @@ class Capabilities:
     change_feed: bool = False
     read_concurrency: int = 4
     write_concurrency: int = 4
+    partial_reads: bool = True
     slow_read: bool = False
     writable: bool = True
 

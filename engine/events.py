@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from photosync.engine.taken import Taken
+
 
 class Status(StrEnum):
     """How one file ended."""
@@ -41,6 +43,9 @@ class Outcome:
         reason: why the planner wanted it.
         error: what went wrong and what to do, or None.
         transient: a failure that another run may well overcome.
+        asset: source path of the file that its photo is known by, if that consists of several.
+        taken: when it was taken, and by whose word; None if it was not read.
+        suspicious: why it may have been damaged before it was copied, or None.
     """
 
     path: str
@@ -52,11 +57,14 @@ class Outcome:
     reason: str = ""
     error: str | None = None
     transient: bool = False
+    asset: str | None = None
+    taken: Taken | None = None
+    suspicious: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stage of the run begins: "scan", "plan", "transfer", "snapshot"."""
+    """A stage of the run begins: "scan", "look", "plan", "transfer", "snapshot"."""
 
     name: str
     destination: str

@@ -236,7 +236,7 @@ class FreeUp:
         return Freed(candidate.members, tuple(deleted), evidence)
 
     def _read(self, entry: Entry) -> Fingerprint:
-        found, seen = self._source.hash(entry, ())
+        found, seen, _ = self._source.hash(entry, ())
         if (seen.size, seen.mtime_ns, seen.version) != (entry.size, entry.mtime_ns, entry.version):
             raise _Doubt(f"{entry.path} changed since it was listed")
         return found

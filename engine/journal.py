@@ -21,6 +21,7 @@ from typing import Any, Self
 from photosync.engine.entry import Entry, same_state
 from photosync.engine.errors import Fatal
 from photosync.engine.hashing import Fingerprint
+from photosync.engine.media import Facts
 from photosync.engine.workers import Seam, Threads
 
 VERSION = 1
@@ -77,6 +78,11 @@ CREATE TABLE IF NOT EXISTS heads (
     place INTEGER PRIMARY KEY, number INTEGER NOT NULL, root TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS nodes (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS media (
+    place INTEGER NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER, version TEXT,
+    facts TEXT NOT NULL, suspicion TEXT,
+    PRIMARY KEY (place, path)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, source INTEGER NOT NULL, destination INTEGER NOT NULL,
     started_ns INTEGER NOT NULL, files INTEGER NOT NULL, report TEXT
@@ -379,6 +385,51 @@ class Journal:
             ),
         )
 
+    # what photos say of themselves
+
+    def facts(self, place: str, entry: Entry) -> Facts | None:
+        """What a file said of itself when it was last looked into, if it still looks the same."""
+        rows = self._rows(
+            "SELECT facts FROM media WHERE place = ? AND path = ? AND size = ? AND mtime_ns IS ? "
+            "AND version IS ?",
+            self._place(place),
+            key(entry.path),
+            entry.size,
+            entry.mtime_ns,
+            entry.version,
+        )
+        return Facts.loads(rows[0][0]) if rows else None
+
+    def earlier_facts(self, place: str, path: str) -> Facts | None:
+        """What the file of that name said of itself when it was last looked into, whatever it is now."""
+        rows = self._rows(
+            "SELECT facts FROM media WHERE place = ? AND path = ?", self._place(place), key(path)
+        )
+        return Facts.loads(rows[0][0]) if rows else None
+
+    def suspicions(self, place: str) -> dict[str, str]:
+        """Files of a source that may have been damaged before they were copied, path → why: such a file
+        must not be removed from it."""
+        rows = self._rows(
+            "SELECT path, suspicion FROM media WHERE place = ? AND suspicion IS NOT NULL", self._place(place)
+        )
+        return {_path(path): str(why) for path, why in rows}
+
+    def set_facts(self, place: str, entry: Entry, facts: Facts, suspicion: str | None = None) -> None:
+        """Remembers what a file says of itself, and what is wrong with it, if anything is."""
+        self._write(
+            "INSERT OR REPLACE INTO media VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                self._place(place),
+                key(entry.path),
+                entry.size,
+                entry.mtime_ns,
+                entry.version,
+                facts.dumps(),
+                suspicion,
+            ),
+        )
+
     # deliveries
 
     def deliveries(self, source: str, destination: str) -> Iterator[Delivery]:
@@ -444,6 +495,17 @@ class Journal:
         self._write(
             "UPDATE OR REPLACE deliveries SET source = ? WHERE source = ? AND destination = ? AND path = ?",
             (nowhere, here, there, name),
+        )
+
+    def is_shared(self, destination: str, stored: str, path: str) -> bool:
+        """Whether a destination path is the copy of a source file other than ``path``, too."""
+        return bool(
+            self._rows(
+                "SELECT 1 FROM deliveries WHERE destination = ? AND stored = ? AND path != ? LIMIT 1",
+                self._place(destination),
+                key(stored),
+                key(path),
+            )
         )
 
     def digests(self, destination: str, stored: str, content: str) -> dict[str, str]:

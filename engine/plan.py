@@ -28,14 +28,24 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
+from photosync.engine.assets import Asset, family, pair
+from photosync.engine.beside import beside, marker, unmarked
 from photosync.engine.capabilities import Capabilities
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import NameRefused, SafetyGuard
 from photosync.engine.journal import Delivery, key
-from photosync.engine.names import NameRules, Names, decode, match_key
+from photosync.engine.layout import Layout
+from photosync.engine.media import NOTHING, Facts
+from photosync.engine.names import NameRules, Names, decode, is_shortened, match_key
 from photosync.engine.scan import Listing
+from photosync.engine.taken import best, taken
 from photosync.engine.trash import TRASH
 from photosync.engine.verify import NONE
+
+MOST_ALIKE = 256
+"""Files of one size at the destination among which one is sought that may have got another name."""
+MOST_COMPARED = 8
+"""Of those, so many are compared by content."""
 
 
 class Mode(StrEnum):
@@ -58,6 +68,7 @@ class Policy:
         max_delete: most files that ``sync`` may move to the trash; None: a tenth of what is there,
             at least ten.
         stamp: names this run's folder in the trash.
+        layout: where new files go; None: where they are at the source.
         in_scope: whether a file (path, size, mtime_ns) passes the user's filters; what does not is neither
             trashed nor taken for renamed.
         kept: source paths that were freed on purpose: their copies are never in the way of anything.
@@ -69,6 +80,7 @@ class Policy:
     prove: bool = True
     max_delete: int | None = None
     stamp: str = "now"
+    layout: Layout | None = None
     in_scope: Callable[[str, int, int | None], bool] = field(default=lambda _path, _size, _mtime_ns: True)
     kept: frozenset[str] = frozenset()
     plain_names: bool = False
@@ -84,6 +96,7 @@ class Copy:
         reason: why.
         beside: ``to`` is taken by other bytes: keep both, this one under a name with its content id.
         displaces: path of the object that goes to the trash first.
+        asset: path of the file that its photo is known by, if that consists of several.
     """
 
     source: Entry
@@ -91,6 +104,7 @@ class Copy:
     reason: str
     beside: bool = False
     displaces: str | None = None
+    asset: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,10 @@ class Compare:
     Attributes:
         replace: if they differ, the destination's object goes to the trash (``sync``).
         reread: read the source even if its size and time are as they were.
+        elsewhere: ``existing`` does not have the name ``to``.
+        beside: ``to`` is taken by other bytes; else, with ``elsewhere``, it is free.
+        also: others that may have the bytes.
+        asset: as in `Copy`.
     """
 
     source: Entry
@@ -108,6 +126,10 @@ class Compare:
     reason: str
     replace: bool = False
     reread: bool = False
+    elsewhere: bool = False
+    beside: bool = False
+    also: tuple[Entry, ...] = ()
+    asset: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +138,14 @@ class Move:
 
     Attributes:
         origin: the delivery under the old name.
+        asset: as in `Copy`.
     """
 
     source: Entry
     to: str
     origin: Delivery
     reason: str
+    asset: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +170,15 @@ Action: TypeAlias = Copy | Compare | Move | Trash | Refuse
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Actions in the order in which they are carried out, and what needs none."""
+    """Actions in the order in which they are carried out, and what needs none.
+
+    Attributes:
+        facts: what was known of the files, by source path.
+    """
 
     actions: list[Action]
     unchanged: int
+    facts: Mapping[str, Facts] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
@@ -175,7 +204,9 @@ class Plan:
                 "reason": action.reason,
             }
             if not isinstance(action, Refuse):
-                row["to"] = action.to
+                source = action.source
+                when = taken(source.path, source.mtime_ns, self.facts.get(source.path, NOTHING))
+                row |= {"to": action.to, "taken": when.text, "taken_from": when.source, "asset": action.asset}
             if isinstance(action, Move):
                 row["from"] = action.origin.stored
             yield row
@@ -192,6 +223,8 @@ def make_plan(
     known: Iterable[Delivery],
     policy: Policy,
     capabilities: Capabilities,
+    facts: Mapping[str, Facts] | None = None,
+    contents: Mapping[str, str] | None = None,
 ) -> Plan:
     """Decides what to do.
 
@@ -202,17 +235,37 @@ def make_plan(
         known: deliveries from this source to this destination, sorted by `key` of the path.
         policy: what the user asked for.
         capabilities: the destination's.
+        facts: what is known of source files, by path; need not be complete.
+        contents: content ids of new files, by path, for a layout that needs them.
 
     Raises:
         SafetyGuard: ``sync`` would trash more than ``max_delete`` allows, or the source listing is
             incomplete.
     """
     rules = replace(capabilities.names, plain=policy.plain_names)
-    return _Planner(source, destination, policy, rules).plan(known)
+    return _Planner(source, destination, policy, rules, facts or {}, contents or {}).plan(known)
+
+
+def fresh(entries: Iterable[Entry], known: Iterable[Delivery]) -> list[Entry]:
+    """Source files that were never delivered; both arguments sorted by `key` of the path."""
+    return [entry for entry, delivery in _join(entries, known) if entry is not None and delivery is None]
 
 
 class _Planner:
-    def __init__(self, source: Listing, destination: Listing, policy: Policy, rules: NameRules) -> None:
+    def __init__(
+        self,
+        source: Listing,
+        destination: Listing,
+        policy: Policy,
+        rules: NameRules,
+        facts: Mapping[str, Facts],
+        contents: Mapping[str, str],
+    ) -> None:
+        self.facts, self.contents = facts, contents
+        self.markers: dict[tuple[str, str], str] = {}
+        self.placed: set[str] = set()
+        self.spared: set[str] = set()
+        self.beside: dict[str, list[Entry]] | None = None
         self.source = source
         self.destination = destination
         self.policy = policy
@@ -231,8 +284,11 @@ class _Planner:
             if delivery is not None:
                 # The listing's own strings where they are equal, so that the journal's need not be kept.
                 path = delivery.path if entry is None else entry.path
-                place = match_key(path if delivery.stored == path else delivery.stored, self.rules)
-                logical[place] = path
+                stored = path if delivery.stored == path else delivery.stored
+                place = match_key(stored, self.rules)
+                logical[place] = path if is_shortened(stored) else decode(stored)
+                if stored is not path and self.policy.mode is Mode.COPY and (shown := marker(path, stored)):
+                    self.markers[family(path)] = shown
                 if entry is None and delivery.path not in self.declined:
                     self.vanished[place] = delivery
                     continue
@@ -251,7 +307,7 @@ class _Planner:
             self._trash()
         order = {Move: 0, Compare: 1, Copy: 1, Refuse: 2, Trash: 3}
         self.actions.sort(key=lambda action: order[type(action)])
-        return Plan(self.actions, self.unchanged)
+        return Plan(self.actions, self.unchanged, self.facts)
 
     def _known(self, entry: Entry, delivery: Delivery) -> None:
         existing = self.there.get(match_key(delivery.stored, self.rules))
@@ -260,39 +316,36 @@ class _Planner:
             self.actions.append(Copy(entry, delivery.stored, gone))
         elif delivery.of(entry):
             if not same_there(existing, delivery):
-                self._compare(entry, existing, "changed at the destination")
+                self.actions.append(self._comparison(entry, existing, "changed at the destination"))
             elif self.policy.checksum:
-                self._compare(entry, existing, "asked to compare contents")
+                self.actions.append(self._comparison(entry, existing, "asked to compare contents"))
             elif self.policy.prove and delivery.evidence == NONE:
-                self._compare(entry, existing, "was written, but never proven")
+                self.actions.append(self._comparison(entry, existing, "was written, but never proven"))
             else:
                 self.unchanged += 1
         elif entry.size != existing.size:
-            self._differs(entry, existing, "modified since it was copied")
+            self.actions.append(self._different(entry, existing, "modified since it was copied"))
         else:
-            self._compare(entry, existing, "modified since it was copied")
+            self.actions.append(self._comparison(entry, existing, "modified since it was copied"))
 
-    def _compare(self, entry: Entry, existing: Entry, reason: str) -> None:
-        self.actions.append(
-            Compare(
-                entry,
-                existing.path,
-                existing,
-                reason,
-                replace=self._replaces(entry),
-                reread=self.policy.checksum,
-            )
+    def _comparison(self, entry: Entry, existing: Entry, reason: str) -> Compare:
+        return Compare(
+            entry,
+            existing.path,
+            existing,
+            reason,
+            replace=self._replaces(entry),
+            reread=self.policy.checksum,
         )
 
     def _replaces(self, entry: Entry) -> bool:
         """Whether an object in the way goes to the trash. The only copy of what was freed never does."""
         return self.policy.mode is Mode.SYNC and entry.path not in self.policy.kept
 
-    def _differs(self, entry: Entry, existing: Entry, reason: str) -> None:
+    def _different(self, entry: Entry, existing: Entry, reason: str) -> Copy:
         if self._replaces(entry):
-            self.actions.append(Copy(entry, existing.path, reason, displaces=existing.path))
-        else:
-            self.actions.append(Copy(entry, existing.path, reason, beside=True))
+            return Copy(entry, existing.path, reason, displaces=existing.path)
+        return Copy(entry, existing.path, reason, beside=True)
 
     def _new(self, new: list[Entry], logical: dict[str, str]) -> None:
         if not new:
@@ -301,25 +354,95 @@ class _Planner:
             logical.setdefault(place, entry.path if self.rules.plain else decode(entry.path))
         names = Names(self.rules, logical)
         renamed = _Renames(self._movable() if self.source.complete else ())
-        for entry in new:
-            try:
-                to = names.assign(entry.path)
-            except NameRefused as error:
-                self.actions.append(Refuse(entry, str(error)))
-                continue
-            place = match_key(to, self.rules)
-            self.claimed.add(place)
-            existing = self.there.get(place)
-            origin = renamed.match(entry) if existing is None else None
+        elsewhere = _Elsewhere(self.there, self.claimed, self.rules) if self.policy.layout else None
+        fresh = {entry.path for entry in new}
+        for asset in self._assets(new):
+            for entry in asset.members:
+                if entry.path not in fresh:
+                    continue
+                try:
+                    to = names.assign(self._path(entry, asset))
+                except NameRefused as error:
+                    self.actions.append(Refuse(entry, str(error)))
+                    continue
+                shown = self.markers.get(family(entry.path))
+                action = self._place(entry, to, shown, renamed, elsewhere)
+                if len(asset.members) > 1:
+                    action = replace(action, asset=asset.primary.path)
+                self.actions.append(action)
+
+    def _assets(self, new: list[Entry]) -> list[Asset]:
+        """The photos that new files belong to, members that are delivered already included."""
+        folders = {entry.path.rpartition("/")[0] for entry in new}
+        families = {family(entry.path) for entry in new}
+        near = (
+            entry
+            for entry in self.source.entries
+            if entry.path.rpartition("/")[0] in folders and family(entry.path) in families
+        )
+        return pair(near, self.facts)
+
+    def _path(self, entry: Entry, asset: Asset) -> str:
+        """Where a file goes: all members of a photo by what is known of that."""
+        layout = self.policy.layout
+        if layout is None:
+            return entry.path
+        when = best(
+            [taken(each.path, each.mtime_ns, self.facts.get(each.path, NOTHING)) for each in asset.members]
+        )
+        about = self.facts.get(asset.primary.path, NOTHING)
+        return layout.path(entry.path, when, about, self.contents.get(entry.path, ""))
+
+    def _place(
+        self, entry: Entry, to: str, shown: str | None, renamed: "_Renames", elsewhere: "_Elsewhere | None"
+    ) -> Copy | Compare | Move:
+        """What becomes of a new file that goes by the name ``to``; ``shown``: beside that, with the rest of
+        its photo."""
+        kept = self._kept_beside(to, entry)
+        if shown is not None:
+            plain = self.there.get(match_key(to, self.rules))
+            if plain is not None and plain.size == entry.size:
+                kept.insert(0, plain)
+            to = beside(to, shown, self.rules)
+        place = match_key(to, self.rules)
+        existing = self.there.get(place)
+        held = place in self.claimed or self._was_freed(place)
+        crowded = place in self.placed or (existing is not None and held)
+        self.placed.add(place)
+        if crowded and (existing is None or self.policy.mode is Mode.SYNC):
+            return Copy(entry, to, "another file goes by that name", beside=True)
+        self.claimed.add(place)
+        kept = [each for each in kept if each is not existing]
+        if existing is None:
+            origin = renamed.match(entry)
             if origin is not None:
                 self.claimed.add(match_key(origin.stored, self.rules))
-                self.actions.append(Move(entry, to, origin, f"renamed from {origin.path}"))
-            elif existing is None:
-                self.actions.append(Copy(entry, to, "new"))
-            elif existing.size == entry.size:
-                self._compare(entry, existing, "a file of that name and size is there")
-            else:
-                self._differs(entry, existing, "another file of that name is there")
+                return Move(entry, to, origin, f"renamed from {origin.path}")
+            if not kept and elsewhere is not None:
+                kept = elsewhere.match(entry)
+            return self._found(entry, to, kept) if kept else Copy(entry, to, "new")
+        if existing.size == entry.size:
+            made = self._comparison(entry, existing, "a file of that name and size is there")
+            return made if made.replace else replace(made, also=tuple(kept))
+        if kept and self.policy.mode is Mode.COPY:
+            return replace(self._found(entry, to, kept), beside=True)
+        return self._different(entry, existing, "another file of that name is there")
+
+    def _found(self, entry: Entry, to: str, kept: list[Entry]) -> Compare:
+        self.spared.update(match_key(each.path, self.rules) for each in kept)
+        why = "a file of that size is there under another name"
+        return Compare(entry, to, kept[0], why, elsewhere=True, also=tuple(kept[1:]))
+
+    def _kept_beside(self, to: str, entry: Entry) -> list[Entry]:
+        """Files at the destination that may be this one, kept beside another of its name by a run that did
+        not live to write it down."""
+        if self.beside is None:
+            self.beside = {}
+            for place, each in self.there.items():
+                if "~" in each.path and place not in self.claimed and (plain := unmarked(each.path)):
+                    self.beside.setdefault(match_key(plain, self.rules), []).append(each)
+        found = self.beside.get(match_key(to, self.rules), [])
+        return [each for each in found if each.size == entry.size][:MOST_COMPARED]
 
     def _movable(self) -> Iterator[Delivery]:
         """Copies whose source vanished; an empty file has no content by which to know it again."""
@@ -352,7 +475,8 @@ class _Planner:
         extra = [
             entry
             for place, entry in self.there.items()
-            if place not in self.claimed and not self._was_freed(place) and self._in_scope(place, entry)
+            if not (place in self.claimed or place in self.spared or self._was_freed(place))
+            and self._in_scope(place, entry)
         ]
         limit = self.policy.max_delete
         if limit is None:
@@ -389,6 +513,34 @@ class _Renames:
                     self._used.add(best.path)
                     return best
         return None
+
+
+class _Elsewhere:
+    """Finds what a lost journal knew: a file that lies at the destination under a name that it would not get
+    today. Same size; those of the same name first, then those of the same time."""
+
+    def __init__(self, there: Mapping[str, Entry], claimed: set[str], rules: NameRules) -> None:
+        self._claimed, self._rules = claimed, rules
+        self._of_size: dict[int, list[Entry]] = {}
+        for place, entry in there.items():
+            if place not in claimed:
+                self._of_size.setdefault(entry.size, []).append(entry)
+
+    def match(self, entry: Entry) -> list[Entry]:
+        free = [
+            each
+            for each in self._of_size.get(entry.size, ())[:MOST_ALIKE]
+            if match_key(each.path, self._rules) not in self._claimed
+        ]
+        name = entry.path.rpartition("/")[2]
+        named = {
+            each.path: decode(unmarked(each.path) or each.path).rpartition("/")[2] == name for each in free
+        }
+        if not entry.size:
+            # An empty file has no content by which to know it again.
+            free = [each for each in free if named[each.path]]
+        free.sort(key=lambda each: (not named[each.path], each.mtime_ns != entry.mtime_ns))
+        return free[:MOST_COMPARED]
 
 
 def _likenesses(file: Entry | Delivery) -> Iterator[tuple[object, ...]]:

@@ -32,12 +32,15 @@ class Tally:
     counts: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
     bytes: int = 0
     transient: int = 0
+    suspicious: int = 0
 
     def add(self, outcome: Outcome) -> None:
         self.counts[outcome.status] += 1
         self.bytes += outcome.sent
         if outcome.transient:
             self.transient += 1
+        if outcome.suspicious:
+            self.suspicious += 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from photosync.engine.errors import Fatal, Permanent, SourceChanged, classify
 from photosync.engine.hashing import Fingerprint, Hasher
 from photosync.engine.limits import Gate
 from photosync.engine.retry import RetryPolicy
+from photosync.engine.views import Glimpse
 from photosync.engine.workers import Workers
 
 BLOCK = 1 << 20
@@ -60,8 +61,8 @@ class Source:
         self._retries = retries
         self._progress = progress
 
-    def open(self, entry: Entry) -> OpenFile:
-        """Opens a file.
+    def open(self, entry: Entry, offset: int = 0) -> OpenFile:
+        """Opens a file, to be read from ``offset`` bytes on.
 
         Raises:
             SourceGone: the source as a whole cannot be read any more.
@@ -69,7 +70,7 @@ class Source:
         """
         try:
             reader = retry.call(
-                lambda: self.store.open(entry.path),
+                lambda: self.store.open(entry.path, offset),
                 f"opening {entry.path}",
                 self._workers,
                 self._gate,
@@ -153,10 +154,21 @@ class Source:
         ):
             raise SourceChanged(f"{entry.path} changed while it was read")
 
-    def hash(self, entry: Entry, names: tuple[str, ...]) -> tuple[Fingerprint, Entry]:
-        """A file's fingerprint, and what it looked like when it was read."""
+    def some(self, file: OpenFile, size: int) -> bytes:
+        """The next bytes of an open file, at most so many; raises as `open`."""
+        self._workers.check()
+        try:
+            block = file.reader.read(size)
+        except Exception as error:
+            _raise(error, f"reading {file.entry.path}")
+        self._progress(file.entry.path, len(block))
+        return block
+
+    def hash(self, entry: Entry, names: tuple[str, ...]) -> tuple[Fingerprint, Entry, Glimpse]:
+        """A file's fingerprint, what it looked like when it was read, and what was kept of it."""
         file = self.open(entry)
-        hasher = Hasher(names)
+        hasher, glimpse = Hasher(names), Glimpse(file.entry.size)
         for block in self.blocks(file):
             hasher.update(block)
-        return hasher.finish(), file.entry
+            glimpse.feed(block)
+        return hasher.finish(), file.entry, glimpse

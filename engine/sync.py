@@ -7,18 +7,21 @@ from typing import TypeVar
 
 from photosync.engine import record, retry, scan
 from photosync.engine.capabilities import Probes, Remarks, Repeats, Store, Sweeps
+from photosync.engine.choosing import Choice
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, classify
-from photosync.engine.events import Event, Finished, Listener, Notice, Phase, Planned, Status
+from photosync.engine.events import Event, Finished, Listener, Moved, Notice, Phase, Planned, Status
 from photosync.engine.filters import Filter
 from photosync.engine.journal import Journal
 from photosync.engine.limits import Gate, Timetable
+from photosync.engine.looking import Looker
 from photosync.engine.names import is_ours, is_ours_among_plain
 from photosync.engine.nodes import ManifestError, NewerFormat
 from photosync.engine.plan import Mode, Plan, Policy, make_plan
 from photosync.engine.report import Report, Tally
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.scan import Listing
+from photosync.engine.source import Source
 from photosync.engine.transfer import Pair, Settings, Transfer
 from photosync.engine.workers import Cancelled, Seam, Workers
 
@@ -43,6 +46,7 @@ class Job:
         bandwidth: to the destination; None: all of it.
         device: names this machine in snapshots.
         snapshot: write what is proven into a manifest at the destination.
+        choice: which photos count; None: all.
     """
 
     pair: Pair
@@ -55,6 +59,7 @@ class Job:
     bandwidth: Timetable | None = None
     device: str = ""
     snapshot: bool = True
+    choice: Choice | None = None
 
 
 class _Unheard(BaseException):
@@ -111,6 +116,7 @@ class _Run:
         self.pair = job.pair
         self.tally = Tally()
         self.warnings: list[str] = []
+        self.looked_bytes = 0
         self.manifest_error: PhotosyncError | None = None
         self._listener = listener
         self._listener_error: Exception | None = None
@@ -166,7 +172,7 @@ class _Run:
         report = Report(
             destination=self.pair.name,
             tally=self.tally,
-            source_bytes=transfer.source_bytes if transfer else 0,
+            source_bytes=self.looked_bytes + (transfer.source_bytes if transfer else 0),
             requests=_since(before, dict(self.pair.destination.requests)),
             retries=self._retries(repeated),
             seconds=self.seam.monotonic() - began,
@@ -183,7 +189,7 @@ class _Run:
                 self.pair.source_id,
                 self.pair.destination_id,
                 started_ns,
-                len(prepared.source.entries),
+                _seen(prepared.source),
                 report.status,
             )
             self.journal.flush()
@@ -211,6 +217,10 @@ class _Run:
         self.emit(Phase("scan", self.pair.name))
         source = self._scan_source(workers, gates[0])
         self._guard(source)
+        looker = Looker(self._source(workers, gates[0]), self.pair.source_id, self.journal, self._looking)
+        source, facts = looker.choose(source, self.job.choice)
+        if not source.entries and self.job.choice is not None:
+            self._guard(source)
         destination = list_place(
             self.pair.destination,
             self.pair.destination_id,
@@ -224,9 +234,12 @@ class _Run:
             raise error.error
         self._tell_remarks()
         self._guard_destination(destination)
+        known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
+        contents = looker.prepare(source, known, self.job.policy.layout, facts)
         self.emit(Phase("plan", self.pair.name))
         known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
-        plan = make_plan(source, destination, known, self._policy(), self.pair.destination.capabilities)
+        can = self.pair.destination.capabilities
+        plan = make_plan(source, destination, known, self._policy(), can, facts, contents)
         self._planned(plan)
         return Prepared(source, destination, plan)
 
@@ -246,8 +259,28 @@ class _Run:
     def _policy(self) -> Policy:
         kept = self.journal.kept(self.pair.source_id, self.pair.destination_id)
         policy = replace(self.job.policy, kept=kept)
-        found = self.job.filter
-        return policy if found is None else replace(policy, in_scope=found.wants)
+        wanted, choice = self.job.filter, self.job.choice
+        if wanted is None and choice is None:
+            return policy
+
+        def in_scope(path: str, size: int, mtime_ns: int | None) -> bool:
+            if wanted is not None and not wanted.wants(path, size, mtime_ns):
+                return False
+            if choice is None:
+                return True
+            return choice.wants_file(path, mtime_ns, self.journal.earlier_facts(self.pair.source_id, path))
+
+        return replace(policy, in_scope=in_scope)
+
+    def _looking(self) -> None:
+        self.emit(Phase("look", self.pair.name))
+
+    def _source(self, workers: Workers, gate: Gate) -> Source:
+        def progress(path: str, size: int) -> None:
+            self.looked_bytes += size
+            self.emit(Moved(self.pair.name, path, read=size))
+
+        return Source(self.pair.source, workers, gate, self.job.settings.retries, progress)
 
     def _scan_source(self, workers: Workers, gate: Gate) -> Listing:
         store, wanted = self.pair.source, self.job.filter
@@ -287,9 +320,10 @@ class _Run:
 
     def _guard(self, source: Listing) -> None:
         """Absence is not evidence: a source that lost most of its files is not believed."""
-        wiping = self.job.filter is None or self.job.policy.mode is Mode.SYNC
+        everything = self.job.filter is None and not source.declined
+        wiping = everything or self.job.policy.mode is Mode.SYNC
         if not source.entries and not self.job.allow_empty and source.complete and wiping:
-            what = "is empty" if self.job.filter is None else "has no file that passes the filters"
+            what = "is empty" if everything else "has no file that passes the filters"
             raise SafetyGuard(
                 f"the source {what}. If it is a phone, unlock it and allow file transfer; if that is right, "
                 "say --allow-empty. Nothing was changed."
@@ -298,7 +332,7 @@ class _Run:
         if (
             last is not None
             and last >= SHRUNKEN_FROM
-            and len(source.entries) * 2 < last
+            and _seen(source) * 2 < last
             and self.job.filter is None
             and not self.job.allow_shrunken
         ):
@@ -384,6 +418,11 @@ def list_place(
         return scan.walk(store, check=workers.check, own=own, retry=retried)
     except FileNotFoundError:
         return Listing((), exists=False)
+
+
+def _seen(source: Listing) -> int:
+    """Files that the source has, wanted or not."""
+    return len(source.entries) + len(source.declined)
 
 
 def worst(group: BaseExceptionGroup[PhotosyncError]) -> PhotosyncError:

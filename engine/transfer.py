@@ -9,11 +9,11 @@ travel in parallel where the service allows it.
 Every action ends in exactly one `Outcome`; what was not reached ends as pending.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from photosync.engine import verify, within
+from photosync.engine import together, verify, within
+from photosync.engine.beside import beside
 from photosync.engine.capabilities import Blob, ServerCopies, Store, Stored
 from photosync.engine.entry import Entry
 from photosync.engine.errors import (
@@ -30,16 +30,20 @@ from photosync.engine.errors import (
     classify,
 )
 from photosync.engine.events import Event, Finished, Moved, Notice, Outcome, Status
+from photosync.engine.fidelity import lost_place, suspicion
 from photosync.engine.hashing import Fingerprint, fingerprint
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.large import Large
 from photosync.engine.limits import Gate, Pace
-from photosync.engine.names import NameRules, encode, printable
+from photosync.engine.media import NOTHING, Facts, look
+from photosync.engine.names import printable
 from photosync.engine.plan import Compare, Copy, Move, Plan, Refuse, Trash
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.source import Source, SourceGone
-from photosync.engine.target import Target
+from photosync.engine.taken import taken
+from photosync.engine.target import Target, as_stored
 from photosync.engine.trash import TRASH
+from photosync.engine.views import Glimpse, Memory, Passed
 from photosync.engine.workers import ByteBudget, Channel, Workers
 
 ITEM_ATTEMPTS = 3
@@ -101,6 +105,10 @@ class Item:
         attempt: reads so far.
         sent: bytes sent.
         within: copying it within the service, where that is possible, was not tried yet.
+        followers: other files of its photo, whose names are decided with its own.
+        marker: content id of the file that its photo is known by, to be shown instead of its own.
+        facts: what it says of itself, once it was read.
+        suspicion: why it may have been damaged before, or None.
     """
 
     action: Copy | Compare | Move | Trash
@@ -112,6 +120,10 @@ class Item:
     attempt: int = 1
     sent: int = 0
     within: bool = True
+    followers: "tuple[Item, ...]" = ()
+    marker: str | None = None
+    facts: Facts | None = None
+    suspicion: str | None = None
 
     @property
     def source(self) -> Entry:
@@ -121,6 +133,15 @@ class Item:
         """Notes what the file looked like when it was opened."""
         if not isinstance(self.action, Trash) and self.action.source is not source:
             self.action = replace(self.action, source=source)
+
+    @property
+    def asset(self) -> str | None:
+        return None if isinstance(self.action, Trash) else self.action.asset
+
+    def as_copy(self) -> Copy:
+        """What sends the file after all."""
+        assert not isinstance(self.action, Trash)
+        return Copy(self.source, self.action.to, self.action.reason, asset=self.action.asset)
 
     def becomes(self, action: Copy) -> None:
         self.action, self.to = action, action.to
@@ -208,7 +229,7 @@ class Transfer:
         self._open_items = len(items)
         try:
             if items:
-                for item in items:
+                for item in together.lead(items):
                     self._queue.put(item)
                 most = self.settings.transfers or len(items)
                 for number in range(min(most, self.source.store.capabilities.read_concurrency, len(items))):
@@ -219,6 +240,7 @@ class Transfer:
                 self._workers.join()
         finally:
             for item in items:
+                item.followers = ()
                 if item.number not in self._ended:
                     self._pending(item, None)
 
@@ -287,10 +309,21 @@ class Transfer:
             self._queue.close()
             self._tasks.close()
         self.emit(Finished(self.pair.name, outcome))
+        self._let_go(item)
 
     def _outcome(self, item: Item, status: Status, evidence: str, stored: str | None) -> Outcome:
+        entry = item.source
         return Outcome(
-            item.source.path, status, evidence, item.source.size, item.sent, stored, item.action.reason
+            entry.path,
+            status,
+            evidence,
+            entry.size,
+            item.sent,
+            stored,
+            item.action.reason,
+            asset=item.asset,
+            taken=None if item.facts is None else taken(entry.path, entry.mtime_ns, item.facts),
+            suspicious=item.suspicion,
         )
 
     def _pending(self, item: Item, error: PhotosyncError | None) -> None:
@@ -321,6 +354,8 @@ class Transfer:
         if isinstance(item.action, Move):
             self.journal.forget_delivery(pair.source_id, pair.destination_id, item.action.origin.path)
         self.journal.set_content(pair.source_id, entry, found)
+        if item.facts is not None:
+            self.journal.set_facts(pair.source_id, entry, item.facts, item.suspicion)
         self.journal.set_delivery(
             pair.source_id,
             pair.destination_id,
@@ -346,6 +381,8 @@ class Transfer:
 
     def _take(self, item: Item) -> None:
         """Reads what an action needs and hands it to the senders."""
+        if item.followers:
+            self._decide(item)
         action = item.action
         if isinstance(action, Trash):
             self.send(item, lambda: self._trash(item, action))
@@ -368,14 +405,35 @@ class Transfer:
                     self._taking_small -= 1
         elif isinstance(action, Copy):
             if item.beside and item.content is None:
-                found, entry = self.source.hash(item.source, self.can.hashes)
-                item.saw(entry)
-                self._name_beside(item, found)
+                self._name_beside(item, self.hash(item))
             self._take_large(item)
         else:
-            found, entry = self.source.hash(item.source, self.can.hashes)
-            item.saw(entry)
-            self._hashed(item, found, None)
+            self._hashed(item, self.hash(item), None)
+
+    def _decide(self, leader: Item) -> None:
+        together.decide(self, leader)
+        self._let_go(leader)
+
+    def _let_go(self, leader: Item) -> None:
+        """What followed an item goes its own way, now that its name is decided, or never will be."""
+        followers, leader.followers = leader.followers, ()
+        for item in followers:
+            self._queue.put(item)
+
+    def hash(self, item: Item) -> Fingerprint:
+        """Reads a file without keeping it."""
+        found, entry, glimpse = self.source.hash(item.source, self.can.hashes)
+        item.saw(entry)
+        self._looked(item, glimpse)
+        return found
+
+    def _looked(self, item: Item, view: Passed) -> None:
+        """Notes what a file that was read whole says of itself, and whether it is to be trusted."""
+        item.facts = look(view)
+        item.suspicion = suspicion(item.source.path, view, item.facts)
+        if item.suspicion is None and item.facts.taken and not item.facts.place:
+            before = self.journal.earlier_facts(self.pair.source_id, item.source.path)
+            item.suspicion = lost_place(before or NOTHING, item.facts)
 
     def _copy_within(self, item: Item, store: ServerCopies) -> None:
         try:
@@ -405,6 +463,7 @@ class Transfer:
                 raise SourceChanged(f"{item.source.path} has grown since it was listed")
             data = b"".join(self.source.blocks(file))
             found = fingerprint(data, self.can.hashes)
+            self._looked(item, Memory(data))
             if item.beside:
                 self._name_beside(item, found)
             package = _Package(item, data, found)
@@ -434,13 +493,15 @@ class Transfer:
             item.saw(file.entry)
             if file.entry.size <= self.can.small_limit:
                 raise SourceChanged(f"{item.source.path} has shrunk since it was listed")
-            large = Large(self, item)
+            large, glimpse = Large(self, item), Glimpse(file.entry.size)
         except BaseException:
             file.reader.close()
             raise
         try:
             for block in self.source.blocks(file):
+                glimpse.feed(block)
                 large.feed(block)
+            self._looked(item, glimpse)
             large.read_to_end()
         except SourceGone:
             raise
@@ -594,20 +655,28 @@ class Transfer:
             self._adopt(item, found, existing, evidence)
 
     def _adopt(self, item: Item, found: Fingerprint, existing: Entry, evidence: str) -> None:
-        self._delivered(item, found, self.target.keep_time(existing, item.source.mtime_ns), evidence)
+        if self.journal.is_shared(self.pair.destination_id, existing.path, item.source.path):
+            # Two files of equal content that took turns in dating one copy would do so at every run.
+            stored = as_stored(existing)
+        else:
+            stored = self.target.keep_time(existing, item.source.mtime_ns)
+        self._delivered(item, found, stored, evidence)
 
     def _name_beside(self, item: Item, found: Fingerprint) -> None:
         item.beside, item.content = True, found.content
-        item.to = beside(item.action.to, found.content, self.can.names)
+        item.to = beside(item.action.to, item.marker or found.content, self.can.names)
 
     def _keep_both(self, item: Item, found: Fingerprint, package: _Package | None) -> None:
-        taken = item.to
+        occupied = item.to
         self._name_beside(item, found)
-        if item.to == taken:
+        if item.to == occupied and item.marker is not None:
+            item.marker = None
+            self._name_beside(item, found)
+        if item.to == occupied:
             raise Permanent(
-                f"{taken} is taken by other bytes although its name shows this content; rename that file"
+                f"{occupied} is taken by other bytes although its name shows this content; rename that file"
             )
-        self._again(item, Copy(item.source, item.action.to, item.action.reason, beside=True), package)
+        self._again(item, replace(item.as_copy(), beside=True), package)
 
     def _again(self, item: Item, copy: Copy, package: _Package | None) -> None:
         """Sends a file after all: from memory if it is there, else by reading it again."""
@@ -628,18 +697,25 @@ class Transfer:
 
     def _compare(self, item: Item, action: Compare, found: Fingerprint, package: _Package | None) -> None:
         try:
-            existing = self.target.look(action.existing.path)
-            evidence = None if existing is None else self.target.same(existing, found)
-            if existing is None:
-                self._again(item, Copy(item.source, action.to, "gone from the destination"), package)
-            elif evidence is not None:
+            existing, evidence = None, None
+            for candidate in (action.existing, *action.also):
+                existing = self.target.look(candidate.path)
+                evidence = None if existing is None else self.target.same(existing, found)
+                if evidence is not None:
+                    break
+            if existing is None and not action.elsewhere:
+                self._again(item, replace(item.as_copy(), reason="gone from the destination"), package)
+            elif existing is not None and evidence is not None:
                 self._adopt(item, found, existing, evidence)
+            elif action.beside:
+                self._keep_both(item, found, package)
+            elif action.elsewhere or existing is None:
+                self._again(item, replace(item.as_copy(), reason="new"), package)
             elif self._rotten(item, found):
                 self.emit(Notice("error", _ROT.format(path=printable(item.source.path))))
                 self._keep_both(item, found, package)
             elif action.replace:
-                copy = Copy(item.source, action.to, action.reason, displaces=existing.path)
-                self._again(item, copy, package)
+                self._again(item, replace(item.as_copy(), displaces=existing.path), package)
             else:
                 self._keep_both(item, found, package)
         finally:
@@ -657,7 +733,7 @@ class Transfer:
             if found.content == action.origin.content and self.can.server_move:
                 stored = self.target.rename(action.origin.stored, action.to)
             if stored is None:
-                self._again(item, Copy(item.source, action.to, "new"), package)
+                self._again(item, replace(item.as_copy(), reason="new"), package)
                 return
             self.journal.set_withdrawn(self.pair.destination_id, action.origin.stored)
             self.prove(item, found, stored)
@@ -679,31 +755,6 @@ _ROT = (
 
 class _Exhausted(Permanent):
     """Worth another run, not another try in this one."""
-
-
-_SHOWS_CONTENT = re.compile(r"~[0-9a-f]{8}\Z")
-
-
-def beside(path: str, content: str, rules: NameRules) -> str:
-    """The name under which a file is kept when another has its own: the content id shows in it.
-
-    "a/IMG_1.jpg" with content 3f9a2b7c… becomes "a/IMG_1~3f9a2b7c.jpg".
-
-    Args:
-        path: destination path that is taken.
-        content: content id of the file to be kept beside it.
-        rules: the destination's names; a name too long for them is shortened.
-    """
-    folder, slash, name = path.rpartition("/")
-    stem, dot, extension = name.rpartition(".")
-    if not stem:
-        stem, dot, extension = name, "", ""
-    made = f"{folder}{slash}{_SHOWS_CONTENT.sub('', stem)}~{content[:8]}{dot}{extension}"
-    return (
-        made
-        if len(name.encode("utf-8", "surrogateescape")) + 9 <= rules.max_component
-        else encode(made, rules)
-    )
 
 
 def _split(packages: list[_Package], count: int, size: int) -> Iterator[list[_Package]]:

@@ -1,13 +1,31 @@
 """``ls``, ``lsjson``, ``size``, ``about``, ``devices``: looking around."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from photosync.commands_transfer import (
+    Album,
+    Camera,
+    Exclude,
+    FilterFrom,
+    IgnoreCase,
+    Include,
+    MaxAge,
+    MaxSize,
+    MinAge,
+    MinSize,
+    TakenAfter,
+    TakenBefore,
+    Types,
+    make_choice,
+    make_filter,
+)
 from photosync.context import Context
 
 if TYPE_CHECKING:
     from photosync.engine.entry import Entry
+    from photosync.engine.media import Facts
 
 PlaceText = Annotated[str, typer.Argument(metavar="PLACE", help="phone:, REMOTE:path, a URL, or a folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON on stdout.")]
@@ -21,35 +39,94 @@ def register(app: typer.Typer) -> None:
     app.command()(devices)
 
 
-def _entries(context: typer.Context, place: str) -> "list[Entry]":
+def _entries(
+    context: typer.Context, place: str, given: dict[str, Any], looking: bool = False
+) -> "tuple[list[Entry], dict[str, Facts]]":
     from photosync.listing import list_files
 
     ctx: Context = context.obj
-    return list_files(ctx.session(), place)
+    return list_files(ctx.session(), place, make_filter(**given), make_choice(**given), looking=looking)
 
 
-def ls(context: typer.Context, place: PlaceText) -> None:
-    """List files below a place: size and path, as rclone does."""
+def ls(
+    context: typer.Context,
+    place: PlaceText,
+    include: Include = None,
+    exclude: Exclude = None,
+    filter_from: FilterFrom = None,
+    ignore_case: IgnoreCase = False,
+    min_size: MinSize = None,
+    max_size: MaxSize = None,
+    min_age: MinAge = None,
+    max_age: MaxAge = None,
+    types: Types = None,
+    taken_after: TakenAfter = None,
+    taken_before: TakenBefore = None,
+    album: Album = None,
+    camera: Camera = None,
+) -> None:
+    """List files below a place: size and path, as rclone does. With filters: what they take."""
     from photosync.engine.names import printable
 
-    for entry in _entries(context, place):
+    for entry in _entries(context, place, locals())[0]:
         typer.echo(f"{entry.size:>9} {printable(entry.path)}")
 
 
-def lsjson(context: typer.Context, place: PlaceText) -> None:
+def lsjson(
+    context: typer.Context,
+    place: PlaceText,
+    with_metadata: Annotated[
+        bool, typer.Option("-M", "--metadata", help="Look into files: when taken, by which camera, as what.")
+    ] = False,
+    include: Include = None,
+    exclude: Exclude = None,
+    filter_from: FilterFrom = None,
+    ignore_case: IgnoreCase = False,
+    min_size: MinSize = None,
+    max_size: MaxSize = None,
+    min_age: MinAge = None,
+    max_age: MaxAge = None,
+    types: Types = None,
+    taken_after: TakenAfter = None,
+    taken_before: TakenBefore = None,
+    album: Album = None,
+    camera: Camera = None,
+) -> None:
     """List files below a place as a JSON array with rclone's keys."""
-    from photosync.listing import as_rclone
+    from photosync.listing import as_rclone, metadata
     from photosync.output import json_text
 
-    rows = [json_text(as_rclone(entry)) for entry in _entries(context, place)]
+    entries, facts = _entries(context, place, locals(), with_metadata)
+    known = metadata(entries, facts) if with_metadata else {}
+    rows = [
+        json_text(as_rclone(entry) | ({"Metadata": known[entry.path]} if with_metadata else {}))
+        for entry in entries
+    ]
     typer.echo("[\n" + ",\n".join(rows) + "\n]")
 
 
-def size(context: typer.Context, place: PlaceText, as_json: AsJson = False) -> None:
+def size(
+    context: typer.Context,
+    place: PlaceText,
+    as_json: AsJson = False,
+    include: Include = None,
+    exclude: Exclude = None,
+    filter_from: FilterFrom = None,
+    ignore_case: IgnoreCase = False,
+    min_size: MinSize = None,
+    max_size: MaxSize = None,
+    min_age: MinAge = None,
+    max_age: MaxAge = None,
+    types: Types = None,
+    taken_after: TakenAfter = None,
+    taken_before: TakenBefore = None,
+    album: Album = None,
+    camera: Camera = None,
+) -> None:
     """Count files and bytes below a place."""
     from photosync.output import human_size, json_text
 
-    entries = _entries(context, place)
+    entries = _entries(context, place, locals())[0]
     total = sum(entry.size for entry in entries)
     if as_json:
         typer.echo(json_text({"count": len(entries), "bytes": total}))

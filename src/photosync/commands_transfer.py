@@ -10,6 +10,7 @@ from photosync.context import Context
 
 if TYPE_CHECKING:
     from photosync.config import Config
+    from photosync.engine.choosing import Choice
     from photosync.engine.filters import Filter
 
 SOURCE = typer.Argument(help="phone:, phone@NAME:path, REMOTE:path, a URL, or a folder.")
@@ -38,6 +39,27 @@ MinAge = Annotated[
 MaxAge = Annotated[
     str | None, typer.Option("--max-age", metavar="AGE", help="Newer than, say 1w or 2024-01-31.")
 ]
+Types = Annotated[
+    list[str] | None,
+    typer.Option("--type", metavar="KIND,…", help="Of photo, raw, screenshot, video, sidecar, other."),
+]
+TakenAfter = Annotated[
+    str | None, typer.Option("--taken-after", metavar="DATE", help="Taken then or later: 2024-01-31, or 30d.")
+]
+TakenBefore = Annotated[
+    str | None, typer.Option("--taken-before", metavar="DATE", help="Taken before: 2024-01-31, or 30d.")
+]
+Album = Annotated[
+    list[str] | None, typer.Option("--album", metavar="NAME", help="In a folder of that name (* and ? work).")
+]
+Camera = Annotated[
+    list[str] | None, typer.Option("--camera", metavar="NAME", help="By a camera whose name has that in it.")
+]
+LayoutText = Annotated[
+    str | None,
+    typer.Option("--layout", metavar="TEMPLATE", help="Where new files go: '{taken:%Y/%Y-%m}/{name}'."),
+]
+ListOnly = Annotated[bool, typer.Option("--list", help="Only list the source files that the filters take.")]
 Transfers = Annotated[
     int | None, typer.Option("--transfers", min=1, help="Most files, and most requests, under way at once.")
 ]
@@ -101,6 +123,13 @@ def copy(
     max_size: MaxSize = None,
     min_age: MinAge = None,
     max_age: MaxAge = None,
+    types: Types = None,
+    taken_after: TakenAfter = None,
+    taken_before: TakenBefore = None,
+    album: Album = None,
+    camera: Camera = None,
+    layout: LayoutText = None,
+    list_only: ListOnly = False,
     transfers: Transfers = None,
     bwlimit: BwLimit = None,
     tpslimit: TpsLimit = None,
@@ -136,6 +165,13 @@ def sync(
     max_size: MaxSize = None,
     min_age: MinAge = None,
     max_age: MaxAge = None,
+    types: Types = None,
+    taken_after: TakenAfter = None,
+    taken_before: TakenBefore = None,
+    album: Album = None,
+    camera: Camera = None,
+    layout: LayoutText = None,
+    list_only: ListOnly = False,
     transfers: Transfers = None,
     bwlimit: BwLimit = None,
     tpslimit: TpsLimit = None,
@@ -207,10 +243,17 @@ def _transfer(
         session = ctx.session()
         given = _with_defaults(given, session.config)
         ctx.louder(0, False, _path(given["log_file"]))
-        names = set(Options.__dataclass_fields__) - {"mode", "max_delete", "wanted"}
+        names = set(Options.__dataclass_fields__) - {"mode", "max_delete", "wanted", "choice"}
         chosen: dict[str, Any] = {name: value for name, value in given.items() if name in names}
-        options = Options(mode=mode, max_delete=max_delete, wanted=make_filter(**given), **chosen)
-        code = execute(session, source, destination, options, output, dry_run=bool(given["dry_run"]))
+        options = Options(
+            mode=mode,
+            max_delete=max_delete,
+            wanted=make_filter(**given),
+            choice=make_choice(**given),
+            **chosen,
+        )
+        dry_run, listing = bool(given["dry_run"]), bool(given["list_only"])
+        code = execute(session, source, destination, options, output, dry_run=dry_run, listing=listing)
     raise typer.Exit(int(code))
 
 
@@ -233,7 +276,7 @@ def _path(value: object) -> Path | None:
     return value if isinstance(value, Path) else None
 
 
-def make_filter(**given: object) -> "Filter | None":
+def make_filter(**given: Any) -> "Filter | None":
     """The filter that options ask for, by their names; None: everything is wanted.
 
     Raises:
@@ -245,7 +288,28 @@ def make_filter(**given: object) -> "Filter | None":
         return None
     from photosync.engine.filters import Filter
 
-    return Filter.parse(**chosen, ignore_case=bool(given["ignore_case"]), now_ns=time.time_ns())  # type: ignore[arg-type]
+    return Filter.parse(**chosen, ignore_case=bool(given["ignore_case"]), now_ns=time.time_ns())
+
+
+def make_choice(**given: Any) -> "Choice | None":
+    """The choice of photos that options ask for, by their names; None: all of them.
+
+    Raises:
+        FilterError: a value can't be understood.
+    """
+    names = ("types", "album", "camera", "taken_after", "taken_before")
+    if not any(given[name] for name in names):
+        return None
+    from photosync.engine.choosing import Choice
+
+    return Choice.parse(
+        types=given["types"] or (),
+        albums=given["album"] or (),
+        cameras=given["camera"] or (),
+        taken_after=given["taken_after"],
+        taken_before=given["taken_before"],
+        now_ns=time.time_ns(),
+    )
 
 
 def check(

@@ -210,6 +210,7 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     min_age: str | None = None
     max_age: str | None = None
     checksum: bool | None = None
+    layout: str | None = None
     log_file: str | None = None
 
 

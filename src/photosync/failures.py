@@ -29,6 +29,7 @@ def explain(error: BaseException) -> tuple[Exit, str] | None:
     from photosync.config import ConfigError
     from photosync.engine.filters import FilterError
     from photosync.engine.journal import JournalError
+    from photosync.engine.layout import LayoutError
     from photosync.engine.limits import LimitError
     from photosync.places import PlaceError
     from photosync.sign_in import ConnectError
@@ -36,7 +37,7 @@ def explain(error: BaseException) -> tuple[Exit, str] | None:
     match error:
         case KeyboardInterrupt():
             return Exit.OTHER, "interrupted; the next run goes on from here"
-        case PlaceError() | ConfigError() | FilterError() | LimitError() | ConnectError():
+        case PlaceError() | ConfigError() | FilterError() | LimitError() | LayoutError() | ConnectError():
             return Exit.USAGE, str(error)
         case Unreachable():
             return Exit.RETRY, str(error)

@@ -9,12 +9,14 @@ from photosync.backends.phone import PhoneStore
 from photosync.backends.phone_removal import remover_for
 from photosync.config import Local
 from photosync.engine import retry, scan
+from photosync.engine.assets import pair
 from photosync.engine.entry import Entry
 from photosync.engine.errors import PhotosyncError, SafetyGuard
 from photosync.engine.filters import Filter
 from photosync.engine.freeup import Candidate, Copies, Freed, FreeUp, Kept, choose
 from photosync.engine.journal import Journal, Known
 from photosync.engine.limits import Gate
+from photosync.engine.media import Facts
 from photosync.engine.names import printable
 from photosync.engine.report import Exit
 from photosync.engine.retry import RetryPolicy
@@ -69,13 +71,17 @@ def free_up(session: Session, source: str, wish: Wish) -> Exit:
         workers = stack.enter_context(Workers(session.seam))
         retries = RetryPolicy()
         reader = Source(origin.store, workers, Gate(workers), retries, lambda _path, _size: None)
-        listing = _list(reader, workers, wish.wanted)
+        listing = _list(reader, workers)
         copies, witnesses, unreachable = _copies(session, origin, stack, workers)
+        suspicions: dict[str, str] = {}
+        for journal, _ in witnesses:
+            suspicions |= journal.suspicions(origin.identity)
         candidates, kept = choose(
-            [(entry,) for entry in listing.entries],
+            _photos(listing.entries, wish.wanted, origin, witnesses),
             copies,
             wish.min_copies,
             older_than_ns=wish.older_than_ns,
+            suspicious=lambda entry: suspicions.get(entry.path, ""),
         )
         show = _Json(source) if wish.as_json else _People(wish.verbosity)
         for text in unreachable:
@@ -98,8 +104,7 @@ def free_up(session: Session, source: str, wish: Wish) -> Exit:
             show.end([], len(kept), dry=True)
             return Exit.OK
         free = FreeUp(reader, remover, ledger, witnesses, origin.identity, wish.min_copies)
-        if wish.wanted is None:
-            free.recover({entry.path: entry for entry in listing.entries})
+        free.recover({entry.path: entry for entry in listing.entries})
         return _carry_out(free, candidates, kept, show, witnesses, origin, len(listing.entries))
 
 
@@ -126,19 +131,29 @@ def _carry_out(
     return Exit.OK if all(not freed.reason for freed in done) else Exit.OTHER
 
 
-def _list(reader: Source, workers: Workers, wanted: Filter | None) -> scan.Listing:
+def _photos(
+    entries: Sequence[Entry], wanted: Filter | None, origin: Place, witnesses: Sequence[tuple[Journal, str]]
+) -> list[tuple[Entry, ...]]:
+    """The files of each photo that the filter wants all of."""
+    facts: dict[str, Facts] = {}
+    for journal, _ in witnesses:
+        for entry in entries:
+            if entry.path not in facts and (told := journal.facts(origin.identity, entry)) is not None:
+                facts[entry.path] = told
+    return [
+        photo.members
+        for photo in pair(entries, facts)
+        if wanted is None or all(wanted.wants(e.path, e.size, e.mtime_ns) for e in photo.members)
+    ]
+
+
+def _list(reader: Source, workers: Workers) -> scan.Listing:
     """The phone as it is now, all of it or nothing."""
-
-    def wants(entry: Entry) -> bool:
-        return wanted is None or wanted.wants(entry.path, entry.size, entry.mtime_ns)
-
     gate = Gate(workers)
     listing = scan.walk(
         reader.store,
         check=workers.check,
         is_source=True,
-        wants=wants,
-        enters=wanted.enters if wanted is not None else scan.every_folder,
         retry=lambda run, doing: retry.call(run, doing, workers, gate, RetryPolicy()),
     )
     for error in listing.errors:

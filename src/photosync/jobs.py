@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from photosync.engine import move, sync
+from photosync.engine.assets import kind_of, pair
+from photosync.engine.choosing import Choice
 from photosync.engine.filters import Filter
+from photosync.engine.layout import Layout
 from photosync.engine.limits import LimitError, Timetable
+from photosync.engine.media import NOTHING
 from photosync.engine.plan import Mode, Policy
 from photosync.engine.report import Exit
 from photosync.engine.sync import Job
+from photosync.engine.taken import taken
 from photosync.engine.transfer import Pair, Settings
 from photosync.engine.verify import Verify
 from photosync.output import Json, Output, human_size, json_line
@@ -30,6 +35,8 @@ class Options:
     Attributes:
         mode: "copy", "sync" or "move".
         wanted: filter; None: everything.
+        choice: of photos; None: all of them.
+        layout: template of paths at the destination; None: as at the source.
         transfers, tpslimit, bwlimit, memory: limits; see the commands' help.
         checksum: read every source file again.
         verify: "auto", "reread" or "none".
@@ -40,6 +47,8 @@ class Options:
 
     mode: str = "copy"
     wanted: Filter | None = None
+    choice: Choice | None = None
+    layout: str | None = None
     transfers: int | None = None
     tpslimit: float | None = None
     bwlimit: str | None = None
@@ -53,13 +62,20 @@ class Options:
 
 
 def execute(
-    session: Session, source: str, destination: str, options: Options, output: Output, *, dry_run: bool
+    session: Session,
+    source: str,
+    destination: str,
+    options: Options,
+    output: Output,
+    *,
+    dry_run: bool,
+    listing: bool = False,
 ) -> Exit:
     """Runs ``copy``, ``sync`` or ``move`` and shows its end.
 
     Raises:
         FileNotFoundError: the source is not there.
-        PlaceError, LimitError: something was written wrongly.
+        PlaceError, LimitError, LayoutError: something was written wrongly.
         PhotosyncError: a place could not be opened.
     """
     with session.open(source) as origin, session.open(destination) as target:
@@ -69,10 +85,13 @@ def execute(
         if moving:
             refuse_unmovable(origin, options)
         with session.journal(target) as journal:
-            if dry_run:
+            if dry_run or listing:
                 job = move.as_move(job) if moving else job
                 prepared = sync.prepare(job, journal, session.seam, lambda _event: None)
-                _show(prepared, target, isinstance(output, Json))
+                if listing:
+                    _list(prepared, isinstance(output, Json))
+                else:
+                    _show(prepared, target, isinstance(output, Json))
                 return Exit.RETRY if prepared.source.errors else Exit.OK
             run = move.run if moving else sync.run
             report = run(job, journal, session.seam, output)
@@ -88,12 +107,14 @@ def make_job(source: Place, destination: Place, options: Options) -> Job:
     Raises:
         PlaceError: the destination cannot be written.
         LimitError: a limit makes no sense.
+        LayoutError: nor does the layout.
     """
     if not destination.store.capabilities.writable:
         raise PlaceError(f"{destination.text} can only be read: choose another destination")
     if options.verify not in set(Verify):
         raise LimitError(f"--verify {options.verify!r}: choose auto, reread or none")
     settings = make_settings(options.memory, options.transfers, Verify(options.verify))
+    layout = Layout.parse(options.layout, _device(source)) if options.layout else None
     return Job(
         Pair(source.store, destination.store, source.identity, destination.identity, destination.text),
         Policy(
@@ -102,6 +123,7 @@ def make_job(source: Place, destination: Place, options: Options) -> Job:
             prove=settings.how is not Verify.NONE,
             max_delete=options.max_delete,
             stamp=settings.stamp,
+            layout=layout,
         ),
         settings,
         options.wanted,
@@ -110,7 +132,16 @@ def make_job(source: Place, destination: Place, options: Options) -> Job:
         options.tpslimit,
         Timetable.parse(options.bwlimit) if options.bwlimit else None,
         platform.node() or "unnamed",
+        choice=options.choice,
     )
+
+
+def _device(source: Place) -> str:
+    """What people call the source: the phone's name, the remote's, or the folder's."""
+    device = getattr(source.store, "device", None)
+    if device is not None:
+        return str(device.name)
+    return source.name.rstrip("/").replace("\\", "/").rpartition("/")[2]
 
 
 def make_settings(memory: str, transfers: int | None, how: Verify = Verify.AUTO) -> Settings:
@@ -194,10 +225,41 @@ def _show(prepared: sync.Prepared, destination: Place, as_json: bool) -> None:
     print("\n".join(_lines(rows, prepared, destination)))  # noqa: T201 - the plan is what was asked for
 
 
+def _list(prepared: sync.Prepared, as_json: bool) -> None:
+    """Shows what the filters take, as rclone's ``ls`` shows files."""
+    from photosync.engine.names import printable
+
+    facts = prepared.plan.facts
+    for photo in pair(prepared.source.entries, facts):
+        for entry in photo.members:
+            if not as_json:
+                print(f"{entry.size:>9} {printable(entry.path)}")  # noqa: T201 - asked for
+                continue
+            known = facts.get(entry.path, NOTHING)
+            when = taken(entry.path, entry.mtime_ns, known)
+            json_line(
+                {
+                    "event": "chosen",
+                    "path": entry.path,
+                    "bytes": entry.size,
+                    "type": kind_of(entry.path, known).value,
+                    "taken": when.text,
+                    "taken_from": when.source,
+                    "asset": photo.primary.path if len(photo.members) > 1 else None,
+                }
+            )
+
+
 def _lines(rows: Sequence[dict[str, object]], prepared: sync.Prepared, destination: Place) -> list[str]:
     from photosync.engine.names import printable
 
-    lines = [f"{row['action']:<8} {printable(str(row['path']))}  ({row['reason']})" for row in rows]
+    lines = []
+    for row in rows:
+        to = row.get("to", row["path"])
+        shown = (
+            f"{row['path']}" if to == row["path"] or row["action"] == "trash" else f"{row['path']} -> {to}"
+        )
+        lines.append(f"{row['action']:<8} {printable(shown)}  ({row['reason']})")
     total = human_size(prepared.plan.bytes)
     lines.append(
         f"{len(rows)} to do ({total} to read), {prepared.plan.unchanged} at {destination.text} already. "

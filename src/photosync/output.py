@@ -87,6 +87,10 @@ class Json:
                     "stored": outcome.stored,
                     "reason": outcome.reason,
                     "error": outcome.error,
+                    "asset": outcome.asset,
+                    "taken": outcome.taken.text if outcome.taken else None,
+                    "taken_from": outcome.taken.source if outcome.taken else None,
+                    "suspicious": outcome.suspicious,
                 }
             )
         elif isinstance(event, Notice):
@@ -105,6 +109,7 @@ class Json:
                 "trashed": report.count(Status.TRASHED),
                 "removed": len(report.removals) - len(report.left),
                 "kept": len(report.left),
+                "suspicious": report.tally.suspicious,
                 "bytes": report.tally.bytes,
                 "source_bytes_read": report.source_bytes,
                 "requests": {report.destination: dict(sorted(report.requests.items()))},
@@ -127,6 +132,7 @@ class Json:
                 "trashed": 0,
                 "removed": 0,
                 "kept": 0,
+                "suspicious": 0,
                 "bytes": 0,
                 "source_bytes_read": 0,
                 "requests": {destination: {}},
@@ -165,6 +171,8 @@ class People:
 
     def _file(self, event: Finished) -> None:
         outcome = event.outcome
+        if outcome.suspicious and self._verbosity >= 0:
+            self._write(f"suspicious  {printable(outcome.path)}: {outcome.suspicious}")
         if outcome.status in (Status.VERIFIED, Status.WRITTEN, Status.TRASHED):
             if self._verbosity >= 1:
                 self._write(f"{outcome.status}  {printable(outcome.path)}  ({outcome.evidence})")
@@ -222,6 +230,10 @@ def summary(report: Report) -> list[str]:
     lines.append(f"{human_size(report.tally.bytes):>8}  sent to {to} in {took}")
     if report.removals:
         lines.append(f"{len(report.removals) - len(report.left):>8}  removed at the source")
+    if report.tally.suspicious:
+        lines.append(
+            f"{report.tally.suspicious:>8}  copied, but they look damaged: keep them at the source, too"
+        )
     if report.listing_errors:
         lines.append(f"{len(report.listing_errors):>8}  folders at the source could not be listed")
     if report.count(Status.WRITTEN):
@@ -271,10 +283,15 @@ class _Bar:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Phase):
-            words = {"scan": "Looking at both sides", "plan": "Planning", "snapshot": "Writing the manifest"}
+            words = {
+                "scan": "Looking at both sides",
+                "look": "Looking into new files",
+                "plan": "Planning",
+                "snapshot": "Writing the manifest",
+            }
             self._progress.update(self._task, description=words.get(event.name, "Copying"))
         elif isinstance(event, Planned):
-            self._files = event.files
+            self._files, self._bytes = event.files, 0
             self._progress.update(self._task, total=event.bytes, completed=0)
         elif isinstance(event, Moved):
             self._active.add(event.path)

@@ -502,3 +502,12 @@ def test_the_rig_caps_throughput(photos: Path, mount: Path) -> None:
         began = time.monotonic()
         assert (mount / FILM).read_bytes() == VIDEO
         assert 0.5 < time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(("route", "partial"), [("gvfs-mtp", True), ("jmtpfs", False), ("gphotofs", False)])
+def test_routes_that_fetch_whole_files_say_so(tmp_path: Path, route: str, partial: bool) -> None:
+    (tmp_path / "DCIM").mkdir()
+    storages = (Storage("", ("DCIM",)),)
+    store = phone_store(Device("phone", route, str(tmp_path), "mount:x", "Test phone", None, storages))
+    assert store.capabilities.partial_reads is partial
+    store.close()

@@ -207,6 +207,11 @@ def noise(size: int, seed: object = 0) -> bytes:
     return random.Random(str(seed)).randbytes(size)
 
 
+def photo(size: int, seed: object = 0) -> bytes:
+    """So many bytes with the structure of a JPEG, which nobody takes for damaged."""
+    return b"\xff\xd8\xff\xda\0\2" + noise(size - 8, seed).replace(b"\xff", b"\0") + b"\xff\xd9"
+
+
 def sha256sum_check(folder: Path, sums: Path) -> subprocess.CompletedProcess[str]:
     """coreutils' verdict on a folder."""
     return subprocess.run(

@@ -24,10 +24,13 @@ from tests.servers.tls_proxy import TlsProxy
 
 EVERYWHERE = pytest.mark.parametrize("place", ["local", "bucket", "dropbox", "drive"], indirect=True)
 COUNTS = {"verified", "written", "unchanged", "conflict", "refused", "failed", "pending"}
-FILE = {"event", "path", "destination", "status", "evidence", "bytes", "error", "stored", "reason"}
+FILE = {
+    "event", "path", "destination", "status", "evidence", "bytes", "error", "stored", "reason", "asset",
+    "taken", "taken_from", "suspicious",
+}  # fmt: skip
 REPORT = COUNTS | {
     "event", "status", "bytes", "source_bytes_read", "requests", "retries", "seconds", "root", "snapshot",
-    "trashed", "interrupted", "warnings", "error",
+    "trashed", "suspicious", "interrupted", "warnings", "error",
 }  # fmt: skip
 WHEN = 1_700_000_000.0
 HELP_CPU_SECONDS = 0.3

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from photosync.sample import build_sample
-from tests.e2e.cli import Photosync, noise, tree, write
+from tests.e2e.cli import Photosync, noise, photo, tree, write
 from tests.e2e.conftest import Plug
 from tests.e2e.places import Bucket, DropboxFolder, LocalFolder
+from tests.engine import media_files
 from tests.servers.fuse_phone import FuseLibrary
 
 OLD = 1_600_000_000
@@ -33,7 +34,7 @@ class Case:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    files = {f"DCIM/IMG_{number}.JPG": noise(3000 + number, number) for number in range(6)}
+    files = {f"DCIM/IMG_{number}.JPG": photo(3000 + number, number) for number in range(6)}
     return write(tmp_path / "content", files, OLD)
 
 
@@ -49,12 +50,13 @@ def test_freed_and_safe(case: Case) -> None:
     assert report["bytes_freed"] == sum(map(len, before.values()))
     assert tree(case.source) == {}
     assert case.local.files() == case.bucket.files() == before
-    write(case.source, {"DCIM/IMG_9.JPG": b"new"}, OLD)
+    new = photo(99, "new")
+    write(case.source, {"DCIM/IMG_9.JPG": new}, OLD)
     # An emptied phone is no reason for anything to go, and the next run knows that it was emptied on purpose.
     for command in ("copy", "sync"):
         for place in (case.local, case.bucket):
             case.machine.run(command, case.phone, place.text).expect(0)
-            assert place.files() == before | {"DCIM/IMG_9.JPG": b"new"}
+            assert place.files() == before | {"DCIM/IMG_9.JPG": new}
     assert case.free()["deleted"] == 1
 
 
@@ -79,6 +81,27 @@ def test_asked_first(case: Case) -> None:
     done = case.machine.run("free-up", case.phone, "-n", "--yes").expect(0)
     assert "Nothing was deleted" in done.out
     assert len(tree(case.source)) == 6
+
+
+def test_whole_photos_and_nothing_suspicious(
+    machine: Photosync, tmp_path: Path, plug: Plug, local: LocalFolder, bucket: Bucket
+) -> None:
+    live = {
+        "DCIM/IMG_1.HEIC": media_files.heic(media_files.exif(pair="11111111-AAAA")),
+        "DCIM/IMG_1.MOV": media_files.movie("11111111-AAAA"),
+        "DCIM/IMG_1.AAE": b"<plist/>",
+    }
+    cut = {"DCIM/IMG_2.JPG": photo(3000)[:-99]}
+    case = Case(machine, write(tmp_path / "content", live | cut, OLD), plug, local, bucket)
+    case.free("--include", "*.{HEIC,JPG}")
+    assert tree(case.source) == live | cut
+    local.delete("DCIM/IMG_1.AAE")
+    case.free(code=1)
+    assert tree(case.source) == live | cut
+    machine.copy(case.phone, local.text).expect(0)
+    done = machine.run("free-up", case.phone, "--yes", "-v").expect(0)
+    assert "the end of the JPEG is missing" in done.out
+    assert tree(case.source) == cut
 
 
 @pytest.mark.parametrize("least", ["0", "-1", "two"])

@@ -41,7 +41,7 @@ class Reader:
 
 
 def source(open_: Callable[[str], object], workers: Workers) -> Source:
-    store = type("Store", (), {"open": staticmethod(open_)})()
+    store = type("Store", (), {"open": staticmethod(lambda path, _offset: open_(path))})()
     return Source(store, workers, Gate(workers), RetryPolicy(attempts=2, first_wait=0.001), lambda *_: None)
 
 
@@ -156,7 +156,7 @@ def test_progress_counts_every_byte(tmp_path: Path) -> None:
     store = LocalBackend().store(str(tmp_path))
     with Workers(Threads()) as workers:
         here = Source(store, workers, Gate(workers), RetryPolicy(), lambda *told: seen.append(told))
-        found, opened = here.hash(store.stat("a"), ("md5",))
+        found, opened, _ = here.hash(store.stat("a"), ("md5",))
     assert found == fingerprint(bytes(BLOCK + 7), ["md5"])
     assert opened.size == BLOCK + 7
     assert seen == [("a", BLOCK), ("a", 7)]

@@ -8,6 +8,7 @@ from typing import NoReturn
 import pytest
 
 from photosync.engine import transfer
+from photosync.engine.beside import beside
 from photosync.engine.capabilities import Batch, Blob, Stored, Upload
 from photosync.engine.errors import (
     AlreadyExists,
@@ -22,7 +23,6 @@ from photosync.engine.events import Status
 from photosync.engine.names import POSIX
 from photosync.engine.plan import Mode
 from photosync.engine.report import Exit
-from photosync.engine.transfer import beside
 from photosync.engine.verify import Verify
 from photosync.engine.workers import ByteBudget
 from tests.engine.rig import Rig

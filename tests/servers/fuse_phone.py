@@ -357,8 +357,9 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
                     file.write(b"\x55" * (1000 if how == "grow" else size))
 
         def release(self, path: str, fh: int) -> int:
-            os.close(fh)
+            # First: once it is closed, another file may be given the same number.
             self._next.pop(fh, None)
+            os.close(fh)
             return 0
 
         def statfs(self, path: str) -> dict[str, int]:

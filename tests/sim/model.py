@@ -6,6 +6,7 @@ from pathlib import Path
 
 from photosync.engine.events import Event, Finished, Status
 from photosync.engine.journal import Journal
+from photosync.engine.layout import Layout
 from photosync.engine.names import is_ours
 from photosync.engine.plan import Mode, Policy
 from photosync.engine.report import Report
@@ -26,12 +27,14 @@ class Model:
         seed: decides everything.
         folder: where the journal lives.
         personality: of the destination.
+        layout: where new files go.
     """
 
     seed: int
     folder: Path
     personality: str
     mode: Mode = Mode.COPY
+    layout: Layout | None = None
     runs: int = 0
     traces: list[str] = field(default_factory=list)
 
@@ -49,8 +52,10 @@ class Model:
     def take_photo(self, number: int) -> None:
         folder = self.dice.choice(["DCIM/Camera", "DCIM/100APPLE", "Pictures"])
         size = self.dice.choice([0, 1, 30, 63, 64, 65, 200, 500])
-        data = f"{self.seed}.{number}.".encode()[:size].ljust(size, b"x") if size else b""
-        self.show(f"{folder}/IMG_{number:04d}.jpg", data, self.dice.randrange(10**18))
+        taken = self.dice.randrange(10**18)
+        for extension in self.dice.choice([("jpg",), ("HEIC", "MOV"), ("JPG", "DNG", "AAE")]):
+            data = f"{self.seed}.{number}.{extension[0]}".encode()[:size].ljust(size, b"x") if size else b""
+            self.show(f"{folder}/IMG_{number:04d}.{extension}", data, taken)
 
     def show(self, path: str, data: bytes, mtime_ns: int) -> None:
         self.phone.set(path, data, mtime_ns)
@@ -74,10 +79,20 @@ class Model:
             elif what == "touch":
                 self.phone.set(path, thing.data, (thing.mtime_ns or 0) + 10**10)
             elif what == "rename":
-                self.phone.drop(path)
-                self.show(path.replace("IMG", "Renamed"), thing.data, thing.mtime_ns or 0)
+                stem = path.rpartition(".")[0]
+                for each in [each for each in paths if each.rpartition(".")[0] == stem]:
+                    if (half := self.phone.things.get(each)) is not None:
+                        self.phone.drop(each)
+                        self.show(each.replace("IMG", "Renamed"), half.data, half.mtime_ns or 0)
             elif what == "delete" and len(self.phone.things) > 1:
                 self.phone.drop(path)
+
+    def lose_state(self) -> None:
+        """The disk with the journal is replaced, and the phone, too: its files came back with new times."""
+        for file in self.folder.glob("journal.sqlite*"):
+            file.unlink()
+        for path, thing in list(self.phone.things.items()):
+            self.phone.set(path, thing.data, (thing.mtime_ns or 0) + self.dice.choice([0, 4 * 10**16]))
 
     # the program
 
@@ -104,7 +119,7 @@ class Model:
                 settings = Settings(memory=MEMORY, stamp=f"run{self.runs}", retries=RetryPolicy(attempts=4))
                 job = Job(
                     Pair(source, destination, "phone", "there", "there"),
-                    Policy(mode=self.mode, stamp=f"run{self.runs}", max_delete=10**6),
+                    Policy(mode=self.mode, stamp=f"run{self.runs}", max_delete=10**6, layout=self.layout),
                     settings,
                     allow_shrunken=True,
                 )

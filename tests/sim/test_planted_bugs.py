@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from photosync.engine import scan, source, target, transfer, verify
+from photosync.engine import plan, scan, source, target, transfer, verify
 from photosync.engine.errors import Fatal
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.plan import Mode
@@ -98,6 +98,22 @@ def lose_items(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(transfer.Transfer, "problem", problem)
 
 
+def leave_followers_behind(patch: pytest.MonkeyPatch) -> None:
+    """Files of a photo whose first file failed are never taken up."""
+
+    def let_go(self: transfer.Transfer, leader: transfer.Item) -> None:
+        for item in leader.followers if leader.number not in self._ended else ():
+            self._queue.put(item)
+        leader.followers = ()
+
+    patch.setattr(transfer.Transfer, "_let_go", let_go)
+
+
+def forget_where_it_lies(patch: pytest.MonkeyPatch) -> None:
+    """A library that was laid out is not found again once the state is lost."""
+    patch.setattr(plan._Elsewhere, "match", lambda *_args: [])
+
+
 @pytest.mark.parametrize(
     "plant",
     [
@@ -109,6 +125,8 @@ def lose_items(patch: pytest.MonkeyPatch) -> None:
         leak_budget,
         claim_without_proof,
         lose_items,
+        leave_followers_behind,
+        forget_where_it_lies,
     ],
 )
 def test_planted_bug_is_found(

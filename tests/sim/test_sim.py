@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from photosync.engine.layout import Layout
 from photosync.engine.plan import Mode
 from tests.sim.model import Model
 from tests.sim.store import Faults
@@ -33,7 +34,8 @@ def live(seed: int, folder: Path) -> Model:
     """A few runs under faults and crashes, then calm runs until the world is at rest."""
     dice = random.Random(f"test {seed}")
     mode = Mode.SYNC if seed % 5 == 4 else Mode.COPY
-    model = Model(seed, folder, PERSONALITIES[seed % 3], mode)
+    layout = Layout.parse("{taken:%Y}/{name}") if seed % 4 == 1 else None
+    model = Model(seed, folder, PERSONALITIES[seed % 3], mode, layout)
     damaged = False
     for _ in range(dice.randint(1, 4)):
         faults = storm(dice)
@@ -44,6 +46,8 @@ def live(seed: int, folder: Path) -> Model:
         model.check_kept()
         if dice.random() < 0.5:
             model.agitate()
+        if layout is not None and dice.random() < 0.2:
+            model.lose_state()
     for calm in range(5):
         report = model.execute(CALM)
         assert report is not None

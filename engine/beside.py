@@ -1,0 +1,44 @@
+"""Names under which files are kept when another has theirs: the content id shows in them."""
+
+import re
+
+from photosync.engine.names import NameRules, encode
+
+_SHOWS_CONTENT = re.compile(r"~([0-9a-f]{8})\Z")
+
+
+def _split(path: str) -> tuple[str, str, str]:
+    """What comes before the stem, the stem, and the extension with its dot."""
+    folder, slash, name = path.rpartition("/")
+    stem, dot, extension = name.rpartition(".")
+    return (folder + slash, stem, dot + extension) if stem else (folder + slash, name, "")
+
+
+def beside(path: str, content: str, rules: NameRules) -> str:
+    """The name under which a file is kept when another has its own.
+
+    "a/IMG_1.jpg" with content 3f9a2b7c… becomes "a/IMG_1~3f9a2b7c.jpg".
+
+    Args:
+        path: destination path that is taken.
+        content: content id of the file to be kept beside it, or of the one that its photo is known by.
+        rules: the destination's names; a name too long for them is shortened.
+    """
+    folder, stem, extension = _split(path)
+    made = f"{folder}{_SHOWS_CONTENT.sub('', stem)}~{content[:8]}{extension}"
+    fits = len(f"{stem}{extension}".encode("utf-8", "surrogateescape")) + 9 <= rules.max_component
+    return made if fits else encode(made, rules)
+
+
+def marker(source: str, stored: str) -> str | None:
+    """What `beside` put into the name of a file that is stored, or None if it has its own name."""
+    shown = _SHOWS_CONTENT.search(_split(stored)[1])
+    own = _SHOWS_CONTENT.search(_split(source)[1])
+    return shown[1] if shown is not None and (own is None or own[1] != shown[1]) else None
+
+
+def unmarked(stored: str) -> str | None:
+    """The name beside which a file of this name may be kept, or None if it shows no content id."""
+    folder, stem, extension = _split(stored)
+    plain = _SHOWS_CONTENT.sub("", stem)
+    return None if plain == stem else f"{folder}{plain}{extension}"
