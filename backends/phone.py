@@ -47,7 +47,9 @@ from photosync.engine.errors import (
 from photosync.engine.names import check_relative
 from photosync.engine.readonly import ReadOnlyStore
 
-_OPERATIONS = "photosync.backends.phone_files:operations"
+_MOUNTED = "photosync.backends.phone_files:operations"
+_UNMOUNTED = {"afc": "photosync.backends.afc_files:operations"}
+"""Who answers for routes without a mount; the operations are the same."""
 
 _LARGE = 1 << 20
 """Bytes of the smallest read: each costs an exchange with the phone."""
@@ -112,7 +114,8 @@ class PhoneStore(ReadOnlyStore):
         self.requests: Mapping[str, int] = self._requests
         self._facts = facts
         self._patience = patience
-        self._worker = MountWorker(_OPERATIONS)
+        self._operations = _UNMOUNTED.get(device.route, _MOUNTED)
+        self._worker = MountWorker(self._operations)
         self._lock = threading.Lock()
         self._gone: str | None = None
         self._closed = False
@@ -207,7 +210,7 @@ class PhoneStore(ReadOnlyStore):
         except Transient:
             with self._lock:
                 if self._worker is worker:
-                    self._worker = MountWorker(_OPERATIONS)
+                    self._worker = MountWorker(self._operations)
             raise
 
     def _ask(self, doing: str, patience: float, operation: str, *arguments: object) -> Any:

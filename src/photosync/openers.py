@@ -239,7 +239,7 @@ def _open_url(spec: PlaceSpec) -> Place:
 
 
 def _open_phone(spec: PlaceSpec) -> Place:
-    from photosync.backends.devices import find_devices, select
+    from photosync.backends.device_list import find_devices, select
     from photosync.backends.phone import phone_store
 
     device = select(find_devices(), spec.name.partition("@")[2] or None)
