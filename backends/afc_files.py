@@ -1,9 +1,10 @@
 """Lists and reads an iPhone's files through AFC; runs inside the helper process of `PhoneStore`.
 
-The operations are those of `photosync.backends.phone_files`; a root is ``afc://UDID``. Times are told in whole
-seconds, as ifuse and gvfs tell them, so that a phone that comes by another route shows the same files. AFC serves the phone's
-media folder, with the originals: nothing is transcoded on the way. What lies in iCloud only is listed and
-can't be opened.
+The operations are those of `photosync.backends.phone_files`; a root is ``afc://UDID``. Times are told in
+whole seconds, as ifuse and gvfs tell them, so that a phone that comes by another route shows the same files.
+
+AFC serves the phone's media folder, with the originals: nothing is transcoded on the way. What lies in iCloud
+only is listed and can't be opened.
 """
 
 import errno

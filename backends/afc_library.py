@@ -27,18 +27,13 @@ LOCKED = "It is locked. Unlock it with its passcode, keep it unlocked, then try 
 UNTRUSTED = "It does not trust this computer. Unlock it and tap Trust on its screen, then try again."
 ASKING = "It is asking whether to trust this computer. Tap Trust on its screen, then try again."
 DENIED = (
-    'It was told not to trust this computer. Plug it in again and tap Trust; if it does not ask, choose "Reset '
-    'Location & Privacy" in its settings (General, Transfer or Reset, Reset).'
+    "It was told not to trust this computer. Plug it in again and tap Trust; if it does not ask, choose "
+    '"Reset Location & Privacy" in its settings (General, Transfer or Reset, Reset).'
 )
-MISSING = (
-    "libimobiledevice is not installed. Run: "
-    + (
-        "brew install libimobiledevice"
-        if sys.platform == "darwin"
-        else "apt install libimobiledevice6 usbmuxd"
-    )
-    + " (or mount the iPhone with ifuse)."
+_INSTALL = {"darwin": "brew install libimobiledevice"}.get(
+    sys.platform, "apt install libimobiledevice6 usbmuxd"
 )
+MISSING = f"libimobiledevice is not installed. Run: {_INSTALL} (or mount the iPhone with ifuse)."
 
 _NOT_PAIRED = -21
 _LOCKDOWN = {-17: LOCKED, -18: DENIED, -19: ASKING, _NOT_PAIRED: UNTRUSTED, -20: UNTRUSTED, -4: UNTRUSTED}
@@ -230,7 +225,7 @@ class Phone:
     def _words(self, ask: Callable[..., int], path: str) -> list[str]:
         listed = ctypes.POINTER(ctypes.c_char_p)()
         _check(ask(self._client, _raw(path), ctypes.byref(listed)), path)
-        words = []
+        words: list[str] = []
         try:
             while (word := listed[len(words)]) is not None:
                 words.append(os.fsdecode(word))

@@ -12,13 +12,17 @@ from dataclasses import dataclass, field
 _MEDIA = ("/media", "/run/media", "/mnt", "/Volumes")
 _APPLE_VENDOR = "05ac"
 _STILL_IMAGE_CLASS = "06"
-_ADB_INTERFACE = ("ff", "42", "01")  # adb.h: class, subclass, protocol
+_HUB_CLASS = "09"
+_ADB_INTERFACE = ("ff", "42", "01")
+"""AOSP, adb/transport.h: ADB_CLASS, ADB_SUBCLASS, ADB_PROTOCOL."""
+
 _PHONE_VENDORS = {
     "04e8", "05c6", "0bb4", "0e8d", "0fce", "1004", "12d1", "1782", "18d1", "19d2", "22b8", "22d9", "2717",
     "2a70", "2ae5", "2d95", "2e04",
 }  # fmt: skip
-"""USB ids under which phones come, computers don't: Samsung, Qualcomm, HTC, MediaTek, Sony, LG, Huawei, Unisoc,
-Google, ZTE, Motorola, Oppo, Xiaomi, OnePlus, Fairphone, Vivo, HMD (usb.org's list of vendors)."""
+"""USB ids under which phones come, computers don't: Samsung, Qualcomm, HTC, MediaTek, Sony, LG, Huawei,
+Unisoc, Google, ZTE, Motorola, Oppo, Xiaomi, OnePlus, Fairphone, Vivo, HMD (usb.org's list of vendors)."""
+
 _PATIENCE = 20.0
 
 
@@ -48,16 +52,18 @@ class Usb:
         model: for people.
         apple: made by Apple.
         address: (bus number, device number).
+        android: speaks MTP or ADB, as Android phones do and cameras do not.
+        debugging: offers ADB: USB debugging is on.
         mtp: it speaks MTP or PTP at the moment.
-        adb: it offers an ADB interface: USB debugging is on.
     """
 
     serial: str
     model: str
     apple: bool
     address: tuple[int, int] = (0, 0)
+    android: bool = False
+    debugging: bool = False
     mtp: bool = True
-    adb: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +140,18 @@ def _usb_devices(base: str = "/sys/bus/usb/devices") -> Iterator[Usb]:
         inside = [f"{base}/{other}" for other in names if other.startswith(f"{name}:")]
         vendor = _line(f"{base}/{name}/idVendor")
         still = any(_line(f"{path}/bInterfaceClass") == _STILL_IMAGE_CLASS for path in inside)
-        mtp = still or any("MTP" in _line(f"{path}/interface") for path in inside)
-        adb = any(_interface(path) == _ADB_INTERFACE for path in inside)
-        if mtp or adb or (vendor in _PHONE_VENDORS and _line(f"{base}/{name}/bDeviceClass") != "09"):
+        mtp = any("MTP" in _line(f"{path}/interface") for path in inside)
+        debugging = any(_triple(path) == _ADB_INTERFACE for path in inside)
+        charges = vendor in _PHONE_VENDORS and _line(f"{base}/{name}/bDeviceClass") != _HUB_CLASS
+        if still or mtp or debugging or charges:
             address = (int(_line(f"{base}/{name}/busnum") or 0), int(_line(f"{base}/{name}/devnum") or 0))
             model = _line(f"{base}/{name}/product") or "phone"
-            yield Usb(serial, model, vendor == _APPLE_VENDOR, address, mtp, adb)
+            apple = vendor == _APPLE_VENDOR
+            yield Usb(serial, model, apple, address, mtp or debugging, debugging, still or mtp)
 
 
-def _interface(path: str) -> tuple[str, str, str]:
-    kind, sub, protocol = (
-        _line(f"{path}/{what}") for what in ("bInterfaceClass", "bInterfaceSubClass", "bInterfaceProtocol")
-    )
-    return kind, sub, protocol
+def _triple(interface: str) -> tuple[str, ...]:
+    return tuple(_line(f"{interface}/bInterface{part}") for part in ("Class", "SubClass", "Protocol"))
 
 
 def _usbmuxd() -> str:

@@ -20,8 +20,8 @@ NOT_MOUNTED = (
     "manager or mount it with jmtpfs."
 )
 ONLY_CHARGES = (
-    "It only charges. Unlock it, open the notification about USB and choose File transfer (Android 6 and later: "
-    '"Charging this device via USB").'
+    'It only charges. Unlock it, open the notification "Charging this device via USB" and choose File '
+    "transfer."
 )
 
 _MERITS = {

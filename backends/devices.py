@@ -56,8 +56,8 @@ BEST_FIRST = (
     "volume",
     "usb",
 )
-"""Routes to a device, the one to prefer first. ADB reads several files at once and tells true sizes; PTP comes
-late: it transcodes HEIC and hides files. ``usb`` is none yet: plugged in, and no route leads there."""
+"""Routes to a device, the one to prefer first. ADB reads several files at once and tells true sizes; PTP
+comes late: it transcodes HEIC and hides files. ``usb`` is none: plugged in, but nothing leads there."""
 
 _FUSE_ROUTES = {
     f"fuse.{name}": name for name in ("ifuse", "jmtpfs", "simple-mtpfs", "aft-mtp-mount", "mtpfs", "gphotofs")

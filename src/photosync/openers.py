@@ -244,7 +244,8 @@ def _open_phone(spec: PlaceSpec) -> Place:
 
     device = select(find_devices(), spec.name.partition("@")[2] or None)
     store = phone_store(device, spec.path)
-    return Place(spec.name, store, None, spec.text, f"phone:{device.identity}/{spec.path}")
+    identity = f"phone:{device.identity}/{spec.path}"
+    return Place(spec.name, store, None, spec.text, identity, device=device.identity)
 
 
 def _any(spec: PlaceSpec, remote: Remote | None, fs: Any, root: str, identity: str) -> Place:

@@ -123,7 +123,7 @@ def test_what_the_usb_says_of_a_phone(tmp_path: Path) -> None:
     plug("1-3", "KEYBOARD", "046d", ("03", "01", "01"))
     plug("1-4", "IPHONE", "05ac", ("06", "01", "01"))
     assert {
-        usb.serial: (usb.apple, usb.mtp, usb.adb) for usb in device_facts._usb_devices(str(tmp_path))
+        usb.serial: (usb.apple, usb.mtp, usb.debugging) for usb in device_facts._usb_devices(str(tmp_path))
     } == {
         "PIXEL": (False, True, True),
         "CHARGES": (False, False, False),

@@ -1,7 +1,7 @@
 """An iPhone as its host tools see it: usbmuxd, lockdownd and AFC on a Unix socket, over a folder.
 
-The device's side only; the clients are real ones: libimobiledevice's tools and library, ifuse, gvfs. They find
-it through ``USBMUXD_SOCKET_ADDRESS=UNIX:<socket>``. A session is encrypted with the pairing record's
+The device's side only; the clients are real ones: libimobiledevice's tools and library, ifuse, gvfs. They
+find it through ``USBMUXD_SOCKET_ADDRESS=UNIX:<socket>``. A session is encrypted with the pairing record's
 certificates, as a real iPhone's is, unless ``tls=False``.
 
     with fake_iphone(folder, tmp_path / "usbmuxd") as phone:
