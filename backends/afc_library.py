@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from photosync.backends.posix import told
 from photosync.engine.errors import DeviceGone
 
 _LABEL = b"photosync"
@@ -188,17 +189,15 @@ class Phone:
     def stat(self, path: str) -> os.stat_result:
         """Kind, size and time, in whole seconds."""
         words = self._words(self._library.afc_get_file_info, path)
-        told = dict(zip(words[::2], words[1::2], strict=False))
-        kind = _KINDS.get(told.get("st_ifmt", ""), stat.S_IFCHR)
-        size, seconds = int(told.get("st_size", 0)), int(told.get("st_mtime", 0)) // 10**9
-        plain = (kind | 0o444, 0, 0, 1, 0, 0, size, seconds, seconds, seconds)
-        return os.stat_result(plain, {f"st_{each}time_ns": seconds * 10**9 for each in "amc"})
+        known = dict(zip(words[::2], words[1::2], strict=False))
+        kind = _KINDS.get(known.get("st_ifmt", ""), stat.S_IFCHR)
+        return told(kind, int(known.get("st_size", 0)), int(known.get("st_mtime", 0)) // 10**9)
 
     def usage(self) -> tuple[int, int]:
         """Bytes of the phone's memory: all, free."""
         words = self._words(lambda client, _path, out: self._library.afc_get_device_info(client, out), "")
-        told = dict(zip(words[::2], words[1::2], strict=False))
-        return int(told.get("FSTotalBytes", 0)), int(told.get("FSFreeBytes", 0))
+        known = dict(zip(words[::2], words[1::2], strict=False))
+        return int(known.get("FSTotalBytes", 0)), int(known.get("FSFreeBytes", 0))
 
     def open(self, path: str, offset: int) -> int:
         """A handle, to be read from ``offset`` on."""

@@ -14,6 +14,7 @@ from functools import cache
 from itertools import count
 
 from photosync.backends.devices import Seen, look
+from photosync.backends.gio_listing import listed_by_gio
 
 # O_PATH walks a folder without opening it on the device, which may cost an exchange with it.
 _STEP = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
@@ -70,6 +71,8 @@ def _folder(root: str, path: str, flags: int) -> Iterator[int]:
 
 def _list(root: str, path: str) -> tuple[list[tuple[str, os.stat_result]], int]:
     """Children of a folder, and how many names vanished before they could be asked about."""
+    if (told := listed_by_gio(root, path)) is not None and _agrees(told, root, path):
+        return told, 0
     found, vanished = [], 0
     with _folder(root, path, _LIST) as folder, os.scandir(folder) as entries:
         for entry in entries:
@@ -78,6 +81,20 @@ def _list(root: str, path: str) -> tuple[list[tuple[str, os.stat_result]], int]:
             except FileNotFoundError:
                 vanished += 1
     return found, vanished
+
+
+def _agrees(told: list[tuple[str, os.stat_result]], root: str, path: str) -> bool:
+    """Whether a file looks through the mount as gio told it: it is what will be read, and compared."""
+    files = ((name, found) for name, found in told if stat.S_ISREG(found.st_mode))
+    first = next(files, None)
+    if first is None:
+        return True
+    name, found = first
+    try:
+        here = _stat(root, f"{path}/{name}" if path else name)
+    except OSError:
+        return False
+    return (here.st_size, here.st_mtime_ns) == (found.st_size, found.st_mtime_ns)
 
 
 def _stat(root: str, path: str) -> os.stat_result:

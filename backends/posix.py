@@ -132,6 +132,19 @@ def entry_of(path: str, found: os.stat_result, change_times: bool = True) -> Ent
     return Entry(path, kind=Kind.OTHER, note=_NOTES.get(stat.S_IFMT(mode), "not a regular file"))
 
 
+def told(kind: int, size: int, seconds: int) -> os.stat_result:
+    """What a device says of a file, in stat's words.
+
+    Args:
+        kind: `stat.S_IFREG`, `stat.S_IFDIR` …
+        size: bytes.
+        seconds: modification time since the epoch.
+    """
+    plain = (kind | 0o444, 0, 0, 1, 0, 0, size, seconds, seconds, seconds)
+    # Left out, the times in nanoseconds would be None.
+    return os.stat_result(plain, {f"st_{each}time_ns": seconds * 10**9 for each in "amc"})
+
+
 _NOTES = {
     stat.S_IFLNK: "symbolic link; links are not followed",
     stat.S_IFIFO: "named pipe",
