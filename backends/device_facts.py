@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 _MEDIA = ("/media", "/run/media", "/mnt", "/Volumes")
 _APPLE_VENDOR = "05ac"
 _STILL_IMAGE_CLASS = "06"
+_ADB_INTERFACE = ("ff", "42", "01")
+"""AOSP, adb/transport.h: ADB_CLASS, ADB_SUBCLASS, ADB_PROTOCOL."""
+
 _PATIENCE = 20.0
 
 
@@ -34,12 +37,23 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Usb:
-    """A USB device that speaks MTP or PTP. ``address`` is (bus number, device number)."""
+    """A USB device that speaks MTP, PTP or ADB.
+
+    Attributes:
+        serial: as it tells.
+        model: for people.
+        apple: made by Apple.
+        address: (bus number, device number).
+        android: speaks MTP or ADB, as Android phones do and cameras do not.
+        debugging: offers ADB: USB debugging is on.
+    """
 
     serial: str
     model: str
     apple: bool
     address: tuple[int, int] = (0, 0)
+    android: bool = False
+    debugging: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +118,7 @@ def _mac_volumes() -> Iterator[Mount]:
 
 
 def _usb_devices() -> Iterator[Usb]:
-    """Devices with a still-image (PTP, MTP) interface or one that calls itself MTP, from sysfs."""
+    """Devices with a still-image (PTP, MTP) or ADB interface or one that calls itself MTP, from sysfs."""
     base = "/sys/bus/usb/devices"
     for name in _names_or_none(base):
         serial = _line(f"{base}/{name}/serial")
@@ -112,10 +126,17 @@ def _usb_devices() -> Iterator[Usb]:
             continue
         interfaces = [f"{base}/{other}" for other in _names_or_none(base) if other.startswith(f"{name}:")]
         still = any(_line(f"{path}/bInterfaceClass") == _STILL_IMAGE_CLASS for path in interfaces)
-        if still or any("MTP" in _line(f"{path}/interface") for path in interfaces):
+        mtp = any("MTP" in _line(f"{path}/interface") for path in interfaces)
+        debugging = any(_triple(path) == _ADB_INTERFACE for path in interfaces)
+        if still or mtp or debugging:
             apple = _line(f"{base}/{name}/idVendor") == _APPLE_VENDOR
             address = (int(_line(f"{base}/{name}/busnum") or 0), int(_line(f"{base}/{name}/devnum") or 0))
-            yield Usb(serial, _line(f"{base}/{name}/product") or "phone", apple, address)
+            model = _line(f"{base}/{name}/product") or "phone"
+            yield Usb(serial, model, apple, address, mtp or debugging, debugging)
+
+
+def _triple(interface: str) -> tuple[str, ...]:
+    return tuple(_line(f"{interface}/bInterface{part}") for part in ("Class", "SubClass", "Protocol"))
 
 
 def _volume_ids() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Which phones, cameras and memory cards are mounted on this machine, and what hinders reading them.
+"""Which phones, cameras and memory cards are plugged into this machine, and what hinders reading them.
 
 Nothing here opens a photo. The mount table, sysfs and /dev/disk are read in this process: the kernel answers
 those at once. The mounts themselves are touched only by helper processes with a time limit
@@ -14,6 +14,7 @@ ifuse, jmtpfs,      mount type ``fuse.NAME``
 simple-mtpfs …
 go-mtpfs            mount type ``fuse.deviceFS(MODEL)``
 memory cards        a block device mounted below /media, /run/media, /mnt or /Volumes with a DCIM at its root
+no mount            `photosync.backends.adb_devices` and `photosync.backends.ptp_devices`
 ==================  ==========================================================================================
 
 A disk with photosync's own records at its root is a destination and never taken for a camera card. A disk
@@ -37,6 +38,7 @@ PHOTO_FOLDERS = ("DCIM", "Pictures", "Movies")
 """Where cameras (DCF, JEITA CP-3461) and Android's media store put photos and videos; any case."""
 
 BEST_FIRST = (
+    "adb",
     "gvfs-mtp",
     "gvfs-afc",
     "kio-mtp",
@@ -47,6 +49,7 @@ BEST_FIRST = (
     "simple-mtpfs",
     "aft-mtp-mount",
     "mtpfs",
+    "ptp",
     "gvfs-gphoto2",
     "kio-camera",
     "gphotofs",
@@ -54,8 +57,11 @@ BEST_FIRST = (
 )
 """Routes to a device, the one to prefer first. PTP comes late: it transcodes HEIC and hides files."""
 
+_WITHOUT_MOUNT = ("adb", "ptp")
 _FUSE_ROUTES = {
-    f"fuse.{name}": name for name in BEST_FIRST if "-" not in name or "mtp" in name.split("-", 1)[1]
+    f"fuse.{name}": name
+    for name in BEST_FIRST
+    if name not in _WITHOUT_MOUNT and ("-" not in name or "mtp" in name.split("-", 1)[1])
 }
 _GO_MTPFS = re.compile(r"fuse\.devicefs\((?P<model>.*)\)", re.IGNORECASE)
 _DESKTOP_TYPES = {"fuse.gvfsd-fuse": "gvfs", "fuse.kio-fuse": "kio"}
@@ -80,12 +86,12 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A phone, camera or memory card that is mounted.
+    """A phone, camera or memory card that is plugged in.
 
     Attributes:
         name: what follows ``phone@``; unique among the devices found together.
         route: one of `BEST_FIRST`.
-        path: the folder it is mounted at, absolute.
+        path: the folder it is mounted at, absolute; by ADB what ``adb -s`` takes, by PTP libgphoto2's port.
         identity: what tells it from others, by its prefix:
             ``serial:`` (USB serial number or UDID; strong: belongs to the hardware),
             ``uuid:`` (volume id; strong: belongs to one formatting of one card; 32 bits on FAT),
@@ -128,17 +134,26 @@ class _Candidate:
 
 
 def find_devices(facts: Facts | None = None) -> list[Device]:
-    """Every device that is mounted, each by its best route, ready ones first.
+    """Every device that is plugged in, each by its best route, ready ones first.
 
     Args:
-        facts: of the machine; None: `gather_facts`.
+        facts: of the machine; None: `gather_facts`, and the routes without a mount are asked too.
     """
-    facts = facts or gather_facts()
+    direct: list[Device] = []
+    if facts is None:
+        facts = gather_facts()
+        direct = _without_mount(facts)
     found = [*_own_mounts(facts), *_desktop_mounts(facts)]
     seen = _ask({item.path: ("look", item.path) for item in found}, facts)
-    devices = [device for item in found if (device := _judge(item, seen[item.path]))]
+    devices = direct + [device for item in found if (device := _judge(item, seen[item.path]))]
     devices.sort(key=lambda device: (device.hint is not None, BEST_FIRST.index(device.route), device.path))
     return _named(_once_each(devices))
+
+
+def _without_mount(facts: Facts) -> list[Device]:
+    from photosync.backends.adb_devices import find_adb
+
+    return [*find_adb(facts)]
 
 
 def select(devices: Sequence[Device], name: str | None) -> Device:
@@ -175,7 +190,7 @@ def is_plugged_in(device: Device, facts: Facts) -> bool | None:
     """Whether the machine still sees the very same device; None if it can't tell."""
     kind, _, value = device.identity.partition(":")
     if kind == "serial" and facts.usb:
-        return any(_plain(usb.serial) == value for usb in facts.usb)
+        return any(plain(usb.serial) == value for usb in facts.usb)
     if kind == "uuid" and (mount := mount_at(device.path, facts.mounts)):
         return facts.volume_ids.get(mount.source) == value
     return None
@@ -216,7 +231,7 @@ def look(path: str) -> Seen:
         names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
     ours = any(name.casefold() == OURS for name, _ in names)
     inside = [name for name, is_folder in names if is_folder and not name.startswith(".")]
-    if here := _photo_folders(inside):
+    if here := photo_folders(inside):
         return Seen(False, ours, (Storage("", here),))
     storages = []
     empty = True
@@ -226,12 +241,13 @@ def look(path: str) -> Seen:
         except PermissionError:
             continue
         empty = empty and not below
-        if folders := _photo_folders(below):
+        if folders := photo_folders(below):
             storages.append(Storage(name, folders))
     return Seen(empty and len(inside) == len(names), ours, tuple(storages))
 
 
-def _photo_folders(names: Iterable[str]) -> tuple[str, ...]:
+def photo_folders(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of `PHOTO_FOLDERS` that are among a storage's names, in that order, as spelled there."""
     order = [known.casefold() for known in PHOTO_FOLDERS]
     return tuple(sorted((n for n in names if n.casefold() in order), key=lambda n: order.index(n.casefold())))
 
@@ -251,7 +267,7 @@ def _own_mounts(facts: Facts) -> Iterator[_Candidate]:
         if route:
             udid = _UDID.search(mount.source) if route == "ifuse" else None
             usb = _only_usb(facts, apple=route == "ifuse")
-            identity = _serial(udid[0]) if udid else _identity(usb, f"{mount.fstype}:{mount.source}")
+            identity = serial_identity(udid[0]) if udid else _identity(usb, f"{mount.fstype}:{mount.source}")
             model = go["model"] if go else usb.model if usb else os.path.basename(mount.target)
             yield _Candidate(route, mount.target, identity, model)
         elif _is_removable(mount, facts):
@@ -294,10 +310,10 @@ def _gvfs(scheme: str, host: str, path: str, facts: Facts) -> _Candidate:
         usb = next((usb for usb in facts.usb if usb.address == place), None)
         # A bus address names a socket, not a phone.
         return _Candidate(route, path, _identity(usb, host), usb.model if usb else "phone")
-    usb = next((usb for usb in facts.usb if _serial(host).endswith(_plain(usb.serial))), None)
+    usb = next((usb for usb in facts.usb if serial_identity(host).endswith(plain(usb.serial))), None)
     model, _, serial = host.rpartition("_")
     model = usb.model if usb else model.replace("_", " ") or ("iPhone" if scheme == "afc" else "phone")
-    return _Candidate(route, path, _serial(usb.serial if usb else serial), model)
+    return _Candidate(route, path, serial_identity(usb.serial if usb else serial), model)
 
 
 def _only_usb(facts: Facts, apple: bool) -> Usb | None:
@@ -307,14 +323,15 @@ def _only_usb(facts: Facts, apple: bool) -> Usb | None:
 
 
 def _identity(usb: Usb | None, weak: str) -> str:
-    return _serial(usb.serial) if usb else f"mount:{weak}"
+    return serial_identity(usb.serial) if usb else f"mount:{weak}"
 
 
-def _serial(serial: str) -> str:
-    return f"serial:{_plain(serial)}"
+def serial_identity(serial: str) -> str:
+    """The identity of hardware by its serial number."""
+    return f"serial:{plain(serial)}"
 
 
-def _plain(serial: str) -> str:
+def plain(serial: str) -> str:
     """A serial number as every route agrees on: udev replaces odd characters, newer UDIDs lose their dash."""
     return re.sub(r"[^0-9A-Z]", "", serial.upper())
 

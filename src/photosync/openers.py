@@ -240,10 +240,18 @@ def _open_url(spec: PlaceSpec) -> Place:
 
 def _open_phone(spec: PlaceSpec) -> Place:
     from photosync.backends.devices import find_devices, select
-    from photosync.backends.phone import phone_store
+    from photosync.engine.capabilities import Store
 
     device = select(find_devices(), spec.name.partition("@")[2] or None)
-    store = phone_store(device, spec.path)
+    store: Store
+    if device.route == "adb":
+        from photosync.backends.adb_store import adb_store
+
+        store = adb_store(device, spec.path)
+    else:
+        from photosync.backends.phone import phone_store
+
+        store = phone_store(device, spec.path)
     return Place(spec.name, store, None, spec.text, f"phone:{device.identity}/{spec.path}")
 
 
