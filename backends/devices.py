@@ -139,21 +139,24 @@ def find_devices(facts: Facts | None = None) -> list[Device]:
     Args:
         facts: of the machine; None: `gather_facts`, and the routes without a mount are asked too.
     """
-    direct: list[Device] = []
-    if facts is None:
-        facts = gather_facts()
-        direct = _without_mount(facts)
+    everywhere = facts is None
+    facts = facts or gather_facts()
     found = [*_own_mounts(facts), *_desktop_mounts(facts)]
     seen = _ask({item.path: ("look", item.path) for item in found}, facts)
-    devices = direct + [device for item in found if (device := _judge(item, seen[item.path]))]
+    devices = [device for item in found if (device := _judge(item, seen[item.path]))]
+    if everywhere:
+        devices += _without_mount(facts, devices)
     devices.sort(key=lambda device: (device.hint is not None, BEST_FIRST.index(device.route), device.path))
     return _named(_once_each(devices))
 
 
-def _without_mount(facts: Facts) -> list[Device]:
+def _without_mount(facts: Facts, mounted: Sequence[Device]) -> list[Device]:
     from photosync.backends.adb_devices import find_adb
+    from photosync.backends.ptp_devices import find_ptp
 
-    return [*find_adb(facts)]
+    found = find_adb(facts)
+    ready = {device.identity for device in [*mounted, *found] if device.hint is None}
+    return found + find_ptp(facts, ready)
 
 
 def select(devices: Sequence[Device], name: str | None) -> Device:

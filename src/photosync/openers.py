@@ -248,6 +248,10 @@ def _open_phone(spec: PlaceSpec) -> Place:
         from photosync.backends.adb_store import adb_store
 
         store = adb_store(device, spec.path)
+    elif device.route == "ptp":
+        from photosync.backends.ptp_store import ptp_store
+
+        store = ptp_store(device, spec.path)
     else:
         from photosync.backends.phone import phone_store
 
