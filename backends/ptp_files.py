@@ -5,8 +5,8 @@ what a driver of its crashes is this process alone. The operations are those of
 `photosync.backends.phone_files`, with libgphoto2's port in the place of the mount.
 
 A file is fetched whole into an unlinked temporary file when it is opened: most cameras know no partial reads,
-and a transfer that waits for a slow destination runs into the camera's time limit. libgphoto2 remembers what it
-was told about a file; only opening the camera anew asks it again.
+and a transfer that waits for a slow destination runs into the camera's time limit. libgphoto2 remembers what
+it was told about a file; only opening the camera anew asks it again.
 
 PTP has 32 bits for sizes (ISO 15740, ObjectInfo; 0xFFFFFFFF means "4 GiB or more"). There are devices that
 tell a larger file's size modulo 2**32 and send as much, so size and length agree and the video is cut. What
