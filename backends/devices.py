@@ -1,4 +1,6 @@
-"""Which phones, cameras and memory cards are plugged into this machine, and what hinders reading them.
+"""What a device is, and which phones, cameras and memory cards are mounted on this machine.
+
+`photosync.backends.device_list` joins these with the devices that need no mount.
 
 Nothing here opens a photo. The mount table, sysfs and /dev/disk are read in this process: the kernel answers
 those at once. The mounts themselves are touched only by helper processes with a time limit
@@ -14,7 +16,6 @@ ifuse, jmtpfs,      mount type ``fuse.NAME``
 simple-mtpfs …
 go-mtpfs            mount type ``fuse.deviceFS(MODEL)``
 memory cards        a block device mounted below /media, /run/media, /mnt or /Volumes with a DCIM at its root
-no mount            `photosync.backends.adb_devices` and `photosync.backends.ptp_devices`
 ==================  ==========================================================================================
 
 A disk with photosync's own records at its root is a destination and never taken for a camera card. A disk
@@ -23,15 +24,13 @@ that only holds a DCIM somewhere deeper is most likely somebody's backup; it can
 
 import os
 import re
-import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
-from photosync.backends.device_facts import Facts, Mount, Usb, gather_facts, mount_at
+from photosync.backends.device_facts import Facts, Mount, Usb, mount_at
 from photosync.backends.mount_worker import NoAnswer, ask_all
-from photosync.engine.errors import DeviceGone, Fatal
+from photosync.engine.errors import PhotosyncError
 from photosync.engine.names import OURS
 
 PHOTO_FOLDERS = ("DCIM", "Pictures", "Movies")
@@ -44,24 +43,24 @@ BEST_FIRST = (
     "kio-mtp",
     "kio-afc",
     "ifuse",
+    "afc",
     "go-mtpfs",
     "jmtpfs",
     "simple-mtpfs",
     "aft-mtp-mount",
     "mtpfs",
-    "ptp",
     "gvfs-gphoto2",
     "kio-camera",
     "gphotofs",
+    "ptp",
     "volume",
+    "usb",
 )
-"""Routes to a device, the one to prefer first. PTP comes late: it transcodes HEIC and hides files."""
+"""Routes to a device, the one to prefer first. ADB reads several files at once and tells true sizes; PTP
+comes late: it transcodes HEIC and hides files. ``usb`` is none: plugged in, but nothing leads there."""
 
-_WITHOUT_MOUNT = ("adb", "ptp")
 _FUSE_ROUTES = {
-    f"fuse.{name}": name
-    for name in BEST_FIRST
-    if name not in _WITHOUT_MOUNT and ("-" not in name or "mtp" in name.split("-", 1)[1])
+    f"fuse.{name}": name for name in ("ifuse", "jmtpfs", "simple-mtpfs", "aft-mtp-mount", "mtpfs", "gphotofs")
 }
 _GO_MTPFS = re.compile(r"fuse\.devicefs\((?P<model>.*)\)", re.IGNORECASE)
 _DESKTOP_TYPES = {"fuse.gvfsd-fuse": "gvfs", "fuse.kio-fuse": "kio"}
@@ -86,12 +85,13 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A phone, camera or memory card that is plugged in.
+    """A phone, camera or memory card, and a route to it.
 
     Attributes:
         name: what follows ``phone@``; unique among the devices found together.
         route: one of `BEST_FIRST`.
-        path: the folder it is mounted at, absolute; by ADB what ``adb -s`` takes, by PTP libgphoto2's port.
+        path: the folder it is mounted at, absolute; without a mount, what the route calls it; "" if nothing
+            leads to it.
         identity: what tells it from others, by its prefix:
             ``serial:`` (USB serial number or UDID; strong: belongs to the hardware),
             ``uuid:`` (volume id; strong: belongs to one formatting of one card; 32 bits on FAT),
@@ -100,6 +100,7 @@ class Device:
         model: for people.
         hint: None if it is ready, else what hinders and what to do about it.
         storages: those that hold photos.
+        others: the same thing by its other routes, best first; each with a hint if that one is hindered.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Device:
     model: str
     hint: str | None = None
     storages: tuple[Storage, ...] = ()
+    others: tuple["Device", ...] = ()
 
     @property
     def is_phone(self) -> bool:
@@ -118,11 +120,16 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a device showed when it was looked at: its folder is empty, or these storages hold photos."""
+    """What a device showed when it was looked at: its folder is empty, or these storages hold photos.
+
+    Attributes:
+        name: that its owner gave it, where the route tells.
+    """
 
     empty: bool
     ours: bool
     storages: tuple[Storage, ...]
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,60 +140,11 @@ class _Candidate:
     model: str
 
 
-def find_devices(facts: Facts | None = None) -> list[Device]:
-    """Every device that is plugged in, each by its best route, ready ones first.
-
-    Args:
-        facts: of the machine; None: `gather_facts`, and the routes without a mount are asked too.
-    """
-    everywhere = facts is None
-    facts = facts or gather_facts()
+def find_mounted(facts: Facts) -> list[Device]:
+    """Every device that is mounted, once for each of its mounts; without names."""
     found = [*_own_mounts(facts), *_desktop_mounts(facts)]
     seen = _ask({item.path: ("look", item.path) for item in found}, facts)
-    devices = [device for item in found if (device := _judge(item, seen[item.path]))]
-    if everywhere:
-        devices += _without_mount(facts, devices)
-    devices.sort(key=lambda device: (device.hint is not None, BEST_FIRST.index(device.route), device.path))
-    return _named(_once_each(devices))
-
-
-def _without_mount(facts: Facts, mounted: Sequence[Device]) -> list[Device]:
-    from photosync.backends.adb_devices import find_adb
-    from photosync.backends.ptp_devices import find_ptp
-
-    found = find_adb(facts)
-    ready = {device.identity for device in [*mounted, *found] if device.hint is None}
-    return found + find_ptp(facts, ready)
-
-
-def select(devices: Sequence[Device], name: str | None) -> Device:
-    """The device that ``phone:`` or ``phone@NAME:`` means.
-
-    Args:
-        devices: as found.
-        name: NAME in any case, or a serial number or volume id; None: the only phone, or, if there is no
-            phone at all, the only memory card.
-
-    Raises:
-        DeviceGone: there is none, none of that name, or it is not ready; the text says what to do.
-        Fatal: there are several to choose from.
-    """
-    if name is not None:
-        wanted = name.casefold()
-        pool = [d for d in devices if wanted in (d.name.casefold(), d.identity.partition(":")[2].casefold())]
-        if not pool:
-            raise DeviceGone(f"There is no device called {name!r}. {_choices(devices) or how_to_appear()}")
-    else:
-        # Who says "phone:" with a locked phone and a camera card in the machine means the phone.
-        pool = [d for d in devices if d.is_phone] or list(devices)
-    ready = [device for device in pool if device.hint is None]
-    if len(ready) == 1:
-        return ready[0]
-    if ready:
-        raise Fatal(f"There are several devices. {_choices(ready)}")
-    if pool:
-        raise DeviceGone("\n".join(f"{device.model}: {device.hint}" for device in pool))
-    raise DeviceGone(f"No phone, camera or memory card is mounted. {how_to_appear()}")
+    return [device for item in found if (device := _judge(item, seen[item.path]))]
 
 
 def is_plugged_in(device: Device, facts: Facts) -> bool | None:
@@ -202,6 +160,8 @@ def is_plugged_in(device: Device, facts: Facts) -> bool | None:
 def trouble(error: Exception, path: str) -> str:
     """What a person should do about a mount that can't be looked at."""
     again = "Unplug the device, plug it in again and unlock it"
+    if isinstance(error, PhotosyncError) and not isinstance(error, NoAnswer):
+        return str(error)  # the route's own words
     if isinstance(error, NoAnswer):
         return f"{path} is stuck ({error}). {again}; if it stays stuck, unmount it with `fusermount3 -uz`."
     if isinstance(error, PermissionError):
@@ -250,7 +210,7 @@ def look(path: str) -> Seen:
 
 
 def photo_folders(names: Iterable[str]) -> tuple[str, ...]:
-    """Those of `PHOTO_FOLDERS` that are among a storage's names, in that order, as spelled there."""
+    """Those of `PHOTO_FOLDERS` among some names, in that order."""
     order = [known.casefold() for known in PHOTO_FOLDERS]
     return tuple(sorted((n for n in names if n.casefold() in order), key=lambda n: order.index(n.casefold())))
 
@@ -321,7 +281,7 @@ def _gvfs(scheme: str, host: str, path: str, facts: Facts) -> _Candidate:
 
 def _only_usb(facts: Facts, apple: bool) -> Usb | None:
     """The phone behind a mount that does not say: certain only while there is just one."""
-    fitting = [usb for usb in facts.usb if usb.apple == apple]
+    fitting = [usb for usb in facts.usb if usb.mtp and usb.apple == apple]
     return fitting[0] if len(fitting) == 1 else None
 
 
@@ -330,7 +290,7 @@ def _identity(usb: Usb | None, weak: str) -> str:
 
 
 def serial_identity(serial: str) -> str:
-    """The identity of hardware by its serial number."""
+    """The identity of the hardware with this serial number or UDID."""
     return f"serial:{plain(serial)}"
 
 
@@ -356,44 +316,3 @@ def _judge(item: _Candidate, seen: object) -> Device | None:
     if isinstance(seen, FileNotFoundError) or not device.is_phone:
         return None  # a disk that can't be read is not known to be a camera card
     return replace(device, hint=trouble(seen, item.path)) if isinstance(seen, Exception) else None
-
-
-def _once_each(devices: Iterable[Device]) -> list[Device]:
-    kept: dict[str, Device] = {}
-    for device in devices:
-        weak = device.identity.startswith("mount:")
-        kept.setdefault(device.path if weak else device.identity, device)
-    return list(kept.values())
-
-
-def _named(devices: Sequence[Device]) -> list[Device]:
-    slugs = [re.sub(r"[^\w.]+", "-", device.model).strip("-").lower() or "phone" for device in devices]
-    often = Counter(slugs)
-    names: list[str] = []
-    for slug, device in zip(slugs, devices, strict=True):
-        name = slug
-        if often[slug] > 1 and not device.identity.startswith("mount:"):
-            name = f"{slug}-{device.identity[-4:].lower()}"
-        number = 2
-        while name in names:
-            name, number = f"{slug}-{number}", number + 1
-        names.append(name)
-    return [replace(device, name=name) for name, device in zip(names, devices, strict=True)]
-
-
-def _choices(devices: Sequence[Device]) -> str:
-    offers = ", ".join(f"phone@{d.name}: ({d.model}, {d.route} at {d.path})" for d in devices)
-    return f"Choose one of: {offers}." if offers else ""
-
-
-def how_to_appear() -> str:
-    """What to do so that a phone shows up, on this platform."""
-    first = "Plug the phone in with a cable that carries data, unlock it and allow file transfer"
-    if sys.platform == "darwin":
-        return f"{first}. macOS mounts memory cards but no phones: use USB debugging (ADB) for Android."
-    if sys.platform == "win32":
-        return f"{first}. Windows mounts memory cards but no phones: use USB debugging (ADB) for Android."
-    return (
-        f"{first}; then open it in the file manager, or mount it with jmtpfs (Android) or ifuse (iPhone). "
-        "Run photosync as the same user, without sudo."
-    )

@@ -43,6 +43,12 @@ class Account:
         self.requests: Counter[str] = Counter()
         """Requests so far, by endpoint: "files/list_folder" …"""
 
+    @property
+    def server_date(self) -> str | None:
+        """``Date`` header of Dropbox's newest answer."""
+        date: str | None = getattr(self._client, "server_date", None)
+        return date
+
     @contextmanager
     def calling(self, doing: str, path: str = "") -> Iterator[Any]:
         """The SDK's client, its errors `translated`.

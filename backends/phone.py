@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 from photosync.backends.device_facts import Facts, gather_facts, mount_at
 from photosync.backends.devices import UNLOCK, Device, Seen, is_plugged_in, trouble
@@ -29,6 +29,13 @@ from photosync.engine.errors import (
     Transient,
 )
 from photosync.engine.readonly import ReadOnlyStore
+
+_MOUNTED = "photosync.backends.phone_files:operations"
+_UNMOUNTED = {
+    "afc": "photosync.backends.afc_files:operations",
+    "ptp": "photosync.backends.ptp_files:operations",
+}
+"""Who answers for routes without a mount; the operations are the same."""
 
 _LARGE = 1 << 20
 """Bytes of the smallest read: each costs an exchange with the phone."""
@@ -64,29 +71,18 @@ def phone_store(
         FileNotFoundError: there is no folder ``subpath`` on it.
         NameRefused: ``subpath`` tries to leave the device.
     """
-    return PhoneStore.opened(device, subpath, facts, patience)
+    store = PhoneStore(device, facts, patience)
+    try:
+        store.check_present()
+        store.narrow(subpath)
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 class PhoneStore(ReadOnlyStore):
-    """See `phone_store`, which makes it.
-
-    Attributes:
-        operations: what the helper process does, as for `MountWorker`.
-    """
-
-    operations = "photosync.backends.phone_files:operations"
-
-    @classmethod
-    def opened(cls, device: Device, subpath: str, facts: Callable[[], Facts], patience: float) -> Self:
-        """As `phone_store`."""
-        store = cls(device, facts, patience)
-        try:
-            store.check_present()
-            store._paths = PhonePaths(device, subpath, store._is_folder)
-        except BaseException:
-            store.close()
-            raise
-        return store
+    """See `phone_store`, which makes it."""
 
     def __init__(self, device: Device, facts: Callable[[], Facts], patience: float) -> None:
         self.device = device
@@ -94,7 +90,8 @@ class PhoneStore(ReadOnlyStore):
         self.requests: Mapping[str, int] = self._requests
         self._facts = facts
         self._patience = patience
-        self._worker = MountWorker(self.operations)
+        self._operations = _UNMOUNTED.get(device.route, _MOUNTED)
+        self._worker = MountWorker(self._operations)
         self._lock = threading.Lock()
         self._gone: str | None = None
         self._closed = False
@@ -112,6 +109,10 @@ class PhoneStore(ReadOnlyStore):
             writable=False,
         )
 
+    def narrow(self, subpath: str) -> None:
+        """Settles what is listed; `phone_store` calls it once."""
+        self._paths = PhonePaths(self.device, subpath, self._is_folder)
+
     # ---- is it still there -------------------------------------------------------------------------------
 
     def check_present(self) -> None:
@@ -124,7 +125,7 @@ class PhoneStore(ReadOnlyStore):
         try:
             seen: Seen = self._call("looking at the device", self._patience, "look", self.device.path)
         except OSError as error:
-            raise DeviceGone(self._trouble(error)) from error
+            raise DeviceGone(trouble(error, self.device.path)) from error
         if seen.empty:
             raise DeviceGone(f"{self.device.model} at {self.device.path} is empty. {UNLOCK}")
         shown = {storage.name: set(storage.folders) for storage in seen.storages}
@@ -157,12 +158,12 @@ class PhoneStore(ReadOnlyStore):
         try:
             return worker.call(patience, operation, *arguments)
         except NoAnswer as error:
-            self._gone = f"{doing}: {self._trouble(error)}"
+            self._gone = f"{doing}: {trouble(error, self.device.path)}"
             raise DeviceGone(self._gone) from error
         except Transient:
             with self._lock:
                 if self._worker is worker:
-                    self._worker = MountWorker(self.operations)
+                    self._worker = MountWorker(self._operations)
             raise
 
     def _ask(self, doing: str, patience: float, operation: str, *arguments: object) -> Any:
@@ -176,7 +177,7 @@ class PhoneStore(ReadOnlyStore):
         except OSError as error:
             if error.errno in _GONE:
                 self._check_machine()  # knows better words for it, if the mount itself is gone
-                raise DeviceGone(f"{doing}: {self._trouble(error)}") from error
+                raise DeviceGone(f"{doing}: {trouble(error, self.device.path)}") from error
             self.check_present()
             if error.errno == errno.EIO:
                 raise Permanent(
@@ -248,10 +249,6 @@ class PhoneStore(ReadOnlyStore):
         with self._lock:
             self._closed = True
         self._worker.close()
-
-    def _trouble(self, error: Exception) -> str:
-        """What a person should do about the device."""
-        return trouble(error, self.device.path)
 
     def _read_only(self) -> ReadOnly:
         return ReadOnly(f"{self.device.model} is only read from; choose another destination.")

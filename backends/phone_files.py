@@ -30,6 +30,7 @@ def operations() -> dict[str, Callable[..., object]]:
         "list": _list,
         "stat": _stat,
         "usage": _usage,
+        "details": _details,
         "open": files.open,
         "read": files.read,
         "told": files.told,
@@ -90,6 +91,22 @@ def _stat(root: str, path: str) -> os.stat_result:
 def _usage(root: str) -> tuple[int, int]:
     told = os.statvfs(_held(root))
     return told.f_blocks * told.f_frsize, told.f_bavail * told.f_frsize
+
+
+def _details(root: str, counted: bool) -> tuple[int, int, int | None]:
+    """Bytes in all, bytes free, and how many names DCIM's folders hold, if that is asked for."""
+    photos = None
+    if counted:
+        dcim = next((name for name in os.listdir(root) if name.casefold() == "dcim"), None)
+        photos = (
+            sum(len(os.listdir(folder)) for folder in _folders(os.path.join(root, dcim))) if dcim else None
+        )
+    return (*_usage(root), photos)
+
+
+def _folders(path: str) -> list[str]:
+    with os.scandir(path) as entries:
+        return [e.path for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
 
 
 class _Files:

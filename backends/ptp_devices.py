@@ -9,10 +9,10 @@ from importlib.util import find_spec
 from typing import cast
 
 from photosync.backends.device_facts import Facts, Usb
-from photosync.backends.devices import UNLOCK, Device, Seen, plain, serial_identity
+from photosync.backends.devices import UNLOCK, Device, Seen, plain, serial_identity, trouble
 from photosync.backends.mount_worker import ask_all
-from photosync.backends.ptp_store import OPERATIONS, trouble
 
+_OPERATIONS = "photosync.backends.ptp_files:operations"
 _NO_PACKAGE = "Reading it by PTP needs a package. Run: pip install 'photosync-engine[ptp]'"
 
 
@@ -33,7 +33,7 @@ def find_ptp(facts: Facts, ready: Collection[str] = ()) -> list[Device]:
     # Linux tells what is on the USB; elsewhere only libgphoto2 knows. VCAMERADIR is its camera without USB.
     if not waiting and sys.platform.startswith("linux") and "VCAMERADIR" not in os.environ:
         return []
-    detected = ask_all(OPERATIONS, {"": ("detect",)}, facts.patience)[""]
+    detected = ask_all(_OPERATIONS, {"": ("detect",)}, facts.patience)[""]
     if not isinstance(detected, list):
         return []
     known = {_port(usb): usb for usb in facts.usb}
@@ -42,7 +42,7 @@ def find_ptp(facts: Facts, ready: Collection[str] = ()) -> list[Device]:
         for model, port in detected
         if port not in known or serial_identity(known[port].serial) not in ready
     }
-    answers = ask_all(OPERATIONS, {port: ("describe", port) for port in asked}, facts.patience)
+    answers = ask_all(_OPERATIONS, {port: ("describe", port) for port in asked}, facts.patience)
     return [_judged(model, port, known.get(port), answers[port]) for port, model in asked.items()]
 
 
@@ -54,10 +54,8 @@ def _port(usb: Usb) -> str:
 def _judged(model: str, port: str, usb: Usb | None, answer: object) -> Device:
     identity = serial_identity(usb.serial) if usb else f"mount:ptp:{port}"
     device = Device("", "ptp", port, identity, usb.model if usb else model)
-    if isinstance(answer, OSError):
-        return replace(device, hint=trouble(answer))
     if isinstance(answer, Exception):
-        return replace(device, hint=str(answer))
+        return replace(device, hint=trouble(answer, port))
     serial, seen = cast(tuple[str, Seen], answer)
     if usb is None and re.search("[1-9A-Z]", plain(serial)):
         device = replace(device, identity=serial_identity(serial))

@@ -1,4 +1,4 @@
-"""Lists and reads the files of a camera through libgphoto2; runs inside the helper process of `PtpStore`.
+"""Lists and reads the files of a camera through libgphoto2; runs inside the helper process of `PhoneStore`.
 
 One process, one thread, one camera: libgphoto2 answers a second thread with "I/O in progress" (-110), and
 what a driver of its crashes is this process alone. The operations are those of
@@ -13,6 +13,7 @@ tell a larger file's size modulo 2**32 and send as much, so size and length agre
 shows it is the video itself: the boxes of MP4 and QuickTime (ISO/IEC 14496-12) tell their lengths.
 """
 
+import contextlib
 import errno
 import os
 import re
@@ -20,7 +21,7 @@ import shutil
 import stat
 import struct
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import count
 from typing import IO, Any
@@ -32,6 +33,7 @@ BUSY = (
     "Busy: another program holds it, most often the file manager. Eject it there, or run "
     "`gio mount -s gphoto2` and `gio mount -s mtp`; then run again."
 )
+_REPLUG = "Unplug it, plug it in again, switch it on and unlock it; then run again."
 _ELSEWHERE = "Copy it by another route: memory card, file manager or USB debugging."
 _UNKNOWN_SIZE = 0xFFFFFFFF
 _SPARE = 64 << 20
@@ -66,16 +68,27 @@ def _detect() -> list[tuple[str, str]]:
 
 def _describe(port: str) -> tuple[str, Seen]:
     """The serial number that a camera tells, or "", and what it shows."""
-    serial = re.search(r"^\s*Serial Number: *(\S+)", str(_asked(_camera(port).get_summary)), re.MULTILINE)
-    return (serial[1] if serial else ""), _seen(port)
+    with _words():
+        serial = re.search(r"^\s*Serial Number: *(\S+)", str(_asked(_camera(port).get_summary)), re.MULTILINE)
+        return (serial[1] if serial else ""), _seen(port)
 
 
 def _look(port: str) -> Seen:
     """Opens the camera anew: libgphoto2 would answer from memory after the cable came out."""
-    camera = _camera(port)
-    _camera.cache_clear()
-    camera.exit()
-    return _seen(port)
+    with _words():
+        camera = _camera(port)
+        _camera.cache_clear()
+        _asked(camera.exit)
+        return _seen(port)
+
+
+@contextlib.contextmanager
+def _words() -> Iterator[None]:
+    """What a person should do about a camera that can't be asked at all."""
+    try:
+        yield
+    except OSError as error:
+        raise DeviceGone(f"It can't be read ({error.strerror}). {_REPLUG}") from error
 
 
 def _seen(port: str) -> Seen:

@@ -46,12 +46,14 @@ class Service:
 
     Attributes:
         requests: sent so far, by operation; redirects count, since they cost as much.
+        server_date: ``Date`` header of the newest answer.
     """
 
     def __init__(self, account: Account) -> None:
         self._account = account
         self._lock = threading.Lock()
         self.requests: Counter[str] = Counter()
+        self.server_date: str | None = None
 
     def call(self, operation: str, doing: str, **parameters: Any) -> dict[str, Any]:
         """Makes one request.
@@ -146,11 +148,15 @@ class Service:
             client.meta.config.s3["payload_signing_enabled"] = False
         client.meta.events.register_last("before-call.s3", _hurry)
         client.meta.events.register("before-send.s3", self._count)
+        client.meta.events.register("after-call.s3", self._note_date)
         return client
 
     def _count(self, event_name: str, **_: Any) -> None:
         with self._lock:
             self.requests[event_name.rpartition(".")[2]] += 1
+
+    def _note_date(self, http_response: Any, **_: Any) -> None:
+        self.server_date = http_response.headers.get("date", self.server_date)
 
 
 def _hurry(params: dict[str, Any], **_: Any) -> None:

@@ -233,6 +233,18 @@ class Probes(Protocol):
 
 
 @runtime_checkable
+class Dated(Protocol):
+    """A store whose server tells the time.
+
+    Attributes:
+        server_date: ``Date`` header of the newest answer; None: nothing was asked yet.
+    """
+
+    @property
+    def server_date(self) -> str | None: ...
+
+
+@runtime_checkable
 class Sweeps(Protocol):
     """A store where a killed process leaves files behind that nobody will go on with."""
 

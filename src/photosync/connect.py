@@ -8,6 +8,7 @@ to the service has proven it, so a failed sign-in leaves everything as it was.
 """
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,6 +239,8 @@ def connect(
         finally:
             place.store.close()
     if sign_in.credentials is not None:
+        if proven and isinstance(remote, (Dropbox, Drive)):
+            fresh.record["signed_in"] = int(time.time())
         if fresh.record:
             secrets.set(name, fresh.record)
         else:

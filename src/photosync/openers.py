@@ -239,24 +239,14 @@ def _open_url(spec: PlaceSpec) -> Place:
 
 
 def _open_phone(spec: PlaceSpec) -> Place:
-    from photosync.backends.devices import find_devices, select
-    from photosync.engine.capabilities import Store
+    from photosync.backends.adb_store import adb_store
+    from photosync.backends.device_list import find_devices, select
+    from photosync.backends.phone import phone_store
 
     device = select(find_devices(), spec.name.partition("@")[2] or None)
-    store: Store
-    if device.route == "adb":
-        from photosync.backends.adb_store import adb_store
-
-        store = adb_store(device, spec.path)
-    elif device.route == "ptp":
-        from photosync.backends.ptp_store import ptp_store
-
-        store = ptp_store(device, spec.path)
-    else:
-        from photosync.backends.phone import phone_store
-
-        store = phone_store(device, spec.path)
-    return Place(spec.name, store, None, spec.text, f"phone:{device.identity}/{spec.path}")
+    store = (adb_store if device.route == "adb" else phone_store)(device, spec.path)
+    identity = f"phone:{device.identity}/{spec.path}"
+    return Place(spec.name, store, None, spec.text, identity, device=device.identity)
 
 
 def _any(spec: PlaceSpec, remote: Remote | None, fs: Any, root: str, identity: str) -> Place:
