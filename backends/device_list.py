@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from photosync.backends.adb_devices import find_adb
 from photosync.backends.afc import find_afc, unreached
 from photosync.backends.device_facts import Facts, Usb, gather_facts
 from photosync.backends.devices import BEST_FIRST, Device, find_mounted, serial_identity
+from photosync.backends.ptp_devices import find_ptp
 from photosync.engine.errors import DeviceGone, Fatal
 
 NOT_MOUNTED = (
@@ -46,11 +48,15 @@ def find_devices(facts: Facts | None = None) -> list[Device]:
     """Every device at hand, each by its best route, ready ones first.
 
     Args:
-        facts: of the machine; None: `gather_facts`.
+        facts: of the machine; None: `gather_facts`, and the servers of ADB and PTP are asked too.
     """
+    everywhere = facts is None
     facts = facts or gather_facts()
     iphones = find_afc(facts)
     found = [*_known_by(iphones, find_mounted(facts)), *iphones]
+    if everywhere:
+        found += find_adb(facts)
+        found += find_ptp(facts, {device.identity for device in found if device.hint is None})
     found += _unreached(facts, found)
     found.sort(key=lambda device: (device.hint is not None, BEST_FIRST.index(device.route), device.path))
     return _named(_once_each(found))

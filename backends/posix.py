@@ -123,10 +123,18 @@ def entry_of(path: str, found: os.stat_result, change_times: bool = True) -> Ent
     Args:
         change_times: whether there are any; else the version is the modification time.
     """
-    mode = found.st_mode
-    if stat.S_ISREG(mode):
+    if stat.S_ISREG(found.st_mode):
         changed = found.st_ctime_ns if change_times else found.st_mtime_ns
         return Entry(path, found.st_size, found.st_mtime_ns, version=str(changed))
+    return entry_of_no_file(path, found.st_mode)
+
+
+def entry_of_no_file(path: str, mode: int) -> Entry:
+    """A folder, or what is there but can't be copied.
+
+    Args:
+        mode: as in ``st_mode``.
+    """
     if stat.S_ISDIR(mode):
         return Entry(path, kind=Kind.FOLDER)
     return Entry(path, kind=Kind.OTHER, note=_NOTES.get(stat.S_IFMT(mode), "not a regular file"))

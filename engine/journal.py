@@ -30,42 +30,47 @@ INTERVAL = 0.5
 _SCHEMA = f"""
 BEGIN;
 PRAGMA user_version={VERSION};
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE places (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE);
-CREATE TABLE contents (
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS places (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS contents (
     place INTEGER NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER, version TEXT,
     digests TEXT NOT NULL, chunks BLOB NOT NULL,
     PRIMARY KEY (place, path)
 ) WITHOUT ROWID;
-CREATE TABLE deliveries (
+CREATE TABLE IF NOT EXISTS deliveries (
     source INTEGER NOT NULL, destination INTEGER NOT NULL, path BLOB NOT NULL,
     size INTEGER NOT NULL, mtime_ns INTEGER, version TEXT, content TEXT NOT NULL,
     stored BLOB NOT NULL, stored_version TEXT, evidence TEXT NOT NULL, verified_ns INTEGER NOT NULL,
     recorded INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (source, destination, path)
 ) WITHOUT ROWID;
-CREATE INDEX unrecorded ON deliveries (destination) WHERE recorded = 0;
-CREATE INDEX by_stored ON deliveries (destination, stored);
-CREATE TABLE withdrawn (
+CREATE INDEX IF NOT EXISTS unrecorded ON deliveries (destination) WHERE recorded = 0;
+CREATE INDEX IF NOT EXISTS by_stored ON deliveries (destination, stored);
+CREATE TABLE IF NOT EXISTS proofs (
+    destination INTEGER NOT NULL, stored BLOB NOT NULL, content TEXT NOT NULL,
+    evidence TEXT NOT NULL, verified_ns INTEGER NOT NULL,
+    PRIMARY KEY (destination, stored)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS withdrawn (
     destination INTEGER NOT NULL, stored BLOB NOT NULL, PRIMARY KEY (destination, stored)
 ) WITHOUT ROWID;
-CREATE TABLE uploads (
+CREATE TABLE IF NOT EXISTS uploads (
     source INTEGER NOT NULL, destination INTEGER NOT NULL, path BLOB NOT NULL,
     size INTEGER NOT NULL, mtime_ns INTEGER, version TEXT,
     stored BLOB NOT NULL, token TEXT NOT NULL, parts TEXT NOT NULL,
     PRIMARY KEY (source, destination, path)
 ) WITHOUT ROWID;
-CREATE TABLE listed (
+CREATE TABLE IF NOT EXISTS listed (
     place INTEGER NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER,
     version TEXT, digests TEXT NOT NULL,
     PRIMARY KEY (place, path)
 ) WITHOUT ROWID;
-CREATE TABLE cursors (place INTEGER PRIMARY KEY, cursor TEXT NOT NULL);
-CREATE TABLE heads (
+CREATE TABLE IF NOT EXISTS cursors (place INTEGER PRIMARY KEY, cursor TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS heads (
     place INTEGER PRIMARY KEY, number INTEGER NOT NULL, root TEXT NOT NULL
 );
-CREATE TABLE nodes (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE runs (
+CREATE TABLE IF NOT EXISTS nodes (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, source INTEGER NOT NULL, destination INTEGER NOT NULL,
     started_ns INTEGER NOT NULL, files INTEGER NOT NULL, report TEXT
 );
@@ -180,15 +185,16 @@ class Journal:
                 f"{self._path} was written by a newer photosync (state format {found}, known is {VERSION}). "
                 "Install a newer photosync, or name another folder in PHOTOSYNC_STATE_DIR."
             )
-        if found == 0 and self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master")}
+        if tables and (found == 0 or "deliveries" not in tables):
             raise JournalError(
-                f"{self._path} belongs to another program. Move it away, or name another folder in "
-                "PHOTOSYNC_STATE_DIR."
+                f"{self._path} is no state of photosync's and belongs to another program. Move it away, or "
+                "name another folder in PHOTOSYNC_STATE_DIR."
             )
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        if found == 0:
-            self._db.executescript(_SCHEMA)
+        # Tables that came later are added to the state of an earlier photosync.
+        self._db.executescript(_SCHEMA)
         self._places = {
             str(identity): int(number)
             for number, identity in self._db.execute("SELECT id, identity FROM places")
@@ -384,10 +390,33 @@ class Journal:
 
     def distrust(self, destination: str, stored: str) -> None:
         """Forgets that a destination path was ever proven: the next run looks at it again."""
+        for table in ("deliveries", "proofs"):
+            self._write(
+                f"DELETE FROM {table} WHERE destination = ? AND stored = ?",  # noqa: S608 - see above
+                (self._place(destination), key(stored)),
+            )
+
+    def set_proof(self, destination: str, stored: str, content: str, evidence: str) -> None:
+        """Remembers that a destination path was proven again, now."""
         self._write(
-            "DELETE FROM deliveries WHERE destination = ? AND stored = ?",
-            (self._place(destination), key(stored)),
+            "INSERT OR REPLACE INTO proofs VALUES (?, ?, ?, ?, ?)",
+            (self._place(destination), key(stored), content, evidence, self._seam.wall_ns()),
         )
+
+    def proofs(self, destination: str) -> dict[tuple[str, str], tuple[str, int]]:
+        """(destination path, content id) → the newest evidence and its time in ns since the epoch."""
+        found: dict[tuple[str, str], tuple[str, int]] = {}
+        place = self._place(destination)
+        for stored, content, evidence, verified_ns in self._rows(
+            "SELECT stored, content, evidence, verified_ns FROM deliveries WHERE destination = ? UNION ALL "
+            "SELECT stored, content, evidence, verified_ns FROM proofs WHERE destination = ? "
+            "ORDER BY verified_ns",
+            place,
+            place,
+        ):
+            if evidence != "none":
+                found[_path(stored), content] = str(evidence), int(verified_ns)
+        return found
 
     def forget_head(self, destination: str) -> None:
         """Forgets the destination's manifest, so that the next snapshot tells all that is proven there."""

@@ -23,7 +23,7 @@ no D                another size there     copy beside it, or in its place
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -31,10 +31,9 @@ from photosync.engine.capabilities import Capabilities
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import NameRefused, SafetyGuard
 from photosync.engine.journal import Delivery, key
-from photosync.engine.names import OURS, NameRules, Names, decode, match_key
+from photosync.engine.names import NameRules, Names, decode, match_key
 from photosync.engine.scan import Listing
-
-TRASH = f"{OURS}/trash"
+from photosync.engine.trash import TRASH
 
 
 class Mode(StrEnum):
@@ -58,6 +57,7 @@ class Policy:
         stamp: names this run's folder in the trash.
         in_scope: whether a file (path, size, mtime_ns) passes the user's filters; what does not is neither
             trashed nor taken for renamed.
+        plain_names: names stand for themselves, as in a restored folder that nobody decodes.
     """
 
     mode: Mode = Mode.COPY
@@ -65,6 +65,7 @@ class Policy:
     max_delete: int | None = None
     stamp: str = "now"
     in_scope: Callable[[str, int, int | None], bool] = field(default=lambda _path, _size, _mtime_ns: True)
+    plain_names: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,8 @@ def make_plan(
         SafetyGuard: ``sync`` would trash more than ``max_delete`` allows, or the source listing is
             incomplete.
     """
-    return _Planner(source, destination, policy, capabilities.names).plan(known)
+    rules = replace(capabilities.names, plain=policy.plain_names)
+    return _Planner(source, destination, policy, rules).plan(known)
 
 
 class _Planner:
@@ -286,7 +288,7 @@ class _Planner:
         if not new:
             return
         for place, entry in self.there.items():
-            logical.setdefault(place, decode(entry.path))
+            logical.setdefault(place, entry.path if self.rules.plain else decode(entry.path))
         names = Names(self.rules, logical)
         renamed = _Renames(self._movable() if self.source.complete else ())
         for entry in new:

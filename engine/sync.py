@@ -12,6 +12,7 @@ from photosync.engine.events import Event, Finished, Listener, Notice, Phase, Pl
 from photosync.engine.filters import Filter
 from photosync.engine.journal import Journal
 from photosync.engine.limits import Gate, Timetable
+from photosync.engine.names import is_ours, is_ours_among_plain
 from photosync.engine.nodes import ManifestError, NewerFormat
 from photosync.engine.plan import Mode, Plan, Policy, make_plan
 from photosync.engine.report import Report, Tally
@@ -40,6 +41,7 @@ class Job:
         requests_per_second: to the destination; None: as many as there are.
         bandwidth: to the destination; None: all of it.
         device: names this machine in snapshots.
+        snapshot: write what is proven into a manifest at the destination.
     """
 
     pair: Pair
@@ -51,6 +53,7 @@ class Job:
     requests_per_second: float | None = None
     bandwidth: Timetable | None = None
     device: str = ""
+    snapshot: bool = True
 
 
 class _Unheard(BaseException):
@@ -82,6 +85,11 @@ def run(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Report:
         FileNotFoundError: the source is not there.
     """
     return _Run(job, journal, seam, listener).run()
+
+
+def carry_out(job: Job, plan: Plan, journal: Journal, seam: Seam, listener: Listener) -> Report:
+    """As `run`, with a plan that was made elsewhere: nothing is listed."""
+    return _Run(job, journal, seam, listener).run(plan)
 
 
 def prepare(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Prepared:
@@ -122,7 +130,7 @@ class _Run:
         self.warnings.append(text)
         self.emit(Notice("warning", text))
 
-    def run(self) -> Report:
+    def run(self, plan: Plan | None = None) -> Report:
         began, started_ns = self.seam.monotonic(), self.seam.wall_ns()
         before = dict(self.pair.destination.requests)
         prepared: Prepared | None = None
@@ -131,13 +139,14 @@ class _Run:
         interrupted = False
         try:
             with Workers(self.seam) as workers:
-                prepared = self.prepare(workers)
+                prepared = self.prepare(workers) if plan is None else self._given(plan)
                 gates = self._gates(workers)
                 self._probe(prepared.plan, workers, gates[1])
                 transfer = Transfer(self.pair, self.journal, workers, gates, self.job.settings, self.emit)
                 self.emit(Phase("transfer", self.pair.name))
                 transfer.run(prepared.plan)
-                self._record(transfer)
+                if self.job.snapshot:
+                    self._record(transfer)
                 self._sweep(prepared.destination)
         except* KeyboardInterrupt:
             interrupted = True
@@ -191,6 +200,7 @@ class _Run:
             workers,
             gates[1],
             self.job.settings.retries,
+            is_ours_among_plain if self.job.policy.plain_names else is_ours,
         )
         for error in destination.errors:
             raise error.error
@@ -198,9 +208,16 @@ class _Run:
         self.emit(Phase("plan", self.pair.name))
         known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
         plan = make_plan(source, destination, known, self._policy(), self.pair.destination.capabilities)
+        self._planned(plan)
+        return Prepared(source, destination, plan)
+
+    def _given(self, plan: Plan) -> Prepared:
+        self._planned(plan)
+        return Prepared(Listing(()), Listing(()), plan)
+
+    def _planned(self, plan: Plan) -> None:
         self.tally.counts[Status.UNCHANGED] = plan.unchanged
         self.emit(Planned(self.pair.name, len(plan.actions), plan.bytes, plan.unchanged))
-        return Prepared(source, destination, plan)
 
     def _probe(self, plan: Plan, workers: Workers, gate: Gate) -> None:
         store = self.pair.destination
@@ -313,7 +330,13 @@ class _Run:
 
 
 def list_place(
-    store: Store, identity: str, journal: Journal, workers: Workers, gate: Gate, retries: RetryPolicy
+    store: Store,
+    identity: str,
+    journal: Journal,
+    workers: Workers,
+    gate: Gate,
+    retries: RetryPolicy,
+    own: Callable[[str], bool] = is_ours,
 ) -> Listing:
     """Everything at a destination, the cheapest way that the store offers. An absent root is empty."""
 
@@ -321,11 +344,11 @@ def list_place(
         return retry.call(run, doing, workers, gate, retries)
 
     if store.capabilities.change_feed:
-        return retried(lambda: scan.fed(store, journal, identity), "listing the destination")
+        return retried(lambda: scan.fed(store, journal, identity, own), "listing the destination")
     if store.capabilities.flat_listing:
-        return retried(lambda: scan.flat(store, check=workers.check), "listing the destination")
+        return retried(lambda: scan.flat(store, check=workers.check, own=own), "listing the destination")
     try:
-        return scan.walk(store, check=workers.check, retry=retried)
+        return scan.walk(store, check=workers.check, own=own, retry=retried)
     except FileNotFoundError:
         return Listing((), exists=False)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from photosync.context import Context, redact
+from photosync.context import Context
 
 if TYPE_CHECKING:
     from photosync.config import Config
@@ -171,13 +171,13 @@ def _transfer(
     max_delete: int | None,
     given: dict[str, object],
 ) -> None:
-    from photosync.failures import explain
+    from photosync.failures import told
     from photosync.jobs import Options, execute
 
     ctx: Context = context.obj
     ctx.louder(_int(given["verbose"]), bool(given["quiet"]), _path(given["log_file"]))
     output = ctx.output(bool(given["as_json"]))
-    try:
+    with told(output, destination):
         session = ctx.session()
         given = _with_defaults(given, session.config)
         ctx.louder(0, False, _path(given["log_file"]))
@@ -185,12 +185,6 @@ def _transfer(
         chosen: dict[str, Any] = {name: value for name, value in given.items() if name in names}
         options = Options(mode=mode, max_delete=max_delete, wanted=_filter(given), **chosen)
         code = execute(session, source, destination, options, output, dry_run=bool(given["dry_run"]))
-    except BaseException as error:
-        found = explain(error)
-        if found is None:
-            raise
-        output.failed(redact(found[1]), destination)
-        raise typer.Exit(int(found[0])) from error
     raise typer.Exit(int(code))
 
 

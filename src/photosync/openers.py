@@ -239,11 +239,12 @@ def _open_url(spec: PlaceSpec) -> Place:
 
 
 def _open_phone(spec: PlaceSpec) -> Place:
+    from photosync.backends.adb_store import adb_store
     from photosync.backends.device_list import find_devices, select
     from photosync.backends.phone import phone_store
 
     device = select(find_devices(), spec.name.partition("@")[2] or None)
-    store = phone_store(device, spec.path)
+    store = (adb_store if device.route == "adb" else phone_store)(device, spec.path)
     identity = f"phone:{device.identity}/{spec.path}"
     return Place(spec.name, store, None, spec.text, identity, device=device.identity)
 
