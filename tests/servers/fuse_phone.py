@@ -330,6 +330,7 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
             faults, name, counters = self.faults, path[1:], self.counters
             speed = faults.bytes_per_second
             with self.operation(path, size / speed if speed else 0):
+                faults = self.faults  # as they are now: this read may have hung for long
                 if name in faults.changes and offset + size > faults.changes[name][0]:
                     self._change(name, *faults.changes[name])
                 if name in faults.bad_from and offset + size > faults.bad_from[name]:
@@ -344,7 +345,6 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
             counters["bytes"] += len(data)
             counters["longest_read"] = max(counters["longest_read"], size)
             self._next[fh] = offset + len(data)
-            # As it is now: a read that hung may have been let go by plugging in.
             limit = self.faults.unplug_after
             if limit is not None and counters["bytes"] >= limit:
                 self.set({"unplugged": True})
