@@ -186,6 +186,10 @@ class PhoneStore(ReadOnlyStore):
                 ) from error
             raise
 
+    def real(self, path: str) -> str | None:
+        """The path on the device; None above all folders that are shown."""
+        return self._paths.real(path)
+
     def _is_folder(self, real: str) -> bool:
         try:
             found: os.stat_result = self._ask(
@@ -199,7 +203,7 @@ class PhoneStore(ReadOnlyStore):
 
     def list_folder(self, path: str) -> list[Entry]:
         """Direct children. An empty answer is believed only while the device is certainly there."""
-        real = self._paths.real(path)
+        real = self.real(path)
         if real is None:
             steps = self._paths.steps(path)
             self.check_present()
@@ -216,7 +220,7 @@ class PhoneStore(ReadOnlyStore):
         return [_entry(join(path, name), join(real, name), told) for name, told in found]
 
     def stat(self, path: str) -> Entry:
-        real = self._paths.real(path)
+        real = self.real(path)
         if real is None:
             self._paths.steps(path)
             return Entry(path, kind=Kind.FOLDER)
