@@ -217,3 +217,20 @@ def test_another_phone_is_refused_until_confirmed(
     assert allowed.code == 1, "two photos of one name: both are kept, and that is told"
     assert sorted(local.files().values()) == [b"hers", b"mine"]
     assert machine.copy("phone@iris-iphone:", local.text).code == 0
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("route", ROUTES)
+def test_freeing_space_lists_and_never_deletes(
+    machine: Photosync, plugged: Plugged, tmp_path: Path, route: str
+) -> None:
+    files = {f"DCIM/100APPLE/IMG_{number:04}.HEIC": noise(5_000, number) for number in range(5)}
+    folder = write(tmp_path / "media", files)
+    phone = plugged(folder)
+    with by(route, machine, phone, tmp_path / "mount"):
+        for name in ("one", "two"):
+            machine.copy("phone@iris-iphone:", tmp_path / name).expect(0)
+        done = machine.run("free-up", "phone@iris-iphone:", "--yes", "--min-copies", "1").expect(0)
+    assert "ghosts" in done.out + done.err
+    assert tree(folder) == files
+    assert not phone.changed
