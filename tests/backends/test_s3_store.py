@@ -449,3 +449,12 @@ def test_copy_and_move_replace_nothing(s3_store: S3Store, act: Callable[..., Any
     with pytest.raises(FileNotFoundError):
         act(s3_store, "absent.jpg", "c.jpg")
     assert (content(s3_store, "a.jpg"), content(s3_store, "b.jpg")) == (b"a", b"b")
+
+
+def test_the_service_tells_the_time(s3_store: S3Store) -> None:
+    assert s3_store.server_date is None
+    with contextlib.suppress(FileNotFoundError):
+        s3_store.list_folder("")
+    assert isinstance(s3_store, Dated)
+    told = email.utils.parsedate_to_datetime(s3_store.server_date or "")
+    assert abs(told.timestamp() - time.time()) < 60
