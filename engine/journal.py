@@ -27,9 +27,7 @@ VERSION = 1
 GROUP = 500
 INTERVAL = 0.5
 
-_SCHEMA = f"""
-BEGIN;
-PRAGMA user_version={VERSION};
+_SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS places (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS contents (
@@ -50,6 +48,15 @@ CREATE TABLE IF NOT EXISTS proofs (
     destination INTEGER NOT NULL, stored BLOB NOT NULL, content TEXT NOT NULL,
     evidence TEXT NOT NULL, verified_ns INTEGER NOT NULL,
     PRIMARY KEY (destination, stored)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS kept (
+    source INTEGER NOT NULL, destination INTEGER NOT NULL, path BLOB NOT NULL,
+    PRIMARY KEY (source, destination, path)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS frees (
+    source INTEGER NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER,
+    content TEXT NOT NULL, intended_ns INTEGER NOT NULL, freed_ns INTEGER,
+    PRIMARY KEY (source, path, content)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS withdrawn (
     destination INTEGER NOT NULL, stored BLOB NOT NULL, PRIMARY KEY (destination, stored)
@@ -74,7 +81,6 @@ CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, source INTEGER NOT NULL, destination INTEGER NOT NULL,
     started_ns INTEGER NOT NULL, files INTEGER NOT NULL, report TEXT
 );
-COMMIT;
 """
 
 
@@ -121,6 +127,46 @@ class PendingUpload:
     stored: str
     token: str
     parts: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The destination that a journal is about.
+
+    Attributes:
+        text: how people name it.
+        identity: what the journal calls it.
+    """
+
+    text: str
+    identity: str
+
+
+def peek(path: Path, source: str) -> Known | None:
+    """The destination that a journal is about, if anything was ever delivered there from a source.
+
+    Takes no lock and changes nothing. A file that cannot be understood says nothing.
+
+    Args:
+        path: the SQLite file.
+        source: what journals call the source.
+    """
+    try:
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error:
+        return None
+    try:
+        rows = db.execute(
+            "SELECT (SELECT value FROM facts WHERE name = 'place'), t.identity FROM deliveries d "
+            "JOIN places s ON s.id = d.source JOIN places t ON t.id = d.destination "
+            "WHERE s.identity = ? LIMIT 1",
+            (source,),
+        ).fetchall()
+    except sqlite3.Error:
+        return None
+    finally:
+        db.close()
+    return Known(str(rows[0][0] or rows[0][1]), str(rows[0][1])) if rows else None
 
 
 def key(path: str) -> bytes:
@@ -194,7 +240,11 @@ class Journal:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         # Tables that came later are added to the state of an earlier photosync.
-        self._db.executescript(_SCHEMA)
+        version = f"PRAGMA user_version={VERSION};" if found == 0 else ""
+        self._db.executescript(f"BEGIN;{version}{_SCHEMA}COMMIT;")
+        # Most runs have neither, and asking for them with every file would double what a file costs here.
+        self._has_uploads = bool(self._db.execute("SELECT EXISTS (SELECT * FROM uploads)").fetchone()[0])
+        self._has_withdrawn = bool(self._db.execute("SELECT EXISTS (SELECT * FROM withdrawn)").fetchone()[0])
         self._places = {
             str(identity): int(number)
             for number, identity in self._db.execute("SELECT id, identity FROM places")
@@ -341,9 +391,10 @@ class Journal:
     def set_delivery(self, source: str, destination: str, delivery: Delivery) -> None:
         """Remembers a copy that was proven; it is not in the destination's manifest yet."""
         place = self._place(destination)
-        self._write(
-            "DELETE FROM withdrawn WHERE destination = ? AND stored = ?", (place, key(delivery.stored))
-        )
+        if self._has_withdrawn:
+            self._write(
+                "DELETE FROM withdrawn WHERE destination = ? AND stored = ?", (place, key(delivery.stored))
+            )
         self._write(
             "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             (
@@ -427,6 +478,7 @@ class Journal:
 
     def set_withdrawn(self, destination: str, stored: str) -> None:
         """Remembers that a destination path holds nothing any more; its manifest does not say so yet."""
+        self._has_withdrawn = True
         self._write("INSERT OR REPLACE INTO withdrawn VALUES (?, ?)", (self._place(destination), key(stored)))
 
     def unrecorded(self, destination: str) -> tuple[list[tuple[Delivery, Fingerprint]], list[str]]:
@@ -455,6 +507,70 @@ class Journal:
         self.set_head(destination, number, root)
         self.flush()
 
+    # freeing space at a source
+
+    def kept(self, source: str, destination: str) -> frozenset[str]:
+        """Source paths whose copies stay though the source does not have them any more: it was freed."""
+        rows = self._rows(
+            "SELECT path FROM kept WHERE source = ? AND destination = ?",
+            self._place(source),
+            self._place(destination),
+        )
+        return frozenset(_path(path) for (path,) in rows)
+
+    def set_kept(self, source: str, destination: str, path: str) -> None:
+        self._write(
+            "INSERT OR REPLACE INTO kept VALUES (?, ?, ?)",
+            (self._place(source), self._place(destination), key(path)),
+        )
+
+    def forget_kept(self, source: str, destination: str, path: str) -> None:
+        self._write(
+            "DELETE FROM kept WHERE source = ? AND destination = ? AND path = ?",
+            (self._place(source), self._place(destination), key(path)),
+        )
+
+    def intend(self, source: str, entry: Entry, content: str) -> None:
+        """Writes down that a source file is about to be deleted; call `settle` before it is."""
+        self._write(
+            "INSERT OR REPLACE INTO frees VALUES (?, ?, ?, ?, ?, ?, NULL)",
+            (
+                self._place(source),
+                key(entry.path),
+                entry.size,
+                entry.mtime_ns,
+                content,
+                self._seam.wall_ns(),
+            ),
+        )
+
+    def intended(self, source: str) -> list[str]:
+        """Source paths that were about to be deleted when the process that wrote it down ended."""
+        rows = self._rows("SELECT path FROM frees WHERE source = ? AND freed_ns IS NULL", self._place(source))
+        return [_path(path) for (path,) in rows]
+
+    def set_freed(self, source: str, path: str) -> None:
+        self._write(
+            "UPDATE frees SET freed_ns = ? WHERE source = ? AND path = ? AND freed_ns IS NULL",
+            (self._seam.wall_ns(), self._place(source), key(path)),
+        )
+
+    def forget_intent(self, source: str, path: str) -> None:
+        self._write(
+            "DELETE FROM frees WHERE source = ? AND path = ? AND freed_ns IS NULL",
+            (self._place(source), key(path)),
+        )
+
+    def settle(self) -> None:
+        """Makes everything written so far outlive a power cut.
+
+        In WAL mode with ``synchronous=NORMAL`` a commit survives a crash of this process; a checkpoint is
+        what waits for the disk (SQLite, "Write-Ahead Logging", Performance Considerations).
+        """
+        self.flush()
+        with self._guard():
+            self._db.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+
     # uploads begun
 
     def upload(self, source: str, destination: str, entry: Entry) -> PendingUpload | None:
@@ -477,6 +593,7 @@ class Journal:
 
     def set_upload(self, source: str, destination: str, entry: Entry, upload: PendingUpload) -> None:
         """Remembers an upload at once: what is not remembered would be sent again."""
+        self._has_uploads = True
         self._write(
             "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -494,10 +611,11 @@ class Journal:
         self.flush()
 
     def forget_upload(self, source: str, destination: str, path: str) -> None:
-        self._write(
-            "DELETE FROM uploads WHERE source = ? AND destination = ? AND path = ?",
-            (self._place(source), self._place(destination), key(path)),
-        )
+        if self._has_uploads:
+            self._write(
+                "DELETE FROM uploads WHERE source = ? AND destination = ? AND path = ?",
+                (self._place(source), self._place(destination), key(path)),
+            )
 
     def uploads(self, destination: str) -> list[tuple[str, str]]:
         """(path, token) of every upload that was begun and not finished."""
@@ -596,6 +714,11 @@ class Journal:
             self._place(destination),
         )
         return int(rows[0][0]) if rows else None
+
+    def set_count(self, source: str, destination: str, files: int) -> None:
+        """Notes that a source is meant to have that many files from now on."""
+        if self.last_count(source, destination) is not None:
+            self.add_run(source, destination, self._seam.wall_ns(), files, "freed")
 
     def add_run(self, source: str, destination: str, started_ns: int, files: int, report: str) -> None:
         self._write(

@@ -9,6 +9,7 @@ source              destination            action
 ==================  =====================  =====================================================
 as in D             as in D                nothing
 as in D             gone                   copy again
+as in D             as in D, not proven    compare
 as in D             differs from D         compare: equal bytes are adopted, others both kept
 differs in size     there                  copy beside it (``copy``), or in its place (``sync``)
 differs in time     there                  compare
@@ -34,6 +35,7 @@ from photosync.engine.journal import Delivery, key
 from photosync.engine.names import NameRules, Names, decode, match_key
 from photosync.engine.scan import Listing
 from photosync.engine.trash import TRASH
+from photosync.engine.verify import NONE
 
 
 class Mode(StrEnum):
@@ -52,19 +54,23 @@ class Policy:
     Attributes:
         mode: see `Mode`.
         checksum: read every source file again instead of trusting size and time.
+        prove: what an earlier run only wrote is proven now.
         max_delete: most files that ``sync`` may move to the trash; None: a tenth of what is there,
             at least ten.
         stamp: names this run's folder in the trash.
         in_scope: whether a file (path, size, mtime_ns) passes the user's filters; what does not is neither
             trashed nor taken for renamed.
+        kept: source paths that were freed on purpose: their copies are never in the way of anything.
         plain_names: names stand for themselves, as in a restored folder that nobody decodes.
     """
 
     mode: Mode = Mode.COPY
     checksum: bool = False
+    prove: bool = True
     max_delete: int | None = None
     stamp: str = "now"
     in_scope: Callable[[str, int, int | None], bool] = field(default=lambda _path, _size, _mtime_ns: True)
+    kept: frozenset[str] = frozenset()
     plain_names: bool = False
 
 
@@ -252,15 +258,15 @@ class _Planner:
         if existing is None:
             gone = "gone from the destination" if delivery.of(entry) else "modified since it was copied"
             self.actions.append(Copy(entry, delivery.stored, gone))
-        elif delivery.of(entry) and same_there(existing, delivery) and not self.policy.checksum:
-            self.unchanged += 1
         elif delivery.of(entry):
-            why = (
-                "asked to compare contents"
-                if same_there(existing, delivery)
-                else "changed at the destination"
-            )
-            self._compare(entry, existing, why)
+            if not same_there(existing, delivery):
+                self._compare(entry, existing, "changed at the destination")
+            elif self.policy.checksum:
+                self._compare(entry, existing, "asked to compare contents")
+            elif self.policy.prove and delivery.evidence == NONE:
+                self._compare(entry, existing, "was written, but never proven")
+            else:
+                self.unchanged += 1
         elif entry.size != existing.size:
             self._differs(entry, existing, "modified since it was copied")
         else:
@@ -273,13 +279,17 @@ class _Planner:
                 existing.path,
                 existing,
                 reason,
-                replace=self.policy.mode is Mode.SYNC,
+                replace=self._replaces(entry),
                 reread=self.policy.checksum,
             )
         )
 
+    def _replaces(self, entry: Entry) -> bool:
+        """Whether an object in the way goes to the trash. The only copy of what was freed never does."""
+        return self.policy.mode is Mode.SYNC and entry.path not in self.policy.kept
+
     def _differs(self, entry: Entry, existing: Entry, reason: str) -> None:
-        if self.policy.mode is Mode.SYNC:
+        if self._replaces(entry):
             self.actions.append(Copy(entry, existing.path, reason, displaces=existing.path))
         else:
             self.actions.append(Copy(entry, existing.path, reason, beside=True))
@@ -328,6 +338,10 @@ class _Planner:
         path = decode(existing.path)
         return path not in self.declined and self.policy.in_scope(path, existing.size, existing.mtime_ns)
 
+    def _was_freed(self, place: str) -> bool:
+        delivery = self.vanished.get(place)
+        return delivery is not None and delivery.path in self.policy.kept
+
     def _trash(self) -> None:
         if not self.source.complete:
             first = self.source.errors[0]
@@ -338,7 +352,7 @@ class _Planner:
         extra = [
             entry
             for place, entry in self.there.items()
-            if place not in self.claimed and self._in_scope(place, entry)
+            if place not in self.claimed and not self._was_freed(place) and self._in_scope(place, entry)
         ]
         limit = self.policy.max_delete
         if limit is None:

@@ -225,10 +225,10 @@ class _Run:
             retry.call(store.probe, f"trying out {self.pair.name}", workers, gate, self.job.settings.retries)
 
     def _policy(self) -> Policy:
+        kept = self.journal.kept(self.pair.source_id, self.pair.destination_id)
+        policy = replace(self.job.policy, kept=kept)
         found = self.job.filter
-        if found is None:
-            return self.job.policy
-        return replace(self.job.policy, in_scope=found.wants)
+        return policy if found is None else replace(policy, in_scope=found.wants)
 
     def _scan_source(self, workers: Workers, gate: Gate) -> Listing:
         store, wanted = self.pair.source, self.job.filter

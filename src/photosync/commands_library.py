@@ -1,10 +1,21 @@
-"""``restore``, ``heal``, ``prune``: what a library at a destination is kept for."""
+"""``restore``, ``heal``, ``prune``, ``free-up``: what a proven copy is kept for."""
 
 from typing import Annotated
 
 import typer
 
-from photosync.commands_transfer import LogFile, Memory, Quiet, Transfers, Verbose
+from photosync.commands_transfer import (
+    Exclude,
+    FilterFrom,
+    IgnoreCase,
+    Include,
+    LogFile,
+    Memory,
+    Quiet,
+    Transfers,
+    Verbose,
+    make_filter,
+)
 from photosync.context import Context
 
 Library = Annotated[
@@ -23,6 +34,7 @@ def register(app: typer.Typer) -> None:
     app.command()(restore)
     app.command()(heal)
     app.command()(prune)
+    app.command("free-up")(free_up)
 
 
 def restore(
@@ -166,3 +178,57 @@ def prune(
     else:
         said = "Deleted." if yes else "Nothing was changed; delete with --yes."
         typer.echo(f"{files} files, {size}. {said}")
+
+
+def free_up(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="PHONE", help="phone:, phone@NAME: or phone:path.")],
+    min_copies: Annotated[
+        int, typer.Option("--min-copies", min=1, help="Places that can't be lost together, for every file.")
+    ] = 2,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="AGE", help="Only photos older than, say 30d.")
+    ] = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    filter_from: FilterFrom = None,
+    ignore_case: IgnoreCase = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> None:
+    """Delete from a phone what is proven, now, to be in several other places.
+
+    Each photo is read again on the phone and asked for at every place that has it, right before it goes; all
+    files of a photo go or none. Shows the list and asks first.
+    """
+    import sys
+
+    from photosync.engine.filters import moment
+    from photosync.freeing import Wish, free_up
+
+    ctx: Context = context.obj
+    ctx.louder(verbose, quiet, log_file)
+    session = ctx.session()
+
+    def confirm(question: str) -> bool:
+        if yes:
+            return True
+        if as_json or not sys.stdin.isatty():
+            sys.stderr.write("Not confirmed: say --yes to delete without being asked.\n")
+            return False
+        return typer.confirm(question)
+
+    wish = Wish(
+        min_copies,
+        moment(older_than, session.seam.wall_ns(), "--older-than"),
+        make_filter(include=include, exclude=exclude, filter_from=filter_from, ignore_case=ignore_case),
+        dry_run,
+        confirm,
+        as_json,
+        ctx.verbosity,
+    )
+    raise typer.Exit(int(free_up(session, source, wish)))

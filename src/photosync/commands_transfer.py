@@ -183,7 +183,7 @@ def _transfer(
         ctx.louder(0, False, _path(given["log_file"]))
         names = set(Options.__dataclass_fields__) - {"mode", "max_delete", "wanted"}
         chosen: dict[str, Any] = {name: value for name, value in given.items() if name in names}
-        options = Options(mode=mode, max_delete=max_delete, wanted=_filter(given), **chosen)
+        options = Options(mode=mode, max_delete=max_delete, wanted=make_filter(**given), **chosen)
         code = execute(session, source, destination, options, output, dry_run=bool(given["dry_run"]))
     raise typer.Exit(int(code))
 
@@ -207,9 +207,14 @@ def _path(value: object) -> Path | None:
     return value if isinstance(value, Path) else None
 
 
-def _filter(given: dict[str, object]) -> "Filter | None":
+def make_filter(**given: object) -> "Filter | None":
+    """The filter that options ask for, by their names; None: everything is wanted.
+
+    Raises:
+        FilterError: a rule or limit can't be understood.
+    """
     names = ("include", "exclude", "filter_from", "min_size", "max_size", "min_age", "max_age")
-    chosen = {name: given[name] for name in names if given[name]}
+    chosen = {name: given[name] for name in names if given.get(name)}
     if not chosen:
         return None
     from photosync.engine.filters import Filter
@@ -243,7 +248,7 @@ def check(
 
     ctx: Context = context.obj
     ctx.louder(verbose, quiet, log_file)
-    wanted = _filter(locals())
+    wanted = make_filter(**locals())
     code = check_places(
         ctx.session(),
         source,

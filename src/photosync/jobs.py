@@ -94,7 +94,13 @@ def make_job(source: Place, destination: Place, options: Options) -> Job:
     settings = make_settings(options.memory, options.transfers, Verify(options.verify))
     return Job(
         Pair(source.store, destination.store, source.identity, destination.identity, destination.text),
-        Policy(Mode(options.mode), options.checksum, options.max_delete, settings.stamp),
+        Policy(
+            Mode(options.mode),
+            options.checksum,
+            prove=settings.how is not Verify.NONE,
+            max_delete=options.max_delete,
+            stamp=settings.stamp,
+        ),
         settings,
         options.wanted,
         options.allow_empty,

@@ -91,7 +91,8 @@ def plug(tmp_path: Path) -> Iterator[Plug]:
             # Other tests' phones may be plugged in at the same time; the folder's name is the phone's.
             mount = tmp_path / f"pixel-{os.getpid()}-{next(_numbers)}"
             mount.mkdir()
-            phone = stack.enter_context(fuse_phone.fuse_phone(source, mount, subtype="jmtpfs", **faults))
+            options = {"subtype": "jmtpfs", **faults}
+            phone = stack.enter_context(fuse_phone.fuse_phone(source, mount, **options))
             return f"phone@{mount.name}:", phone
 
         yield mounted

@@ -182,6 +182,18 @@ def test_bars_are_for_terminals_only(machine: Photosync, phone: Path, tmp_path: 
     assert "\x1b" not in piped.out + piped.err
 
 
+@pytest.mark.parametrize("place", ["local"], indirect=True)
+def test_what_was_only_written_is_proven_later(machine: Photosync, phone: Path, place: Where) -> None:
+    done = machine.run("copy", phone, place.text, "--verify", "none").expect(0)
+    assert "not proven: photosync verify" in done.out
+    assert "Every file is proven" not in done.out
+    again = machine.copy(phone, place.text, "--verify", "none").expect(0).report
+    assert again["status"] == "nothing"
+    proven = machine.copy(phone, place.text).expect(0).report
+    assert (proven["verified"], proven["source_bytes_read"], proven["bytes"]) == (5, 0, 0)
+    assert machine.copy(phone, place.text).expect(0).report["status"] == "nothing"
+
+
 def test_quiet_and_verbose(machine: Photosync, phone: Path, tmp_path: Path) -> None:
     done = machine.run("copy", phone, tmp_path / "a", "--quiet").expect(0)
     assert (done.out, done.err) == ("", "")
