@@ -15,7 +15,7 @@ from fsspec import AbstractFileSystem
 from photosync.backends.adb_client import AdbPhone, Told
 from photosync.backends.adb_listing import parse, script
 from photosync.backends.adb_store import AdbReader, AdbStore, adb_store
-from photosync.backends.devices import Device, serial_identity
+from photosync.backends.devices import Device
 from photosync.engine.entry import join
 from photosync.engine.errors import ReadOnly
 
@@ -52,7 +52,7 @@ class AdbBackend(AbstractFileSystem):  # type: ignore[misc]
 
     def store(self, root: str) -> AdbStore:
         """A folder of the phone as the engine's store."""
-        device = Device(self._serial, "adb", self._serial, serial_identity(self._serial), self._serial)
+        device = Device(self._serial, "adb", self._serial, f"mount:adb:{self._serial}", self._serial)
         return adb_store(device, self._strip_protocol(root), self._phone)
 
     @classmethod

@@ -101,14 +101,15 @@ class AdbPhone:
         except (AdbError, OSError, EOFError):
             return ""
 
-    def check_present(self) -> None:
-        """Makes sure that it is the phone that was opened, by the transport that it was opened by.
+    def hardware(self) -> str:
+        """The serial number that the phone itself tells, or "".
 
         Raises:
-            DeviceGone: it was unplugged, even if it is back.
+            DeviceGone: it was unplugged, even if it is back by its cable.
         """
-        with self.errors("looking for the phone"), self._connected(_WHILE_OPENING):
-            pass
+        return (
+            self.shell(b"getprop ro.serialno", "looking for the phone").out.decode("ascii", "replace").strip()
+        )
 
     def shell(self, script: bytes, doing: str, patience: float | None = None) -> Answer:
         """Runs a script in the phone's shell.
@@ -175,7 +176,7 @@ class AdbPhone:
     @contextlib.contextmanager
     def _connected(self, patience: float) -> Iterator["_Link"]:
         with self._server(patience) as link:
-            # host:tport tells the number of the transport, which changes whenever the cable is out.
+            # host:tport tells the number of the transport: a cable that was out has another one.
             link.command(f"host:tport:serial:{self.serial}".encode())
             link.transport = link.exactly(8)
             if self._transport not in (None, link.transport):

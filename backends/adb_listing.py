@@ -9,8 +9,9 @@ traps decide how its answer is read (toybox, lib/dirtree.c, dirtree_recurse; toy
 * stat ends its lines by a newline, which names may contain. The names are known from the first pass, so lines
   are compared, not split.
 
-A folder that could not be read is told on stderr; only its own listing fails. What stderr says and nobody
-understands makes the whole listing fail.
+A folder that could not be opened is told on stderr; only its own listing fails. What stderr says and nobody
+understands makes the whole listing fail. What can't be seen: a folder that was opened and both times stopped
+at the same name, as on storage that is breaking. No program on a phone tells that.
 """
 
 import errno

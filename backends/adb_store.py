@@ -12,12 +12,12 @@ from collections.abc import Generator, Iterator, Mapping
 
 from photosync.backends.adb_client import AdbPhone, FileLink, ShellFailed, Told
 from photosync.backends.adb_listing import Tree, parse, script
-from photosync.backends.devices import Device
+from photosync.backends.devices import Device, serial_identity
 from photosync.backends.phone_paths import PhonePaths, above, housekeeping
 from photosync.backends.posix import entry_of_no_file
 from photosync.engine.capabilities import Capabilities, Usage
 from photosync.engine.entry import Entry, Kind, join
-from photosync.engine.errors import Corrupt, ReadOnly
+from photosync.engine.errors import Corrupt, DeviceGone, ReadOnly
 from photosync.engine.readonly import ReadOnlyStore
 
 PRIMARY = "Internal shared storage"
@@ -47,13 +47,16 @@ def adb_store(device: Device, subpath: str = "", phone: AdbPhone | None = None) 
         FileNotFoundError: there is no folder ``subpath`` on it.
         NameRefused: ``subpath`` tries to leave the phone.
     """
-    return AdbStore(device, subpath, phone or AdbPhone(device.path))
+    store = AdbStore(device, phone or AdbPhone(device.path))
+    store.check_present()
+    store.narrow(subpath)
+    return store
 
 
 class AdbStore(ReadOnlyStore):
     """See `adb_store`, which makes it."""
 
-    def __init__(self, device: Device, subpath: str, phone: AdbPhone) -> None:
+    def __init__(self, device: Device, phone: AdbPhone) -> None:
         self.device = device
         self.requests: Mapping[str, int] = phone.requests
         # USB 2 is full with one file at a time; more of them hide what opening one costs.
@@ -68,20 +71,38 @@ class AdbStore(ReadOnlyStore):
         self._lock = threading.Lock()
         self._ahead = Tree()
         self._tops = {storage.name: storage_path(storage.name) for storage in device.storages}
-        self._paths = PhonePaths(device, subpath, self._is_folder)
+        self._paths: PhonePaths
+
+    def narrow(self, subpath: str) -> None:
+        """Settles what is listed; `adb_store` calls it once."""
+        self._paths = PhonePaths(self.device, subpath, self._is_folder)
+
+    def check_present(self) -> None:
+        """Makes sure that the phone that was opened is still there.
+
+        Raises:
+            DeviceGone: it is not, or another one answers at its address.
+        """
+        told = serial_identity(self._phone.hardware())
+        kind, _, _ = self.device.identity.partition(":")
+        if kind == "serial" and told != self.device.identity:
+            raise DeviceGone(
+                f"Another phone answers at {self.device.path}: {told} instead of {self.device.identity}. "
+                "Run photosync devices to see which one is there."
+            )
 
     def list_folder(self, path: str) -> list[Entry]:
         """Direct children. The first question about a folder brings the answers for everything below it."""
         real = self._paths.real(path)
         if real is None or self._holds_storages(real):
             steps = self._paths.steps(path) if real is None else self._tops
-            self._phone.check_present()
+            self.check_present()
             return above(path, steps, self._folders_at(path))
         told, failed, vanished = self._taken(self._absolute(real))
         if failed is not None:
             raise failed
         if vanished or not told:
-            self._phone.check_present()
+            self.check_present()
         return [_entry(join(path, name), join(real, name), what) for name, what in told.items()]
 
     def _taken(self, folder: str) -> tuple[dict[str, Told], OSError | None, bool]:
@@ -194,7 +215,7 @@ class AdbReader:
                 data += piece
         self._done += len(data)
         if not data and self._done < self._size:
-            self._phone.check_present()
+            self._phone.hardware()  # raises if that is why
         return bytes(data)
 
     def _more(self) -> bool:

@@ -1,7 +1,10 @@
 """The S3 store against a real server (SeaweedFS), and against answers that it does not give."""
 
+import contextlib
+import email.utils
 import hashlib
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from photosync.backends.s3 import S3Backend
 from photosync.backends.s3_objects import mtime_of, mtime_text, part_size_for
 from photosync.backends.s3_store import S3Store
-from photosync.engine.capabilities import Blob, Store, Stored
+from photosync.engine.capabilities import Blob, Dated, Store, Stored
 from photosync.engine.entry import Kind
 from photosync.engine.errors import AlreadyExists, Corrupt, NameRefused, Permanent, Transient
 from photosync.engine.hashing import fingerprint

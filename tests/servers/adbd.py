@@ -11,8 +11,8 @@ that adbutils carries, connects to it.
         phone.unplug()
         phone.plug_in()
 
-What differs from a phone: no USB, no authorisation; it runs as root, so nothing is closed to it; dash in the
-place of mksh, coreutils' dd in the place of toybox's, which Debian leaves out.
+What differs from a phone: no USB, no authorisation; dash in the place of mksh, and coreutils' dd in the
+place of toybox's, which Debian leaves out.
 """
 
 import contextlib
@@ -38,6 +38,8 @@ PACKAGES = (
     "libusb-1.0-0-dev",
 )  # fmt: skip
 START_SECONDS = 30.0
+SHELL = 2000
+"""Android's user id for adb's shell (AOSP, android_filesystem_config.h)."""
 
 _ADB = "system/core/adb"
 _UNITS = [
@@ -69,9 +71,10 @@ _PROPERTIES = {
     "ro.build.version.sdk": "34",
 }
 _NAMESPACE = """\
-mount --bind "$1" /sdcard && mount -t tmpfs none /storage && shift || exit 1
+mount --bind "$1" /sdcard && mount -t tmpfs none /storage && mkdir /storage/.phone || exit 1
+mount --bind "$2" /storage/.phone && user=$3 && shift 3 || exit 1
 while [ "$1" != -- ]; do mkdir "/storage/$1" && mount --bind "$2" "/storage/$1" && shift 2 || exit 1; done
-shift; exec "$@"
+shift; exec setpriv --reuid "$user" --regid "$user" --clear-groups "$@"
 """
 
 
@@ -135,10 +138,10 @@ def _sources(work: Path) -> Path:
             (lists / f"parts/{number}.sources").write_text(re.sub(r"(?m)^Types:.*$", "Types: deb-src", text))
         elif file.suffix == ".list":
             (lists / f"parts/{number}.list").write_text(re.sub(r"(?m)^deb\s", "deb-src ", text))
-    options = [f"-oDir::Etc::sourceparts={lists}/parts", "-oDir::Etc::sourcelist=/dev/null",
-               f"-oDir::State::lists={lists}/lists", f"-oDir::Cache={lists}", "-oAPT::Sandbox::User="]  # fmt: skip
-    _run("apt-get", "-qq", *options, "update")
-    _run("apt-get", "-qq", *options, "source", SOURCE, cwd=work)
+    options = ["-qq", f"-oDir::Etc::sourceparts={lists}/parts", "-oDir::Etc::sourcelist=/dev/null",
+               f"-oDir::State::lists={lists}/lists", f"-oDir::Cache={lists}"]  # fmt: skip
+    _run("apt-get", *options, "update")
+    _run("apt-get", *options, "source", SOURCE, cwd=work)
     (found,) = work.glob(f"{SOURCE}-*/")
     return found
 
@@ -182,6 +185,7 @@ class AdbdPhone:
         port: of the daemon, on 127.0.0.1.
         server_port: of the adb server.
         home: folder of both.
+        cards, timezone, user: as for `adbd`.
     """
 
     folder: Path
@@ -190,6 +194,7 @@ class AdbdPhone:
     home: Path
     cards: Mapping[str, Path]
     timezone: str
+    user: int
     _process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
     @property
@@ -212,14 +217,22 @@ class AdbdPhone:
 
         return _run(adb_path(), "-P", str(self.server_port), *arguments, env=self._environment(), timeout=60)
 
+    def tell(self, hardware: str) -> None:
+        """Sets the serial number that the phone tells."""
+        properties = {**_PROPERTIES, "ro.serialno": hardware}
+        lines = [f"{name}) echo '{value}';;" for name, value in properties.items()]
+        (self.home / "bin/getprop").write_text("\n".join(["#!/bin/sh", "case $1 in", *lines, "esac", ""]))
+        (self.home / "bin/getprop").chmod(0o755)
+
     def plug_in(self) -> None:
         """Starts the daemon and waits until adb calls it ready."""
         assert self._process is None
         cards = [word for name, folder in self.cards.items() for word in (name, str(folder))]
-        inside = ["env", "-i", f"PATH={self.home}/bin", f"HOME={self.home}", f"TMPDIR={self.home}",
-                  "EXTERNAL_STORAGE=/sdcard", f"TZ={self.timezone}", f"ADBD_PORT={self.port}"]  # fmt: skip
+        home = "/storage/.phone"
+        inside = ["env", "-i", f"PATH={home}/bin", f"HOME={home}", f"TMPDIR={home}", f"TZ={self.timezone}",
+                  "EXTERNAL_STORAGE=/sdcard", f"ADBD_PORT={self.port}", f"{home}/adbd"]  # fmt: skip
         apart = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", _NAMESPACE, "sh"]
-        command = [*apart, str(self.folder), *cards, "--", *inside, str(build())]
+        command = [*apart, str(self.folder), str(self.home), str(self.user), *cards, "--", *inside]
         with open(self.home / "adbd.log", "ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
@@ -244,7 +257,11 @@ class AdbdPhone:
 
 @contextlib.contextmanager
 def adbd(
-    folder: Path, home: Path, cards: Mapping[str, Path] | None = None, timezone: str = "UTC0"
+    folder: Path,
+    home: Path,
+    cards: Mapping[str, Path] | None = None,
+    timezone: str = "UTC0",
+    user: int = SHELL,
 ) -> Iterator[AdbdPhone]:
     """Starts a phone and an adb server that knows it, and kills both at the end.
 
@@ -253,20 +270,18 @@ def adbd(
         home: an empty folder for logs and keys.
         cards: volume id → folder, as /storage shows memory cards.
         timezone: of the phone, as in TZ.
+        user: whom the daemon runs as; a FUSE mount lets nobody in but its own.
     """
     from adbutils import adb_path
 
     _programs(home)
+    shutil.copy(build(), home / "adbd")
+    home.chmod(0o777)
     for name in ("/sdcard", "/storage"):
         Path(name).mkdir(exist_ok=True)
     port, server_port = _free_ports(2)
-    phone = AdbdPhone(folder, port, server_port, home, cards or {}, timezone)
-    (home / "bin/getprop").write_text(
-        "#!/bin/sh\ncase $1 in\n"
-        + "".join(f"{name}) echo '{value}';;\n" for name, value in _PROPERTIES.items())
-        + f"ro.serialno) echo {phone.hardware};;\nesac\n"
-    )
-    (home / "bin/getprop").chmod(0o755)
+    phone = AdbdPhone(folder, port, server_port, home, cards or {}, timezone, user)
+    phone.tell(phone.hardware)
     with open(home / "server.log", "wb") as log:
         server = subprocess.Popen(
             [adb_path(), "-L", f"tcp:127.0.0.1:{server_port}", "nodaemon", "server"],
