@@ -12,6 +12,17 @@ from dataclasses import dataclass, field
 _MEDIA = ("/media", "/run/media", "/mnt", "/Volumes")
 _APPLE_VENDOR = "05ac"
 _STILL_IMAGE_CLASS = "06"
+_HUB_CLASS = "09"
+_ADB_INTERFACE = ("ff", "42", "01")
+"""AOSP, adb/transport.h: ADB_CLASS, ADB_SUBCLASS, ADB_PROTOCOL."""
+
+_PHONE_VENDORS = {
+    "04e8", "05c6", "0bb4", "0e8d", "0fce", "1004", "12d1", "1782", "18d1", "19d2", "22b8", "22d9", "2717",
+    "2a70", "2ae5", "2d95", "2e04",
+}  # fmt: skip
+"""USB ids under which phones come, computers don't: Samsung, Qualcomm, HTC, MediaTek, Sony, LG, Huawei,
+Unisoc, Google, ZTE, Motorola, Oppo, Xiaomi, OnePlus, Fairphone, Vivo, HMD (usb.org's list of vendors)."""
+
 _PATIENCE = 20.0
 
 
@@ -34,12 +45,25 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Usb:
-    """A USB device that speaks MTP or PTP. ``address`` is (bus number, device number)."""
+    """A phone or camera on the USB.
+
+    Attributes:
+        serial: of the hardware; an iPhone's UDID.
+        model: for people.
+        apple: made by Apple.
+        address: (bus number, device number).
+        android: speaks MTP or ADB, as Android phones do and cameras do not.
+        debugging: offers ADB: USB debugging is on.
+        mtp: it speaks MTP or PTP at the moment.
+    """
 
     serial: str
     model: str
     apple: bool
     address: tuple[int, int] = (0, 0)
+    android: bool = False
+    debugging: bool = False
+    mtp: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +76,7 @@ class Facts:
         volume_ids: device node → volume id.
         media: folders below which removable media are mounted.
         patience: seconds that a mount may take to show its folders.
+        usbmuxd: address of the daemon that iPhones are reached through; "" if there is none.
     """
 
     mounts: tuple[Mount, ...] = ()
@@ -59,13 +84,14 @@ class Facts:
     volume_ids: Mapping[str, str] = field(default_factory=dict)
     media: tuple[str, ...] = _MEDIA
     patience: float = _PATIENCE
+    usbmuxd: str = ""
 
 
 def gather_facts() -> Facts:
     """Reads the facts of this machine. Never blocks on a device, never raises for what can't be read."""
     if sys.platform == "darwin":
-        return Facts(mounts=tuple(_mac_volumes()))
-    return Facts(tuple(_mount_table()), tuple(_usb_devices()), _volume_ids())
+        return Facts(mounts=tuple(_mac_volumes()), usbmuxd=_usbmuxd())
+    return Facts(tuple(_mount_table()), tuple(_usb_devices()), _volume_ids(), usbmuxd=_usbmuxd())
 
 
 def mount_at(path: str, mounts: Iterable[Mount]) -> Mount | None:
@@ -103,19 +129,35 @@ def _mac_volumes() -> Iterator[Mount]:
         yield Mount(name, f"/Volumes/{name}", "volume")
 
 
-def _usb_devices() -> Iterator[Usb]:
-    """Devices with a still-image (PTP, MTP) interface or one that calls itself MTP, from sysfs."""
-    base = "/sys/bus/usb/devices"
-    for name in _names_or_none(base):
+def _usb_devices(base: str = "/sys/bus/usb/devices") -> Iterator[Usb]:
+    """Devices with a still-image (PTP, MTP) interface or one that calls itself MTP, and phones that only
+    charge, from sysfs."""
+    names = _names_or_none(base)
+    for name in names:
         serial = _line(f"{base}/{name}/serial")
         if ":" in name or not re.search(r"\w", serial):
             continue
-        interfaces = [f"{base}/{other}" for other in _names_or_none(base) if other.startswith(f"{name}:")]
-        still = any(_line(f"{path}/bInterfaceClass") == _STILL_IMAGE_CLASS for path in interfaces)
-        if still or any("MTP" in _line(f"{path}/interface") for path in interfaces):
-            apple = _line(f"{base}/{name}/idVendor") == _APPLE_VENDOR
+        inside = [f"{base}/{other}" for other in names if other.startswith(f"{name}:")]
+        vendor = _line(f"{base}/{name}/idVendor")
+        still = any(_line(f"{path}/bInterfaceClass") == _STILL_IMAGE_CLASS for path in inside)
+        mtp = any("MTP" in _line(f"{path}/interface") for path in inside)
+        debugging = any(_triple(path) == _ADB_INTERFACE for path in inside)
+        charges = vendor in _PHONE_VENDORS and _line(f"{base}/{name}/bDeviceClass") != _HUB_CLASS
+        if still or mtp or debugging or charges:
             address = (int(_line(f"{base}/{name}/busnum") or 0), int(_line(f"{base}/{name}/devnum") or 0))
-            yield Usb(serial, _line(f"{base}/{name}/product") or "phone", apple, address)
+            model = _line(f"{base}/{name}/product") or "phone"
+            apple = vendor == _APPLE_VENDOR
+            yield Usb(serial, model, apple, address, mtp or debugging, debugging, still or mtp)
+
+
+def _triple(interface: str) -> tuple[str, ...]:
+    return tuple(_line(f"{interface}/bInterface{part}") for part in ("Class", "SubClass", "Protocol"))
+
+
+def _usbmuxd() -> str:
+    """Where usbmuxd listens: libusbmuxd's own variable, else its own path (libusbmuxd 2.0.2)."""
+    named = os.environ.get("USBMUXD_SOCKET_ADDRESS", "")
+    return named or ("UNIX:/var/run/usbmuxd" if os.path.exists("/var/run/usbmuxd") else "")
 
 
 def _volume_ids() -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""Which phones, cameras and memory cards are mounted on this machine, and what hinders reading them.
+"""What a device is, and which phones, cameras and memory cards are mounted on this machine.
+
+`photosync.backends.device_list` joins these with the devices that need no mount.
 
 Nothing here opens a photo. The mount table, sysfs and /dev/disk are read in this process: the kernel answers
 those at once. The mounts themselves are touched only by helper processes with a time limit
@@ -22,26 +24,26 @@ that only holds a DCIM somewhere deeper is most likely somebody's backup; it can
 
 import os
 import re
-import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
-from photosync.backends.device_facts import Facts, Mount, Usb, gather_facts, mount_at
+from photosync.backends.device_facts import Facts, Mount, Usb, mount_at
 from photosync.backends.mount_worker import NoAnswer, ask_all
-from photosync.engine.errors import DeviceGone, Fatal
+from photosync.engine.errors import PhotosyncError
 from photosync.engine.names import OURS
 
 PHOTO_FOLDERS = ("DCIM", "Pictures", "Movies")
 """Where cameras (DCF, JEITA CP-3461) and Android's media store put photos and videos; any case."""
 
 BEST_FIRST = (
+    "adb",
     "gvfs-mtp",
     "gvfs-afc",
     "kio-mtp",
     "kio-afc",
     "ifuse",
+    "afc",
     "go-mtpfs",
     "jmtpfs",
     "simple-mtpfs",
@@ -50,12 +52,15 @@ BEST_FIRST = (
     "gvfs-gphoto2",
     "kio-camera",
     "gphotofs",
+    "ptp",
     "volume",
+    "usb",
 )
-"""Routes to a device, the one to prefer first. PTP comes late: it transcodes HEIC and hides files."""
+"""Routes to a device, the one to prefer first. ADB reads several files at once and tells true sizes; PTP
+comes late: it transcodes HEIC and hides files. ``usb`` is none: plugged in, but nothing leads there."""
 
 _FUSE_ROUTES = {
-    f"fuse.{name}": name for name in BEST_FIRST if "-" not in name or "mtp" in name.split("-", 1)[1]
+    f"fuse.{name}": name for name in ("ifuse", "jmtpfs", "simple-mtpfs", "aft-mtp-mount", "mtpfs", "gphotofs")
 }
 _GO_MTPFS = re.compile(r"fuse\.devicefs\((?P<model>.*)\)", re.IGNORECASE)
 _DESKTOP_TYPES = {"fuse.gvfsd-fuse": "gvfs", "fuse.kio-fuse": "kio"}
@@ -80,12 +85,13 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A phone, camera or memory card that is mounted.
+    """A phone, camera or memory card, and a route to it.
 
     Attributes:
         name: what follows ``phone@``; unique among the devices found together.
         route: one of `BEST_FIRST`.
-        path: the folder it is mounted at, absolute.
+        path: the folder it is mounted at, absolute; without a mount, what the route calls it; "" if nothing
+            leads to it.
         identity: what tells it from others, by its prefix:
             ``serial:`` (USB serial number or UDID; strong: belongs to the hardware),
             ``uuid:`` (volume id; strong: belongs to one formatting of one card; 32 bits on FAT),
@@ -94,6 +100,7 @@ class Device:
         model: for people.
         hint: None if it is ready, else what hinders and what to do about it.
         storages: those that hold photos.
+        others: the same thing by its other routes, best first; each with a hint if that one is hindered.
     """
 
     name: str
@@ -103,6 +110,7 @@ class Device:
     model: str
     hint: str | None = None
     storages: tuple[Storage, ...] = ()
+    others: tuple["Device", ...] = ()
 
     @property
     def is_phone(self) -> bool:
@@ -112,11 +120,16 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a device showed when it was looked at: its folder is empty, or these storages hold photos."""
+    """What a device showed when it was looked at: its folder is empty, or these storages hold photos.
+
+    Attributes:
+        name: that its owner gave it, where the route tells.
+    """
 
     empty: bool
     ours: bool
     storages: tuple[Storage, ...]
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,55 +140,18 @@ class _Candidate:
     model: str
 
 
-def find_devices(facts: Facts | None = None) -> list[Device]:
-    """Every device that is mounted, each by its best route, ready ones first.
-
-    Args:
-        facts: of the machine; None: `gather_facts`.
-    """
-    facts = facts or gather_facts()
+def find_mounted(facts: Facts) -> list[Device]:
+    """Every device that is mounted, once for each of its mounts; without names."""
     found = [*_own_mounts(facts), *_desktop_mounts(facts)]
     seen = _ask({item.path: ("look", item.path) for item in found}, facts)
-    devices = [device for item in found if (device := _judge(item, seen[item.path]))]
-    devices.sort(key=lambda device: (device.hint is not None, BEST_FIRST.index(device.route), device.path))
-    return _named(_once_each(devices))
-
-
-def select(devices: Sequence[Device], name: str | None) -> Device:
-    """The device that ``phone:`` or ``phone@NAME:`` means.
-
-    Args:
-        devices: as found.
-        name: NAME in any case, or a serial number or volume id; None: the only phone, or, if there is no
-            phone at all, the only memory card.
-
-    Raises:
-        DeviceGone: there is none, none of that name, or it is not ready; the text says what to do.
-        Fatal: there are several to choose from.
-    """
-    if name is not None:
-        wanted = name.casefold()
-        pool = [d for d in devices if wanted in (d.name.casefold(), d.identity.partition(":")[2].casefold())]
-        if not pool:
-            raise DeviceGone(f"There is no device called {name!r}. {_choices(devices) or how_to_appear()}")
-    else:
-        # Who says "phone:" with a locked phone and a camera card in the machine means the phone.
-        pool = [d for d in devices if d.is_phone] or list(devices)
-    ready = [device for device in pool if device.hint is None]
-    if len(ready) == 1:
-        return ready[0]
-    if ready:
-        raise Fatal(f"There are several devices. {_choices(ready)}")
-    if pool:
-        raise DeviceGone("\n".join(f"{device.model}: {device.hint}" for device in pool))
-    raise DeviceGone(f"No phone, camera or memory card is mounted. {how_to_appear()}")
+    return [device for item in found if (device := _judge(item, seen[item.path]))]
 
 
 def is_plugged_in(device: Device, facts: Facts) -> bool | None:
     """Whether the machine still sees the very same device; None if it can't tell."""
     kind, _, value = device.identity.partition(":")
     if kind == "serial" and facts.usb:
-        return any(_plain(usb.serial) == value for usb in facts.usb)
+        return any(plain(usb.serial) == value for usb in facts.usb)
     if kind == "uuid" and (mount := mount_at(device.path, facts.mounts)):
         return facts.volume_ids.get(mount.source) == value
     return None
@@ -184,6 +160,8 @@ def is_plugged_in(device: Device, facts: Facts) -> bool | None:
 def trouble(error: Exception, path: str) -> str:
     """What a person should do about a mount that can't be looked at."""
     again = "Unplug the device, plug it in again and unlock it"
+    if isinstance(error, PhotosyncError) and not isinstance(error, NoAnswer):
+        return str(error)  # the route's own words
     if isinstance(error, NoAnswer):
         return f"{path} is stuck ({error}). {again}; if it stays stuck, unmount it with `fusermount3 -uz`."
     if isinstance(error, PermissionError):
@@ -216,7 +194,7 @@ def look(path: str) -> Seen:
         names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
     ours = any(name.casefold() == OURS for name, _ in names)
     inside = [name for name, is_folder in names if is_folder and not name.startswith(".")]
-    if here := _photo_folders(inside):
+    if here := photo_folders(inside):
         return Seen(False, ours, (Storage("", here),))
     storages = []
     empty = True
@@ -226,12 +204,13 @@ def look(path: str) -> Seen:
         except PermissionError:
             continue
         empty = empty and not below
-        if folders := _photo_folders(below):
+        if folders := photo_folders(below):
             storages.append(Storage(name, folders))
     return Seen(empty and len(inside) == len(names), ours, tuple(storages))
 
 
-def _photo_folders(names: Iterable[str]) -> tuple[str, ...]:
+def photo_folders(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of `PHOTO_FOLDERS` among some names, in that order."""
     order = [known.casefold() for known in PHOTO_FOLDERS]
     return tuple(sorted((n for n in names if n.casefold() in order), key=lambda n: order.index(n.casefold())))
 
@@ -251,7 +230,7 @@ def _own_mounts(facts: Facts) -> Iterator[_Candidate]:
         if route:
             udid = _UDID.search(mount.source) if route == "ifuse" else None
             usb = _only_usb(facts, apple=route == "ifuse")
-            identity = _serial(udid[0]) if udid else _identity(usb, f"{mount.fstype}:{mount.source}")
+            identity = serial_identity(udid[0]) if udid else _identity(usb, f"{mount.fstype}:{mount.source}")
             model = go["model"] if go else usb.model if usb else os.path.basename(mount.target)
             yield _Candidate(route, mount.target, identity, model)
         elif _is_removable(mount, facts):
@@ -294,27 +273,28 @@ def _gvfs(scheme: str, host: str, path: str, facts: Facts) -> _Candidate:
         usb = next((usb for usb in facts.usb if usb.address == place), None)
         # A bus address names a socket, not a phone.
         return _Candidate(route, path, _identity(usb, host), usb.model if usb else "phone")
-    usb = next((usb for usb in facts.usb if _serial(host).endswith(_plain(usb.serial))), None)
+    usb = next((usb for usb in facts.usb if serial_identity(host).endswith(plain(usb.serial))), None)
     model, _, serial = host.rpartition("_")
     model = usb.model if usb else model.replace("_", " ") or ("iPhone" if scheme == "afc" else "phone")
-    return _Candidate(route, path, _serial(usb.serial if usb else serial), model)
+    return _Candidate(route, path, serial_identity(usb.serial if usb else serial), model)
 
 
 def _only_usb(facts: Facts, apple: bool) -> Usb | None:
     """The phone behind a mount that does not say: certain only while there is just one."""
-    fitting = [usb for usb in facts.usb if usb.apple == apple]
+    fitting = [usb for usb in facts.usb if usb.mtp and usb.apple == apple]
     return fitting[0] if len(fitting) == 1 else None
 
 
 def _identity(usb: Usb | None, weak: str) -> str:
-    return _serial(usb.serial) if usb else f"mount:{weak}"
+    return serial_identity(usb.serial) if usb else f"mount:{weak}"
 
 
-def _serial(serial: str) -> str:
-    return f"serial:{_plain(serial)}"
+def serial_identity(serial: str) -> str:
+    """The identity of the hardware with this serial number or UDID."""
+    return f"serial:{plain(serial)}"
 
 
-def _plain(serial: str) -> str:
+def plain(serial: str) -> str:
     """A serial number as every route agrees on: udev replaces odd characters, newer UDIDs lose their dash."""
     return re.sub(r"[^0-9A-Z]", "", serial.upper())
 
@@ -336,44 +316,3 @@ def _judge(item: _Candidate, seen: object) -> Device | None:
     if isinstance(seen, FileNotFoundError) or not device.is_phone:
         return None  # a disk that can't be read is not known to be a camera card
     return replace(device, hint=trouble(seen, item.path)) if isinstance(seen, Exception) else None
-
-
-def _once_each(devices: Iterable[Device]) -> list[Device]:
-    kept: dict[str, Device] = {}
-    for device in devices:
-        weak = device.identity.startswith("mount:")
-        kept.setdefault(device.path if weak else device.identity, device)
-    return list(kept.values())
-
-
-def _named(devices: Sequence[Device]) -> list[Device]:
-    slugs = [re.sub(r"[^\w.]+", "-", device.model).strip("-").lower() or "phone" for device in devices]
-    often = Counter(slugs)
-    names: list[str] = []
-    for slug, device in zip(slugs, devices, strict=True):
-        name = slug
-        if often[slug] > 1 and not device.identity.startswith("mount:"):
-            name = f"{slug}-{device.identity[-4:].lower()}"
-        number = 2
-        while name in names:
-            name, number = f"{slug}-{number}", number + 1
-        names.append(name)
-    return [replace(device, name=name) for name, device in zip(names, devices, strict=True)]
-
-
-def _choices(devices: Sequence[Device]) -> str:
-    offers = ", ".join(f"phone@{d.name}: ({d.model}, {d.route} at {d.path})" for d in devices)
-    return f"Choose one of: {offers}." if offers else ""
-
-
-def how_to_appear() -> str:
-    """What to do so that a phone shows up, on this platform."""
-    first = "Plug the phone in with a cable that carries data, unlock it and allow file transfer"
-    if sys.platform == "darwin":
-        return f"{first}. macOS mounts memory cards but no phones: use USB debugging (ADB) for Android."
-    if sys.platform == "win32":
-        return f"{first}. Windows mounts memory cards but no phones: use USB debugging (ADB) for Android."
-    return (
-        f"{first}; then open it in the file manager, or mount it with jmtpfs (Android) or ifuse (iPhone). "
-        "Run photosync as the same user, without sudo."
-    )

@@ -53,6 +53,12 @@ class Account:
         )
         return mine == theirs
 
+    @property
+    def server_date(self) -> str | None:
+        """``Date`` header of Dropbox's newest answer."""
+        date: str | None = getattr(self._client, "server_date", None)
+        return date
+
     @contextmanager
     def calling(self, doing: str, path: str = "") -> Iterator[Any]:
         """The SDK's client, its errors `translated`.

@@ -64,12 +64,17 @@ class Client(dropbox.Dropbox):  # type: ignore[misc]
             max_retries_on_rate_limit=0,
             user_agent="photosync",
         )
+        self.server_date: str | None = None
+        self._session.hooks["response"].append(self._note_date)
         self._token = token
         self._on_token = on_token
         self._refreshing = threading.RLock()
         self._used = threading.local()
         self._counting = threading.Lock()
         self._counts = counts
+
+    def _note_date(self, response: requests.Response, **_: Any) -> None:
+        self.server_date = response.headers.get("date", self.server_date)
 
     def _count(self, route: str) -> None:
         with self._counting:

@@ -59,6 +59,10 @@ class DropboxStore:
         # Of every store of the same filesystem, which share connections and the sign-in.
         self.requests: Mapping[str, int] = account.requests
 
+    @property
+    def server_date(self) -> str | None:
+        return self._account.server_date
+
     def list_folder(self, path: str) -> list[Entry]:
         """See `Store.list_folder`.
 

@@ -1,23 +1,6 @@
 """Photos on a mounted phone, camera or memory card, as a store that is only ever read.
 
-What ``phone:…`` means:
-
-=========================  ===================================================================================
-``phone:``                 DCIM, Pictures and Movies, as many as there are, of every storage. Not what
-                           messengers keep in Android/media, nor downloads: name those to have them.
-``phone:DCIM/Camera``      what is in that folder, in every storage that has it
-``phone:SD card/DCIM``     the same, in the storage of that name
-``phone:/``                everything on the device; a leading slash starts at the device's own top folder,
-                           where the storages are folders
-=========================  ===================================================================================
-
-Paths are as on the device and relative to the folder named, as with any other place: ``phone:`` gives
-``Internal storage/DCIM/Camera/a.jpg``, ``phone:DCIM`` gives ``Camera/a.jpg``. So a memory card that is put in
-later changes no path; only where a folder is named that several storages have, their names stand in front.
-
-Names that Android's media store uses for what is not a finished photo (AOSP, MediaProvider, FileUtils:
-``.trashed-EXPIRES-NAME``, ``.pending-EXPIRES-NAME``, ``.thumbnails``) are listed as skipped. Apps' private
-folders, Android/data and Android/obb, hold no photos and are closed to MTP.
+What ``phone:…`` means is told in `photosync.backends.phone_paths`.
 """
 
 import contextlib
@@ -26,13 +9,14 @@ import os
 import stat
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from photosync.backends.device_facts import Facts, gather_facts, mount_at
-from photosync.backends.devices import UNLOCK, Device, Seen, Storage, is_plugged_in, trouble
+from photosync.backends.devices import UNLOCK, Device, Seen, is_plugged_in, trouble
 from photosync.backends.mount_worker import MountWorker, NoAnswer
+from photosync.backends.phone_paths import PhonePaths, above, housekeeping
 from photosync.backends.posix import entry_of
 from photosync.engine.capabilities import Capabilities, Usage
 from photosync.engine.entry import Entry, Kind, join
@@ -44,10 +28,14 @@ from photosync.engine.errors import (
     ReadOnly,
     Transient,
 )
-from photosync.engine.names import check_relative
 from photosync.engine.readonly import ReadOnlyStore
 
-_OPERATIONS = "photosync.backends.phone_files:operations"
+_MOUNTED = "photosync.backends.phone_files:operations"
+_UNMOUNTED = {
+    "afc": "photosync.backends.afc_files:operations",
+    "ptp": "photosync.backends.ptp_files:operations",
+}
+"""Who answers for routes without a mount; the operations are the same."""
 
 _LARGE = 1 << 20
 """Bytes of the smallest read: each costs an exchange with the phone."""
@@ -62,17 +50,7 @@ _SLOWEST = 2_000_000
 WHOLE_FILES = frozenset({"jmtpfs", "simple-mtpfs", "gphotofs", "gvfs-gphoto2", "kio-camera"})
 """Routes that fetch a whole file whatever part of it is read: nothing is gained by reading heads."""
 
-_NOT_ASKED = "no photo folder; name it, as in phone:/FOLDER, to copy it too"
-
 _GONE = {errno.ENODEV, errno.ENOTCONN, errno.ENXIO, errno.ESHUTDOWN, errno.ECONNABORTED}
-
-
-@dataclass(frozen=True, slots=True)
-class _Root:
-    """A folder of the device, and under which path it is shown."""
-
-    shown: str
-    real: str
 
 
 def phone_store(
@@ -115,14 +93,15 @@ class PhoneStore(ReadOnlyStore):
         self.requests: Mapping[str, int] = self._requests
         self._facts = facts
         self._patience = patience
-        self._worker = MountWorker(_OPERATIONS)
+        self._operations = _UNMOUNTED.get(device.route, _MOUNTED)
+        self._worker = MountWorker(self._operations)
         self._lock = threading.Lock()
         self._gone: str | None = None
         self._closed = False
+        self._paths: PhonePaths
         now = facts()
         self._mount = mount_at(device.path, now.mounts)
         self._was_plugged_in = is_plugged_in(device, now)
-        self._roots: tuple[_Root, ...] = ()
         fat = self._mount is not None and self._mount.fstype in ("vfat", "msdos")
         self.capabilities = Capabilities(
             # MTP dates (PTP, ISO 15740, DateTime) have whole seconds, FAT has even ones.
@@ -136,30 +115,7 @@ class PhoneStore(ReadOnlyStore):
 
     def narrow(self, subpath: str) -> None:
         """Settles what is listed; `phone_store` calls it once."""
-        parts = [part for part in subpath.split("/") if part]
-        path = check_relative("/".join(parts)) if parts else ""
-        storages = self.device.storages or (Storage("", ()),)
-        several = len(storages) > 1
-        if not path and not subpath.startswith("/"):
-            self._roots = tuple(
-                _Root(join(storage.name, folder), join(storage.name, folder))
-                for storage in storages
-                for folder in storage.folders
-            )
-            if not self._roots:
-                raise DeviceGone(
-                    f"{self.device.model} shows no DCIM, Pictures or Movies folder. Unlock it and allow file "
-                    f"transfer, or name a folder, as in phone@{self.device.name}:/Folder"
-                )
-            return
-        if subpath.startswith("/") or parts[0] in {storage.name for storage in storages}:
-            found = [_Root("", path)]
-        else:
-            found = [_Root(storage.name if several else "", join(storage.name, path)) for storage in storages]
-        found = [root for root in found if self._is_folder(root.real)]
-        if not found:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"phone:{subpath}")
-        self._roots = tuple(found) if len(found) > 1 else (_Root("", found[0].real),)
+        self._paths = PhonePaths(self.device, subpath, self._is_folder)
 
     # ---- is it still there -------------------------------------------------------------------------------
 
@@ -211,7 +167,7 @@ class PhoneStore(ReadOnlyStore):
         except Transient:
             with self._lock:
                 if self._worker is worker:
-                    self._worker = MountWorker(_OPERATIONS)
+                    self._worker = MountWorker(self._operations)
             raise
 
     def _ask(self, doing: str, patience: float, operation: str, *arguments: object) -> Any:
@@ -234,34 +190,9 @@ class PhoneStore(ReadOnlyStore):
                 ) from error
             raise
 
-    # ---- paths -------------------------------------------------------------------------------------------
-
     def real(self, path: str) -> str | None:
-        """The path on the device; None above all roots."""
-        if path:
-            check_relative(path)
-        for root in self._roots:
-            if not root.shown:
-                return join(root.real, path) if path else root.real
-            if path == root.shown or path.startswith(f"{root.shown}/"):
-                return root.real + path[len(root.shown) :]
-        return None
-
-    def _steps(self, path: str) -> list[str]:
-        """Names that lead from a path above the roots down to them."""
-        prefix = f"{path}/" if path else ""
-        below = [root.shown[len(prefix) :] for root in self._roots if root.shown.startswith(prefix)]
-        return list(dict.fromkeys(rest.partition("/")[0] for rest in below))
-
-    def _left_out(self, path: str, steps: Sequence[str]) -> list[str]:
-        """Folders beside the photo folders, which somebody may have expected to be copied."""
-        patience = self._patience * _LISTING_TIMES
-        found, _ = self._ask(f"listing {path or '/'}", patience, "list", self.device.path, path)
-        return sorted(
-            join(path, name)
-            for name, told in found
-            if name not in steps and stat.S_ISDIR(told.st_mode) and not name.startswith(".")
-        )
+        """The path on the device; None above all folders that are shown."""
+        return self._paths.real(path)
 
     def _is_folder(self, real: str) -> bool:
         try:
@@ -278,14 +209,11 @@ class PhoneStore(ReadOnlyStore):
         """Direct children. An empty answer is believed only while the device is certainly there."""
         real = self.real(path)
         if real is None:
-            steps = self._steps(path)
-            if not steps:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            steps = self._paths.steps(path)
             self.check_present()
-            shown = [Entry(join(path, name), kind=Kind.FOLDER) for name in steps]
-            return shown + [
-                Entry(name, kind=Kind.SKIPPED, note=_NOT_ASKED) for name in self._left_out(path, steps)
-            ]
+            patience = self._patience * _LISTING_TIMES
+            there, _ = self._ask(f"listing {path or '/'}", patience, "list", self.device.path, path)
+            return above(path, steps, [name for name, told in there if stat.S_ISDIR(told.st_mode)])
         doing = f"listing {path or '/'}"
         patience = self._patience * _LISTING_TIMES
         found, vanished = self._ask(doing, patience, "list", self.device.path, real)
@@ -298,17 +226,14 @@ class PhoneStore(ReadOnlyStore):
     def stat(self, path: str) -> Entry:
         real = self.real(path)
         if real is None:
-            if not self._steps(path):
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            self._paths.steps(path)
             return Entry(path, kind=Kind.FOLDER)
         told = self._ask(f"looking at {path}", self._patience, "stat", self.device.path, real)
         return _entry(path, real, told)
 
     def open(self, path: str, offset: int = 0) -> "PhoneReader":
         """Opens a file, to be read from front to back."""
-        real = self.real(path)
-        if real is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        real = self._paths.file(path)
         size = self.stat(path).size
         patience = self._patience + size / _SLOWEST
         number, told = self._ask(f"opening {path}", patience, "open", self.device.path, real, offset)
@@ -381,21 +306,7 @@ class PhoneReader:
 
 
 def _entry(path: str, real: str, told: os.stat_result) -> Entry:
-    if note := _housekeeping(real):
+    if note := housekeeping(real):
         return Entry(path, kind=Kind.SKIPPED, note=note)
     # The version is the change time, which a phone does not have: its mount makes one up.
     return replace(entry_of(path, told), version=None)
-
-
-def _housekeeping(real: str) -> str:
-    """Why a path is none of the owner's photos, or ""."""
-    parent, _, name = real.rpartition("/")
-    if name.startswith(".trashed-"):
-        return "in the phone's trash"
-    if name.startswith(".pending-"):
-        return "not finished by the app that writes it"
-    if name == ".thumbnails":
-        return "previews that the phone makes itself"
-    if name in ("data", "obb") and parent.rpartition("/")[2] == "Android":
-        return "private to apps"
-    return ""

@@ -14,6 +14,7 @@ from functools import cache
 from itertools import count
 
 from photosync.backends.devices import Seen, look
+from photosync.backends.gio_listing import listed_by_gio
 
 # O_PATH walks a folder without opening it on the device, which may cost an exchange with it.
 _STEP = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
@@ -30,6 +31,7 @@ def operations() -> dict[str, Callable[..., object]]:
         "list": _list,
         "stat": _stat,
         "usage": _usage,
+        "details": _details,
         "open": files.open,
         "read": files.read,
         "told": files.told,
@@ -69,6 +71,8 @@ def folder_of(root: str, path: str, flags: int = _STEP) -> Iterator[int]:
 
 def _list(root: str, path: str) -> tuple[list[tuple[str, os.stat_result]], int]:
     """Children of a folder, and how many names vanished before they could be asked about."""
+    if (told := listed_by_gio(root, path)) is not None and _agrees(told, root, path):
+        return told, 0
     found, vanished = [], 0
     with folder_of(root, path, _LIST) as folder, os.scandir(folder) as entries:
         for entry in entries:
@@ -77,6 +81,20 @@ def _list(root: str, path: str) -> tuple[list[tuple[str, os.stat_result]], int]:
             except FileNotFoundError:
                 vanished += 1
     return found, vanished
+
+
+def _agrees(told: list[tuple[str, os.stat_result]], root: str, path: str) -> bool:
+    """Whether a file looks through the mount as gio told it: it is what will be read, and compared."""
+    files = ((name, found) for name, found in told if stat.S_ISREG(found.st_mode))
+    first = next(files, None)
+    if first is None:
+        return True
+    name, found = first
+    try:
+        here = _stat(root, f"{path}/{name}" if path else name)
+    except OSError:
+        return False
+    return (here.st_size, here.st_mtime_ns) == (found.st_size, found.st_mtime_ns)
 
 
 def _stat(root: str, path: str) -> os.stat_result:
@@ -90,6 +108,22 @@ def _stat(root: str, path: str) -> os.stat_result:
 def _usage(root: str) -> tuple[int, int]:
     told = os.statvfs(_held(root))
     return told.f_blocks * told.f_frsize, told.f_bavail * told.f_frsize
+
+
+def _details(root: str, counted: bool) -> tuple[int, int, int | None]:
+    """Bytes in all, bytes free, and how many names DCIM's folders hold, if that is asked for."""
+    photos = None
+    if counted:
+        dcim = next((name for name in os.listdir(root) if name.casefold() == "dcim"), None)
+        photos = (
+            sum(len(os.listdir(folder)) for folder in _folders(os.path.join(root, dcim))) if dcim else None
+        )
+    return (*_usage(root), photos)
+
+
+def _folders(path: str) -> list[str]:
+    with os.scandir(path) as entries:
+        return [e.path for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
 
 
 class _Files:

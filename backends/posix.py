@@ -123,13 +123,34 @@ def entry_of(path: str, found: os.stat_result, change_times: bool = True) -> Ent
     Args:
         change_times: whether there are any; else the version is the modification time.
     """
-    mode = found.st_mode
-    if stat.S_ISREG(mode):
+    if stat.S_ISREG(found.st_mode):
         changed = found.st_ctime_ns if change_times else found.st_mtime_ns
         return Entry(path, found.st_size, found.st_mtime_ns, version=str(changed))
+    return entry_of_no_file(path, found.st_mode)
+
+
+def entry_of_no_file(path: str, mode: int) -> Entry:
+    """A folder, or what is there but can't be copied.
+
+    Args:
+        mode: as in ``st_mode``.
+    """
     if stat.S_ISDIR(mode):
         return Entry(path, kind=Kind.FOLDER)
     return Entry(path, kind=Kind.OTHER, note=_NOTES.get(stat.S_IFMT(mode), "not a regular file"))
+
+
+def told(kind: int, size: int, seconds: int) -> os.stat_result:
+    """What a device says of a file, in stat's words.
+
+    Args:
+        kind: `stat.S_IFREG`, `stat.S_IFDIR` …
+        size: bytes.
+        seconds: modification time since the epoch.
+    """
+    plain = (kind | 0o444, 0, 0, 1, 0, 0, size, seconds, seconds, seconds)
+    # Left out, the times in nanoseconds would be None.
+    return os.stat_result(plain, {f"st_{each}time_ns": seconds * 10**9 for each in "amc"})
 
 
 _NOTES = {

@@ -50,6 +50,7 @@ class Service:
     Attributes:
         repeated: requests that failed on the lane and were made again, by kind of trouble.
         requests: sent so far, by operation; redirects count, since they cost as much.
+        server_date: ``Date`` header of the newest answer.
     """
 
     def __init__(self, account: Account) -> None:
@@ -58,6 +59,7 @@ class Service:
         self._lanes: dict[str, Lane | None] = {}
         self.requests: Counter[str] = Counter()
         self.repeated: Counter[str] = Counter()
+        self.server_date: str | None = None
 
     def is_same(self, other: "Service") -> bool:
         """Whether both reach the same service, signed in alike."""
@@ -189,12 +191,16 @@ class Service:
             client.meta.config.s3["payload_signing_enabled"] = False
         client.meta.events.register_last("before-call.s3", _hurry)
         client.meta.events.register("before-send.s3", self._count)
+        client.meta.events.register("after-call.s3", self._note_date)
         # Before botocore looks for errors hidden behind a 200, for which it parses the answer once more.
         client.meta.events.register_first("before-parse.s3.ListObjectsV2", take_page)
         return client
 
     def _count(self, event_name: str, **_: Any) -> None:
         self.count(event_name.rpartition(".")[2])
+
+    def _note_date(self, http_response: Any, **_: Any) -> None:
+        self.server_date = http_response.headers.get("date", self.server_date)
 
 
 def _hurry(params: dict[str, Any], **_: Any) -> None:

@@ -154,6 +154,10 @@ class S3Store:
 
     # Listing
 
+    @property
+    def server_date(self) -> str | None:
+        return self._service.server_date
+
     def list_folder(self, path: str) -> list[Entry]:
         prefix = f"{self._key(path)}/" if path else self._prefix
         below = f"{path}/" if path else ""

@@ -257,6 +257,18 @@ class Probes(Protocol):
 
 
 @runtime_checkable
+class Dated(Protocol):
+    """A store whose server tells the time.
+
+    Attributes:
+        server_date: ``Date`` header of the newest answer; None: nothing was asked yet.
+    """
+
+    @property
+    def server_date(self) -> str | None: ...
+
+
+@runtime_checkable
 class Remarks(Protocol):
     """A store that may have noticed something about its place that a person should know."""
 

@@ -6,7 +6,7 @@ from typing import Any
 from photosync.engine import sync as engine_sync
 from photosync.engine.events import Event, Listener
 from photosync.engine.report import Report
-from photosync.jobs import Options, make_job, refuse_overlap
+from photosync.jobs import Options, make_job, refuse_overlap, refuse_stranger
 from photosync.session import Session
 
 
@@ -57,6 +57,7 @@ def _run(
         refuse_overlap(origin, target, options.mode)
         job = make_job(origin, target, options)
         with session.journal(target) as journal:
+            refuse_stranger(origin, target, journal, options.new_device)
             return engine_sync.run(job, journal, session.seam, listener or _ignore)
 
 

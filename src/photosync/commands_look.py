@@ -154,8 +154,12 @@ def about(context: typer.Context, place: PlaceText, as_json: AsJson = False) -> 
 
 
 def devices(as_json: AsJson = False) -> None:
-    """List phones, cameras and cards that are plugged in, and what hinders them."""
-    from photosync.listing import device_rows
+    """List phones, cameras and cards that are plugged in, and what hinders them.
+
+    One phone that is reached in several ways is listed once, with all of them, the best first.
+    """
+    from photosync.device_report import device_rows, people
+    from photosync.engine.names import printable
     from photosync.output import json_text
 
     rows = device_rows()
@@ -163,10 +167,8 @@ def devices(as_json: AsJson = False) -> None:
         typer.echo("\n".join(json_text({"event": "device", **row}) for row in rows))
         return
     if not rows:
-        from photosync.backends.devices import how_to_appear
+        from photosync.backends.device_list import how_to_appear
 
         typer.echo(how_to_appear())
     for row in rows:
-        typer.echo(f"phone@{row['name']}:  {row['model']}  ({row['route']} at {row['path']})")
-        if row["hint"]:
-            typer.echo(f"    {row['hint']}")
+        typer.echo("\n".join(map(printable, people(row))))

@@ -14,6 +14,7 @@ config_app = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     app.add_typer(config_app, name="config")
+    app.command()(doctor)
     app.command("version")(version)
     app.command()(demo)
 
@@ -23,6 +24,43 @@ def version() -> None:
     from importlib.metadata import version as installed
 
     typer.echo(f"photosync {installed('photosync-engine')}")
+
+
+def doctor(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout, the report last.")] = False,
+) -> None:
+    """Look at the whole set-up: phones, remotes, sign-ins, clock, space, permissions, versions.
+
+    Says what to do about each problem, and exits with 1 if there is one. Asks only remotes that are
+    configured, and changes nothing.
+    """
+    from collections import Counter
+
+    from photosync.doctor import Level, examine
+    from photosync.engine.names import printable
+    from photosync.output import json_text
+
+    ctx: Context = context.obj
+    counts = Counter({level.value: 0 for level in Level})
+    for finding in examine(ctx.session()):
+        counts[finding.level.value] += 1
+        if as_json:
+            row = {name: str(getattr(finding, name)) for name in finding.__slots__}
+            typer.echo(json_text({"event": "finding", **row}))
+            continue
+        if ctx.verbosity < 0 and finding.level is Level.OK:
+            continue
+        about = finding.subject if finding.subject.endswith(":") else f"{finding.area}:"
+        typer.echo(printable(f"{finding.level:<8} {about} {finding.text}"))
+        for line in finding.remedy.splitlines():
+            typer.echo(printable(f"{'':<8} -> {line}"))
+    worst = next(level.value for level in reversed(Level) if counts[level.value] or level is Level.OK)
+    if as_json:
+        typer.echo(json_text({"event": "report", "status": worst, **counts}))
+    else:
+        typer.echo(f"Problems: {counts['problem']}. Warnings: {counts['warning']}.")
+    raise typer.Exit(int(worst == Level.PROBLEM))
 
 
 def demo(

@@ -88,6 +88,10 @@ AllowEmpty = Annotated[
 AllowShrunken = Annotated[
     bool, typer.Option("--allow-shrunken", help="A source that lost most of its files is no error.")
 ]
+NewDevice = Annotated[
+    bool,
+    typer.Option("--new-device", help="The phone is another one than at the last run, and that is right."),
+]
 ErrorOnNoTransfer = Annotated[
     bool, typer.Option("--error-on-no-transfer", help="Exit with 9 if there was nothing to transfer.")
 ]
@@ -138,6 +142,7 @@ def copy(
     verify: How = "auto",
     allow_empty: AllowEmpty = False,
     allow_shrunken: AllowShrunken = False,
+    new_device: NewDevice = False,
     error_on_no_transfer: ErrorOnNoTransfer = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -181,6 +186,7 @@ def sync(
     max_delete: MaxDelete = None,
     allow_empty: AllowEmpty = False,
     allow_shrunken: AllowShrunken = False,
+    new_device: NewDevice = False,
     error_on_no_transfer: ErrorOnNoTransfer = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

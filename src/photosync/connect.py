@@ -5,6 +5,7 @@
 Nothing is kept before a request to the service has proven it: a failed sign-in leaves everything as it was.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,8 @@ def connect(
         finally:
             place.store.close()
     if sign_in.credentials is not None:
+        if proven and isinstance(remote, Dropbox):
+            fresh.record["signed_in"] = int(time.time())
         if fresh.record:
             secrets.set(name, fresh.record)
         else:

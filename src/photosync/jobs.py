@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from photosync.engine import move, sync
 from photosync.engine.assets import kind_of, pair
 from photosync.engine.choosing import Choice
+from photosync.engine.errors import SafetyGuard
 from photosync.engine.filters import Filter
+from photosync.engine.journal import Journal
 from photosync.engine.layout import Layout
 from photosync.engine.limits import LimitError, Timetable
 from photosync.engine.media import NOTHING
@@ -42,6 +44,7 @@ class Options:
         verify: "auto", "reread" or "none".
         max_delete: most files to trash; None: the planner's default.
         allow_empty, allow_shrunken: believe a source that looks wrong.
+        new_device: the phone may be another one than at the last run.
         error_on_no_transfer: exit with 9 if nothing was transferred.
     """
 
@@ -58,6 +61,7 @@ class Options:
     max_delete: int | None = None
     allow_empty: bool = False
     allow_shrunken: bool = False
+    new_device: bool = False
     error_on_no_transfer: bool = False
 
 
@@ -85,7 +89,9 @@ def execute(
         if moving:
             refuse_unmovable(origin, options)
         with session.journal(target) as journal:
-            if dry_run or listing:
+            looking = dry_run or listing
+            refuse_stranger(origin, target, journal, options.new_device, remember=not looking)
+            if looking:
                 job = move.as_move(job) if moving else job
                 prepared = sync.prepare(job, journal, session.seam, lambda _event: None)
                 if listing:
@@ -204,6 +210,39 @@ def refuse_overlap(source: Place, destination: Place, mode: str) -> None:
             f"{source.text} lies inside {destination.text}, and sync would move it to the trash: "
             "choose another destination"
         )
+
+
+def refuse_stranger(
+    source: Place, destination: Place, journal: Journal, allowed: bool, *, remember: bool = True
+) -> None:
+    """Another phone where one is expected would mix two people's photos, and a sync would trash the first's.
+
+    Args:
+        source, destination: opened; nothing is asked of a source that is no phone.
+        journal: of the destination, where the phone last copied from is kept, for each way of naming it.
+        allowed: another one is expected now.
+        remember: this phone is the one expected from now on.
+
+    Raises:
+        SafetyGuard: it is another phone, or one that goes by another name now.
+    """
+    if not source.device:
+        return
+    kept = f"phone at {source.text}"
+    last = journal.fact(kept)
+    if last not in (None, source.device) and not allowed:
+        raise SafetyGuard(
+            f"{source.text} is another device ({_told(source.device)}) than at the last run to "
+            f"{destination.text} ({_told(last)}). If that is right, say --new-device; or choose another "
+            "destination. Nothing was changed."
+        )
+    if remember:
+        journal.set_fact(kept, source.device)
+
+
+def _told(identity: str | None) -> str:
+    kind, _, value = (identity or "").partition(":")
+    return f"{kind} {value}"
 
 
 def _show(prepared: sync.Prepared, destination: Place, as_json: bool) -> None:

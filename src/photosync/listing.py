@@ -104,23 +104,3 @@ def moment(mtime_ns: int) -> str:
     seconds, nanoseconds = divmod(mtime_ns, 10**9)
     start = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(seconds=seconds)
     return f"{start:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
-
-
-def device_rows() -> list[dict[str, Any]]:
-    """Devices that are plugged in, by every route."""
-    from photosync.backends.devices import find_devices
-
-    return [
-        {
-            "name": device.name,
-            "model": device.model,
-            "route": device.route,
-            "path": device.path,
-            "identity": device.identity,
-            "hint": device.hint,
-            "storages": [
-                {"name": storage.name, "folders": list(storage.folders)} for storage in device.storages
-            ],
-        }
-        for device in find_devices()
-    ]

@@ -70,6 +70,7 @@ class Place:
         text: as the user wrote it.
         identity: the same for the same place however it was written, for keys of kept state; no secrets.
         remote: as `PlaceSpec.remote`.
+        device: identity of the phone; "" for other places.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Place:
     text: str
     identity: str
     remote: Remote | None = None
+    device: str = ""
 
 
 class Keys(Protocol):

@@ -85,7 +85,7 @@ def test_a_person_signs_in_to_dropbox(emulator: DropboxEmulator) -> None:
     assert remote.account.startswith("dbid:")
     kept = Secrets().get("dropbox")
     assert kept is not None
-    assert set(kept) == {"access_token", "refresh_token", "expires_at"}
+    assert set(kept) == {"access_token", "refresh_token", "expires_at", "signed_in"}
     emulator.advance(5 * 3600)
     opened("dropbox:").store.about()
     for value in (kept["access_token"], kept["refresh_token"]):

@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from photosync.backends import device_facts
 from photosync.backends.device_facts import Facts, Mount, Usb, gather_facts, mount_at
-from photosync.backends.devices import Device, Storage, find_devices, is_plugged_in, select, trouble
+from photosync.backends.device_list import find_devices, select, why
+from photosync.backends.devices import Device, Storage, is_plugged_in, trouble
 from photosync.backends.mount_worker import MountWorker, NoAnswer, ask_all
 from photosync.engine.errors import DeviceGone, Fatal, Transient
 
@@ -32,7 +35,7 @@ def gvfs(tmp_path: Path) -> tuple[Path, Mount]:
 
 
 def only(facts: Facts) -> Device:
-    (device,) = find_devices(facts)
+    (device,) = [device for device in find_devices(facts) if device.route != "usb"]
     return device
 
 
@@ -76,6 +79,56 @@ def test_a_ready_route_is_preferred_to_a_better_one_that_is_locked(tmp_path: Pat
     path = make(tmp_path / "phone", f"{STORAGE}/DCIM")
     device = only(Facts((mount, Mount("jmtpfs", path, "fuse.jmtpfs")), (PIXEL,)))
     assert (device.route, device.hint, device.model) == ("jmtpfs", None, "Pixel 7")
+
+
+def test_one_phone_by_two_routes_is_one_device(tmp_path: Path) -> None:
+    folder, mount = gvfs(tmp_path)
+    make(folder / "mtp:host=Google_Pixel_7_2A281FDH200ABC", f"{STORAGE}/DCIM")
+    make(folder / "gphoto2:host=Google_Pixel_7_2A281FDH200ABC", "DCIM")
+    device = only(Facts((mount,)))
+    assert (device.route, [other.route for other in device.others]) == ("gvfs-mtp", ["gvfs-gphoto2"])
+    assert why(device) == "mounted by the desktop; before gvfs-gphoto2"
+
+
+@pytest.mark.parametrize(
+    ("usb", "word"),
+    [
+        (PIXEL, "nothing here reads it"),
+        (replace(PIXEL, mtp=False), "only charges"),
+        (IPHONE, "usbmuxd"),
+    ],
+)
+def test_a_phone_that_nothing_reads_is_listed_with_the_remedy(usb: Usb, word: str) -> None:
+    (device,) = find_devices(Facts((), (usb,)))
+    assert (device.route, device.path) == ("usb", "")
+    assert word in (device.hint or "")
+    with pytest.raises(DeviceGone, match=word):
+        select([device], None)
+
+
+def test_what_the_usb_says_of_a_phone(tmp_path: Path) -> None:
+    def plug(name: str, serial: str, vendor: str, *interfaces: tuple[str, str, str]) -> None:
+        for key, value in {"serial": serial, "idVendor": vendor, "busnum": "1", "devnum": "4"}.items():
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / key).write_text(value + "\n")
+        for number, values in enumerate(interfaces):
+            folder = tmp_path / f"{name}:1.{number}"
+            folder.mkdir()
+            keys = ("bInterfaceClass", "bInterfaceSubClass", "bInterfaceProtocol")
+            for key, value in zip(keys, values, strict=True):
+                (folder / key).write_text(value + "\n")
+
+    plug("1-1", "PIXEL", "18d1", ("06", "01", "01"), ("ff", "42", "01"))
+    plug("1-2", "CHARGES", "04e8")
+    plug("1-3", "KEYBOARD", "046d", ("03", "01", "01"))
+    plug("1-4", "IPHONE", "05ac", ("06", "01", "01"))
+    assert {
+        usb.serial: (usb.apple, usb.mtp, usb.debugging) for usb in device_facts._usb_devices(str(tmp_path))
+    } == {
+        "PIXEL": (False, True, True),
+        "CHARGES": (False, False, False),
+        "IPHONE": (True, True, False),
+    }
 
 
 def test_kio_fuse(tmp_path: Path) -> None:

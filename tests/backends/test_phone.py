@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from photosync.backends.device_facts import Facts, Usb, gather_facts
-from photosync.backends.devices import Device, Storage, find_devices, select
+from photosync.backends.device_list import find_devices, select
+from photosync.backends.devices import Device, Storage
 from photosync.backends.phone import PhoneReader, PhoneStore, phone_store
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import DeviceGone, NameRefused, Permanent, ReadOnly, Unsupported, classify
@@ -405,7 +406,7 @@ def test_the_usb_tells_of_an_unplugging_before_the_mount_does(phone: FuseLibrary
         mounts = tuple(mount for mount in found.mounts if mount.target in ("/", str(phone.mount)))
         return replace(found, mounts=mounts, usb=tuple(plugged))
 
-    (device,) = find_devices(facts())
+    (device,) = [device for device in find_devices(facts()) if device.route != "usb"]
     assert device.identity == "serial:2A281FDH200ABC"
     with contextlib.closing(phone_store(device, facts=facts)) as store:
         assert content(store, IMAGE) == PHOTO
@@ -438,7 +439,7 @@ def test_a_mount_that_hangs_costs_no_more_than_the_patience(phone: FuseLibrary, 
 @needs_fuse
 def test_a_process_ends_though_its_phone_hangs(phone: FuseLibrary) -> None:
     code = (
-        "import sys\nfrom photosync.backends.devices import find_devices\n"
+        "import sys\nfrom photosync.backends.device_list import find_devices\n"
         "from photosync.backends.phone import phone_store\n"
         f"device = next(d for d in find_devices() if d.path == {str(phone.mount)!r})\n"
         "store = phone_store(device, patience=1)\n"
