@@ -236,10 +236,10 @@ def agree(rig: Rig, url: str) -> str:
 
 
 def test_signing_in_and_out(rig: Rig) -> None:
-    url, flow = dropbox_auth.start("app")
-    assert "code_challenge=" in url
-    assert "token_access_type=offline" in url
-    token = dropbox_auth.finish(flow, f" {agree(rig, url)}\n")
+    request = dropbox_auth.begin("app")
+    assert "code_challenge=" in request.url
+    assert "token_access_type=offline" in request.url
+    token = request.finish({"code": f" {agree(rig, request.url)}\n"})
     assert token["app_key"] == "app"
     json.dumps(token)
     fs = DropboxBackend(**{name: token[name] for name in ("refresh_token", "app_key")})
@@ -251,13 +251,13 @@ def test_signing_in_and_out(rig: Rig) -> None:
 
 
 def test_a_code_that_is_wrong(rig: Rig) -> None:
-    url, flow = dropbox_auth.start("app")
-    agree(rig, url)
+    request = dropbox_auth.begin("app")
+    agree(rig, request.url)
     with pytest.raises(NotSignedIn, match="Start the sign-in again"):
-        dropbox_auth.finish(flow, "wrong")
+        request.finish({"code": "wrong"})
     rig.emulator.faults.append(Fault("oauth2/token", status=503))
     with pytest.raises(Transient):
-        dropbox_auth.finish(flow, "wrong")
+        request.finish({"code": "wrong"})
 
 
 # The way there
