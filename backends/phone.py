@@ -186,38 +186,10 @@ class PhoneStore(ReadOnlyStore):
                 ) from error
             raise
 
-<<<<<<< HEAD
-=======
-    # ---- paths -------------------------------------------------------------------------------------------
-
     def real(self, path: str) -> str | None:
         """The path on the device; None above all roots."""
-        if path:
-            check_relative(path)
-        for root in self._roots:
-            if not root.shown:
-                return join(root.real, path) if path else root.real
-            if path == root.shown or path.startswith(f"{root.shown}/"):
-                return root.real + path[len(root.shown) :]
-        return None
+        return self._paths.real(path)
 
-    def _steps(self, path: str) -> list[str]:
-        """Names that lead from a path above the roots down to them."""
-        prefix = f"{path}/" if path else ""
-        below = [root.shown[len(prefix) :] for root in self._roots if root.shown.startswith(prefix)]
-        return list(dict.fromkeys(rest.partition("/")[0] for rest in below))
-
-    def _left_out(self, path: str, steps: Sequence[str]) -> list[str]:
-        """Folders beside the photo folders, which somebody may have expected to be copied."""
-        patience = self._patience * _LISTING_TIMES
-        found, _ = self._ask(f"listing {path or '/'}", patience, "list", self.device.path, path)
-        return sorted(
-            join(path, name)
-            for name, told in found
-            if name not in steps and stat.S_ISDIR(told.st_mode) and not name.startswith(".")
-        )
-
->>>>>>> main
     def _is_folder(self, real: str) -> bool:
         try:
             found: os.stat_result = self._ask(
@@ -231,11 +203,7 @@ class PhoneStore(ReadOnlyStore):
 
     def list_folder(self, path: str) -> list[Entry]:
         """Direct children. An empty answer is believed only while the device is certainly there."""
-<<<<<<< HEAD
         real = self._paths.real(path)
-=======
-        real = self.real(path)
->>>>>>> main
         if real is None:
             steps = self._paths.steps(path)
             self.check_present()
@@ -252,11 +220,7 @@ class PhoneStore(ReadOnlyStore):
         return [_entry(join(path, name), join(real, name), told) for name, told in found]
 
     def stat(self, path: str) -> Entry:
-<<<<<<< HEAD
         real = self._paths.real(path)
-=======
-        real = self.real(path)
->>>>>>> main
         if real is None:
             self._paths.steps(path)
             return Entry(path, kind=Kind.FOLDER)
@@ -265,13 +229,7 @@ class PhoneStore(ReadOnlyStore):
 
     def open(self, path: str, offset: int = 0) -> "PhoneReader":
         """Opens a file, to be read from front to back."""
-<<<<<<< HEAD
         real = self._paths.file(path)
-=======
-        real = self.real(path)
-        if real is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
->>>>>>> main
         size = self.stat(path).size
         patience = self._patience + size / _SLOWEST
         number, told = self._ask(f"opening {path}", patience, "open", self.device.path, real, offset)

@@ -166,11 +166,8 @@ class Service:
             client.meta.config.s3["payload_signing_enabled"] = False
         client.meta.events.register_last("before-call.s3", _hurry)
         client.meta.events.register("before-send.s3", self._count)
-<<<<<<< HEAD
         client.meta.events.register("after-call.s3", self._note_date)
-=======
         client.meta.events.register("before-parse.s3.ListObjectsV2", take_page)
->>>>>>> main
         return client
 
     def _count(self, event_name: str, **_: Any) -> None:
