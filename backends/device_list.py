@@ -113,13 +113,16 @@ def how_to_appear() -> str:
 
 
 def _known_by(iphones: Sequence[Device], mounted: Sequence[Device]) -> list[Device]:
-    """ifuse and kio do not say whose mount it is: certainly the only iPhone's, while there is just one."""
+    """Mounted iPhones under the name that their owner gave them, which only AFC tells.
+
+    ifuse and kio do not say whose mount it is: certainly the only iPhone's, while there is just one.
+    """
     silent = [d for d in mounted if d.route in _SILENT and d.identity.startswith("mount:")]
-    if len(iphones) != 1 or len(silent) != 1:
-        return list(mounted)
-    iphone = iphones[0]
-    known = replace(silent[0], identity=iphone.identity, model=iphone.model)
-    return [known if device is silent[0] else device for device in mounted]
+    if len(iphones) == len(silent) == 1:
+        (whose,) = silent
+        mounted = [replace(d, identity=iphones[0].identity) if d is whose else d for d in mounted]
+    models = {iphone.identity: iphone.model for iphone in iphones}
+    return [replace(device, model=models.get(device.identity, device.model)) for device in mounted]
 
 
 def _unreached(facts: Facts, found: Iterable[Device]) -> list[Device]:

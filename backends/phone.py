@@ -187,7 +187,7 @@ class PhoneStore(ReadOnlyStore):
             raise
 
     def real(self, path: str) -> str | None:
-        """The path on the device; None above all roots."""
+        """The path on the device; None above all folders that are shown."""
         return self._paths.real(path)
 
     def _is_folder(self, real: str) -> bool:
@@ -203,7 +203,7 @@ class PhoneStore(ReadOnlyStore):
 
     def list_folder(self, path: str) -> list[Entry]:
         """Direct children. An empty answer is believed only while the device is certainly there."""
-        real = self._paths.real(path)
+        real = self.real(path)
         if real is None:
             steps = self._paths.steps(path)
             self.check_present()
@@ -220,7 +220,7 @@ class PhoneStore(ReadOnlyStore):
         return [_entry(join(path, name), join(real, name), told) for name, told in found]
 
     def stat(self, path: str) -> Entry:
-        real = self._paths.real(path)
+        real = self.real(path)
         if real is None:
             self._paths.steps(path)
             return Entry(path, kind=Kind.FOLDER)

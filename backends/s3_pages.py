@@ -11,7 +11,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 _EMPTY = b"<ListBucketResult/>"
-_WANTED = frozenset({"Key", "Size", "ETag", "LastModified", "StorageClass"})
+_OF_OBJECTS = ("Key", "Size", "ETag", "LastModified", "StorageClass")
+_OF_PAGES = ("Contents", "CommonPrefixes", "Prefix", "IsTruncated", "NextContinuationToken", "EncodingType")
 
 
 def take_page(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
@@ -40,28 +41,29 @@ def parse_page(body: bytes) -> dict[str, Any]:
         KeyError: an object lacks its key or size.
     """
     root = ElementTree.fromstring(body)
-    if _name(root.tag) != "ListBucketResult":
+    space, _, kind = root.tag.rpartition("}")
+    if kind != "ListBucketResult":
         raise ValueError(root.tag)
-    page: dict[str, Any] = {"Contents": [], "CommonPrefixes": []}
+    # Tags come with their namespace in front, which services differ in.
+    names = {f"{space}}}{name}" if space else name: name for name in (*_OF_OBJECTS, *_OF_PAGES)}
+    contents: list[dict[str, Any]] = []
+    folders: list[dict[str, Any]] = []
+    page: dict[str, Any] = {"Contents": contents, "CommonPrefixes": folders}
     for element in root:
-        match _name(element.tag):
-            case "Contents":
-                found: dict[str, Any] = {
-                    name: each.text or "" for each in element if (name := _name(each.tag)) in _WANTED
-                }
-                found["Size"] = int(found["Size"])
-                page["Contents"].append({"Key": found.pop("Key"), **found})
-            case "CommonPrefixes":
-                page["CommonPrefixes"] += [{_name(each.tag): each.text or ""} for each in element]
-            case "IsTruncated":
-                page["IsTruncated"] = (element.text or "").strip() == "true"
-            case "NextContinuationToken" | "EncodingType":
-                page[_name(element.tag)] = element.text
+        name = names.get(element.tag)
+        if name == "Contents":
+            found: dict[str, Any] = {names.get(each.tag, ""): each.text or "" for each in element}
+            found["Size"] = int(found["Size"])
+            if "Key" not in found:
+                raise KeyError("Key")
+            contents.append(found)
+        elif name == "CommonPrefixes":
+            folders += [{"Prefix": each.text or ""} for each in element if names.get(each.tag) == "Prefix"]
+        elif name == "IsTruncated":
+            page[name] = (element.text or "").strip() == "true"
+        elif name in ("NextContinuationToken", "EncodingType"):
+            page[name] = element.text
     return page
-
-
-def _name(tag: str) -> str:
-    return tag.rpartition("}")[2]
 
 
 def timestamp(value: Any) -> datetime:

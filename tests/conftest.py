@@ -16,6 +16,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--seeds", default="200", help="seeds of the simulation: a count, or FIRST+COUNT to repeat some"
     )
+    parser.addoption(
+        "--schedules", default="20", help="seeded fault schedules of a phone's mount: a count, or FIRST+COUNT"
+    )
 
 
 @pytest.hookimpl(wrapper=True)

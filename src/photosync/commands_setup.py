@@ -60,14 +60,15 @@ def doctor(
             continue
         if ctx.verbosity < 0 and finding.level is Level.OK:
             continue
-        typer.echo(printable(f"{finding.level:<8} {finding.area}, {finding.subject} {finding.text}"))
+        about = finding.subject if finding.subject.endswith(":") else f"{finding.area}:"
+        typer.echo(printable(f"{finding.level:<8} {about} {finding.text}"))
         for line in finding.remedy.splitlines():
             typer.echo(printable(f"{'':<8} -> {line}"))
     worst = next(level.value for level in reversed(Level) if counts[level.value] or level is Level.OK)
     if as_json:
         typer.echo(json_text({"event": "report", "status": worst, **counts}))
     else:
-        typer.echo(f"{counts['problem']} problems, {counts['warning']} warnings.")
+        typer.echo(f"Problems: {counts['problem']}. Warnings: {counts['warning']}.")
     raise typer.Exit(int(worst == Level.PROBLEM))
 
 

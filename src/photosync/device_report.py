@@ -1,15 +1,18 @@
 """What ``devices`` shows: each phone, camera and card, its routes, its space, and what hinders it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from typing import Any
 
 from photosync.backends.device_list import find_devices, why
 from photosync.backends.devices import Device
 from photosync.backends.mount_worker import ask_all
+from photosync.engine.errors import PhotosyncError
+from photosync.openers import device_store
 
 _OPERATIONS = {"afc": "photosync.backends.afc_files:operations"}
 _MOUNTED = "photosync.backends.phone_files:operations"
-_NO_DETAILS = ("adb", "ptp", "usb")
+_BY_STORE = ("adb", "ptp")
 
 _COUNTED = ("afc", "ifuse", "gvfs-afc", "volume")
 """Where names come at a few a millisecond; MTP needs minutes to tell how many there are."""
@@ -25,15 +28,21 @@ def device_rows() -> list[dict[str, Any]]:
 
 
 def _details(devices: Sequence[Device]) -> Mapping[str, object]:
-    asked = [device for device in devices if device.route not in _NO_DETAILS]
+    """Bytes in all, bytes free, and how many files DCIM has, by the devices' paths."""
     answers: dict[str, object] = {}
-    for operations in {_OPERATIONS.get(device.route, _MOUNTED) for device in asked}:
+    for operations in {_OPERATIONS.get(device.route, _MOUNTED) for device in devices}:
         questions = {
             device.path: ("details", device.path, device.route in _COUNTED)
-            for device in asked
-            if _OPERATIONS.get(device.route, _MOUNTED) == operations
+            for device in devices
+            if _OPERATIONS.get(device.route, _MOUNTED) == operations and device.route not in _BY_STORE
         }
         answers |= ask_all(operations, questions, _PATIENCE)
+    for device in devices:
+        if device.route in _BY_STORE:
+            # What it does not tell is left out of the list; a copy will say why.
+            with suppress(PhotosyncError, OSError), closing(device_store(device, "")) as store:
+                usage = store.about()
+                answers[device.path] = (usage.total, usage.free, None)
     return answers
 
 

@@ -86,6 +86,7 @@ def examine(session: Session) -> Iterator[Finding]:
 # ---- this program ------------------------------------------------------------------------------------------
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[[^]]*\])?(?:>=(?P<least>[\d.]+))?[^;]*(?:;(?P<marker>.*))?")
+_NOT_FOR_USERS = ("samples",)
 _EXTRA = re.compile(r"extra == [\"']([\w-]+)[\"']")
 
 
@@ -99,8 +100,10 @@ def _versions() -> Iterator[Finding]:
             continue
         extra = _EXTRA.search(found["marker"] or "")
         installed = _version(found["name"])
-        if extra:
+        if extra and extra[1] not in _NOT_FOR_USERS:
             extras[extra[1]] = extras.get(extra[1], True) and installed is not None
+        elif extra:
+            continue
         elif installed is None or (found["least"] and _numbers(installed) < _numbers(found["least"])):
             have = f"{found['name']} {installed} is too old" if installed else f"{found['name']} is missing"
             upgrade = f"pip install --upgrade {DISTRIBUTION}"

@@ -86,8 +86,9 @@ def free_up(session: Session, source: str, wish: Wish) -> Exit:
             show.note(f"Nothing was ever copied from {source} by this machine: run photosync copy first.")
         if remover is None:
             show.note(
-                f"{origin.store.device.model} is an iPhone reached as files: deleting there would leave "
-                "ghosts in its photo library. Delete the photos named here in the Photos app."
+                f"Nothing is deleted on {origin.store.device.model} by this route "
+                f"({origin.store.device.route}): on an iPhone that would leave ghosts in its photo library. "
+                "Delete the photos named here on the device itself, in its own app."
             )
         if remover is None or wish.dry_run or not candidates:
             show.end([], len(kept), dry=True)

@@ -11,13 +11,17 @@ import os
 import posixpath
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from photosync import paths
 from photosync.config import S3, Drive, Dropbox, Fsspec, Ftp, Local, Remote, Sftp, Smb, Webdav, type_of
+from photosync.engine.capabilities import Store
 from photosync.engine.errors import Fatal, NotSignedIn
 from photosync.places import Keys, Kind, Place, PlaceError, PlaceSpec
 from photosync.secrets import Credentials, SecretsError
+
+if TYPE_CHECKING:
+    from photosync.backends.devices import Device
 
 _log = logging.getLogger("photosync")
 
@@ -238,13 +242,27 @@ def _open_url(spec: PlaceSpec) -> Place:
     return _any(spec, None, fs, path, identity.rstrip("/"))
 
 
-def _open_phone(spec: PlaceSpec) -> Place:
-    from photosync.backends.adb_store import adb_store
-    from photosync.backends.device_list import find_devices, select
+def device_store(device: "Device", subpath: str) -> Store:
+    """The store of a device by the route that it was found by.
+
+    Raises:
+        DeviceGone: it is not there any more, or shows no photos.
+        FileNotFoundError: it has no folder ``subpath``.
+    """
+    if device.route == "adb":
+        from photosync.backends.adb_store import adb_store
+
+        return adb_store(device, subpath)
     from photosync.backends.phone import phone_store
 
+    return phone_store(device, subpath)
+
+
+def _open_phone(spec: PlaceSpec) -> Place:
+    from photosync.backends.device_list import find_devices, select
+
     device = select(find_devices(), spec.name.partition("@")[2] or None)
-    store = (adb_store if device.route == "adb" else phone_store)(device, spec.path)
+    store = device_store(device, spec.path)
     identity = f"phone:{device.identity}/{spec.path}"
     return Place(spec.name, store, None, spec.text, identity, device=device.identity)
 

@@ -213,7 +213,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str], home: Path) -> None:
     code, out = run("doctor")
     assert code == 1
     assert "-> chmod 600" in out
-    assert "1 problems" in out
+    assert "Problems: 1." in out
     code, quiet = run("-q", "doctor")
     assert code == 1
     assert len(quiet) < len(out)

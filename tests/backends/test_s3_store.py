@@ -1,7 +1,10 @@
 """The S3 store against a real server (SeaweedFS), and against answers that it does not give."""
 
+import contextlib
+import email.utils
 import hashlib
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from photosync.backends.s3 import S3Backend
 from photosync.backends.s3_objects import mtime_of, mtime_text, part_size_for
 from photosync.backends.s3_store import S3Store
-from photosync.engine.capabilities import Blob, Store, Stored
+from photosync.engine.capabilities import Blob, Dated, Store, Stored
 from photosync.engine.entry import Kind
 from photosync.engine.errors import AlreadyExists, Corrupt, NameRefused, Permanent, Transient
 from photosync.engine.hashing import fingerprint
@@ -449,3 +452,12 @@ def test_copy_and_move_replace_nothing(s3_store: S3Store, act: Callable[..., Any
     with pytest.raises(FileNotFoundError):
         act(s3_store, "absent.jpg", "c.jpg")
     assert (content(s3_store, "a.jpg"), content(s3_store, "b.jpg")) == (b"a", b"b")
+
+
+def test_the_service_tells_the_time(s3_store: S3Store) -> None:
+    assert s3_store.server_date is None
+    with contextlib.suppress(FileNotFoundError):
+        s3_store.list_folder("")
+    assert isinstance(s3_store, Dated)
+    told = email.utils.parsedate_to_datetime(s3_store.server_date or "")
+    assert abs(told.timestamp() - time.time()) < 60

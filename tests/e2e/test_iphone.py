@@ -13,9 +13,11 @@ from photosync.backends import afc_library
 from photosync.sample import build_library
 from tests.e2e.cli import Photosync, noise, rclone_check, tree, write
 from tests.e2e.places import LocalFolder
+from tests.servers import gvfs
 from tests.servers.fake_iphone import UDID, FakeIphone, fake_iphone, why_not
 
-FIVE_GIB = (5 << 30) + 7
+BEYOND = (4 << 30) + 7
+ROUTES = ["afc", "ifuse", "gvfs-afc"]
 Plugged = Callable[..., FakeIphone]
 
 
@@ -43,6 +45,25 @@ def plugged(machine: Photosync) -> Iterator[Plugged]:
 
 
 @contextlib.contextmanager
+def by(route: str, machine: Photosync, phone: FakeIphone, mount: Path) -> Iterator[None]:
+    """Has the phone mounted as the route wants it."""
+    if route == "ifuse":
+        with by_ifuse(phone, mount):
+            yield
+    elif route == "gvfs-afc":
+        if reason := gvfs.why_not():
+            pytest.skip(reason)
+        with gvfs.gvfs(phone.env) as session:
+            session.mount(f"afc://{phone.udid}/")
+            usual = dict(machine.env)
+            machine.env |= session.env
+            yield
+            machine.env = usual
+    else:
+        yield
+
+
+@contextlib.contextmanager
 def by_ifuse(phone: FakeIphone, mount: Path) -> Iterator[None]:
     if reason := why_not("ifuse", "fusermount3"):
         pytest.skip(reason)
@@ -61,17 +82,24 @@ def route_of(machine: Photosync) -> tuple[str, list[str]]:
     return row["route"], [other["route"] for other in row["routes"][1:]]
 
 
-def test_afc(machine: Photosync, plugged: Plugged, library: Path, local: LocalFolder) -> None:
+@pytest.mark.root
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_library(
+    machine: Photosync, plugged: Plugged, library: Path, local: LocalFolder, tmp_path: Path, route: str
+) -> None:
     phone = plugged(library)
-    assert route_of(machine) == ("afc", [])
-    report = machine.copy("phone@iris-iphone:", local.text).expect(0).report
-    files = tree(library)
-    assert report["verified"] == len(files) >= 500
-    assert report["source_bytes_read"] == sum(map(len, files.values())) == phone.counters["bytes"]
-    assert local.files() == files
-    rclone_check(library, local.text)
-    again = machine.copy("phone@iris-iphone:", local.text).expect(0).report
-    assert (again["status"], again["source_bytes_read"]) == ("nothing", 0)
+    with by(route, machine, phone, tmp_path / "mount"):
+        assert route_of(machine)[0] == route
+        report = machine.copy("phone@iris-iphone:", local.text).expect(0).report
+        files = tree(library)
+        assert report["verified"] == len(files) >= 500
+        assert report["source_bytes_read"] == sum(map(len, files.values()))
+        assert local.files() == files
+        again = machine.copy("phone@iris-iphone:", local.text).expect(0).report
+        assert (again["status"], again["source_bytes_read"]) == ("nothing", 0)
+    if route == "afc":
+        assert phone.counters["bytes"] == report["source_bytes_read"], "every byte is read once"
+        rclone_check(library, local.text)
     assert not phone.changed
 
 
@@ -90,25 +118,28 @@ def test_ifuse_and_then_afc(
     assert not phone.changed
 
 
-@pytest.mark.slow
+@pytest.mark.root
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("route", ["afc", "ifuse"])
+@pytest.mark.parametrize(
+    "route", ["afc", *(pytest.param(route, marks=pytest.mark.slow) for route in ROUTES[1:])]
+)
 def test_a_video_beyond_4_gib(
     machine: Photosync, plugged: Plugged, local: LocalFolder, tmp_path: Path, route: str
 ) -> None:
     folder = write(tmp_path / "media", {"DCIM/100APPLE/IMG_0001.MOV": noise(1 << 20)})
-    os.truncate(folder / "DCIM/100APPLE/IMG_0001.MOV", FIVE_GIB)
+    os.truncate(folder / "DCIM/100APPLE/IMG_0001.MOV", BEYOND)
     phone = plugged(folder)
-    with by_ifuse(phone, tmp_path / "mount") if route == "ifuse" else contextlib.nullcontext():
+    with by(route, machine, phone, tmp_path / "mount"):
         assert route_of(machine)[0] == route
         report = machine.copy("phone@iris-iphone:", local.text, timeout=800).expect(0).report
     assert report["verified"] == 1
-    assert report["bytes"] == FIVE_GIB
+    assert report["bytes"] == BEYOND
     pair = [str(root / "DCIM/100APPLE/IMG_0001.MOV") for root in (folder, local.folder)]
     subprocess.run(["cmp", *pair], check=True)
 
 
-@pytest.mark.parametrize("route", ["afc", "ifuse"])
+@pytest.mark.root
+@pytest.mark.parametrize("route", ROUTES)
 def test_unplugged_in_the_middle_of_a_video(
     machine: Photosync, plugged: Plugged, local: LocalFolder, tmp_path: Path, route: str
 ) -> None:
@@ -117,23 +148,23 @@ def test_unplugged_in_the_middle_of_a_video(
     folder = write(tmp_path / "media", files, mtime=1_700_000_000)
     phone = plugged(folder)
     phone.set(unplug_after=24 << 20)
-    with by_ifuse(phone, tmp_path / "mount") if route == "ifuse" else contextlib.nullcontext():
+    with by(route, machine, phone, tmp_path / "mount"):
         first = machine.copy("phone@iris-iphone:", local.text).expect(7)
     assert first.report["pending"] + first.report["failed"] >= 1
     held = local.files()
     assert all(files[path] == data for path, data in held.items()), "no half photo has its final name"
     assert len(held) == first.report["verified"]
 
-    assert machine.copy("phone:", local.text).code == 7
+    assert machine.copy("phone@iris-iphone:", local.text).code == 7
     assert local.files() == held, "a phone that is gone is no reason to do anything"
 
     phone.plug_in()
-    with by_ifuse(phone, tmp_path / "mount") if route == "ifuse" else contextlib.nullcontext():
+    with by(route, machine, phone, tmp_path / "mount"):
         second = machine.copy("phone@iris-iphone:", local.text).expect(0).report
     assert second["verified"] == len(files) - len(held)
     assert local.files() == files
-    total = sum(map(len, files.values()))
-    assert phone.counters["bytes"] <= total + (12 << 20), "what was staged before is not read again"
+    left = sum(len(data) for path, data in files.items() if path not in held)
+    assert second["source_bytes_read"] == left, "what is proven is not read again"
 
 
 def test_what_is_in_icloud_only_is_counted(
@@ -186,3 +217,20 @@ def test_another_phone_is_refused_until_confirmed(
     assert allowed.code == 1, "two photos of one name: both are kept, and that is told"
     assert sorted(local.files().values()) == [b"hers", b"mine"]
     assert machine.copy("phone@iris-iphone:", local.text).code == 0
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("route", ROUTES)
+def test_freeing_space_lists_and_never_deletes(
+    machine: Photosync, plugged: Plugged, tmp_path: Path, route: str
+) -> None:
+    files = {f"DCIM/100APPLE/IMG_{number:04}.HEIC": noise(5_000, number) for number in range(5)}
+    folder = write(tmp_path / "media", files)
+    phone = plugged(folder)
+    with by(route, machine, phone, tmp_path / "mount"):
+        for name in ("one", "two"):
+            machine.copy("phone@iris-iphone:", tmp_path / name).expect(0)
+        done = machine.run("free-up", "phone@iris-iphone:", "--yes", "--min-copies", "1").expect(0)
+    assert "ghosts" in done.out + done.err
+    assert tree(folder) == files
+    assert not phone.changed

@@ -45,6 +45,8 @@ class Faults:
         bad_from: path → offset from which reading raises EIO.
         ends_at: path → offset at which reading ends although the size told is greater.
         size_told: path → size told instead of the true one.
+        transcoded: path → bytes that come instead of the true ones, so many as told here; sizes are told as
+            ever. Phones convert HEIC to JPEG that way.
         size_modulo: sizes are told modulo this, say 2**32; 0: not.
         mtime_step: times are told in multiples of so many nanoseconds.
         mtime_shift: nanoseconds added to the times told.
@@ -65,6 +67,7 @@ class Faults:
     bad_from: dict[str, int] = field(default_factory=dict)
     ends_at: dict[str, int] = field(default_factory=dict)
     size_told: dict[str, int] = field(default_factory=dict)
+    transcoded: dict[str, int] = field(default_factory=dict)
     size_modulo: int = 0
     mtime_step: int = 1
     mtime_shift: int = 0
@@ -327,18 +330,23 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
             faults, name, counters = self.faults, path[1:], self.counters
             speed = faults.bytes_per_second
             with self.operation(path, size / speed if speed else 0):
+                faults = self.faults  # as they are now: this read may have hung for long
                 if name in faults.changes and offset + size > faults.changes[name][0]:
                     self._change(name, *faults.changes[name])
                 if name in faults.bad_from and offset + size > faults.bad_from[name]:
                     raise mfusepy.FuseOSError(errno.EIO)
-                end = faults.ends_at.get(name)
-                data = os.pread(fh, size if end is None else max(0, min(size, end - offset)), offset)
+                if name in faults.transcoded:
+                    data = b"J" * max(0, min(size, faults.transcoded[name] - offset))
+                else:
+                    end = faults.ends_at.get(name)
+                    data = os.pread(fh, size if end is None else max(0, min(size, end - offset)), offset)
             counters["reads"] += 1
             counters["jumps"] += offset != self._next[fh]
             counters["bytes"] += len(data)
             counters["longest_read"] = max(counters["longest_read"], size)
             self._next[fh] = offset + len(data)
-            if faults.unplug_after is not None and counters["bytes"] >= faults.unplug_after:
+            limit = self.faults.unplug_after
+            if limit is not None and counters["bytes"] >= limit:
                 self.set({"unplugged": True})
             return data
 
