@@ -88,7 +88,7 @@ def free_up(session: Session, source: str, wish: Wish) -> Exit:
             show.note(
                 f"Nothing is deleted on {origin.store.device.model} by this route "
                 f"({origin.store.device.route}): on an iPhone that would leave ghosts in its photo library. "
-                "Delete the photos named here on the device itself, in its own app."
+                "Delete the photos named here on the device itself (an iPhone: in the Photos app)."
             )
         if remover is None or wish.dry_run or not candidates:
             show.end([], len(kept), dry=True)
