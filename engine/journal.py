@@ -12,7 +12,7 @@ undecodable names survive.
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -216,6 +216,11 @@ class Journal:
         self._since = 0.0
         self._path = path or ":memory:"
         with self._guard():
+            if path is not None:
+                # Tokens of uploads are for nobody else; SQLite's other files get the mode of this one. What
+                # is wrong with the path, it says itself.
+                with suppress(OSError):
+                    path.touch(mode=0o600)
             self._db = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         try:
             with self._guard():

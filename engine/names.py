@@ -112,6 +112,9 @@ DROPBOX = NameRules(
 """Dropbox. Sources: its help pages "Naming Dropbox files and folders" (as of October 2025, when characters
 beyond the Basic Multilingual Plane became allowed, counting twice) and "Files not syncing"."""
 
+DRIVE = NameRules(max_component=1000, max_path=32_000, unit="utf16")
+"""Google Drive, where a name is any text, ``/`` included: no character is forbidden, nothing is folded."""
+
 ANY = NameRules(
     forbidden=_CONTROL,
     leading=" ",

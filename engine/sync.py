@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from photosync.engine import record, retry, scan
-from photosync.engine.capabilities import Probes, Store, Sweeps
+from photosync.engine.capabilities import Probes, Remarks, Store, Sweeps
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, classify
 from photosync.engine.events import Event, Finished, Listener, Notice, Phase, Planned, Status
@@ -204,6 +204,7 @@ class _Run:
         )
         for error in destination.errors:
             raise error.error
+        self._tell_remarks()
         self._guard_destination(destination)
         self.emit(Phase("plan", self.pair.name))
         known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
@@ -259,6 +260,12 @@ class _Run:
         for note, names in sorted(by_note.items()):
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             self.emit(Notice("info", f"left out: {', '.join(names[:3])}{more} ({note})"))
+
+    def _tell_remarks(self) -> None:
+        for place, store in (("the source", self.pair.source), (self.pair.name, self.pair.destination)):
+            if isinstance(store, Remarks):
+                for remark in store.remarks():
+                    self.warn(f"{place}: {remark}")
 
     def _guard(self, source: Listing) -> None:
         """Absence is not evidence: a source that lost most of its files is not believed."""

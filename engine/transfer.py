@@ -23,6 +23,7 @@ from photosync.engine.errors import (
     NameRefused,
     Permanent,
     PhotosyncError,
+    RateLimited,
     SourceChanged,
     Transient,
     classify,
@@ -460,6 +461,8 @@ class Transfer:
                 if isinstance(result, Transient) and tries < self.settings.retries.attempts:
                     jitter = self._workers.seam.random()
                     wait = max(wait, self.settings.retries.wait(tries, result, jitter))
+                    if isinstance(result, RateLimited):
+                        self.target.gate.slow_down()
                     again.append(package)
                 else:
                     self._settle(package, result)

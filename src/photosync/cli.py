@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from photosync import commands_library, commands_look, commands_manifest, commands_setup, commands_transfer
+from photosync import (
+    commands_connect,
+    commands_library,
+    commands_look,
+    commands_manifest,
+    commands_setup,
+    commands_transfer,
+)
 from photosync.context import Context
 
 app = typer.Typer(
@@ -22,6 +29,7 @@ commands_transfer.register(app)
 commands_look.register(app)
 commands_manifest.register(app)
 commands_library.register(app)
+commands_connect.register(app)
 commands_setup.register(app)
 
 

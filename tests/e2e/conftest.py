@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cli import Photosync
-from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where
+from tests.e2e.places import Bucket, DriveFolder, DropboxFolder, LocalFolder, Where
 from tests.servers import fuse_phone, seaweed, sshd
 from tests.servers.cut_proxy import CutProxy
+from tests.servers.drive_emulator import DriveEmulator
 from tests.servers.dropbox_emulator import DropboxEmulator
 from tests.servers.fuse_phone import FuseLibrary
 
@@ -70,6 +71,13 @@ def dropbox() -> Iterator[DropboxFolder]:
     """An account that nobody used yet."""
     with DropboxEmulator(quota=8 << 30) as account:
         yield DropboxFolder(account)
+
+
+@pytest.fixture
+def drive() -> Iterator[DriveFolder]:
+    """An account that nobody used yet."""
+    with DriveEmulator() as account:
+        yield DriveFolder(account)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.e2e.conftest import Plug
 from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where
 from tests.servers.tls_proxy import TlsProxy
 
-EVERYWHERE = pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
+EVERYWHERE = pytest.mark.parametrize("place", ["local", "bucket", "dropbox", "drive"], indirect=True)
 COUNTS = {"verified", "written", "unchanged", "conflict", "refused", "failed", "pending"}
 FILE = {"event", "path", "destination", "status", "evidence", "bytes", "error", "stored", "reason"}
 REPORT = COUNTS | {
@@ -48,7 +48,12 @@ def phone(tmp_path: Path) -> Path:
 def test_lines_and_report(machine: Photosync, phone: Path, place: Where) -> None:
     done = machine.copy(phone, place.text).expect(0)
     *files, report = done.events
-    evidence = {"local": "reread", "s3": "server-hash:sha256", "dropbox": "server-hash:dropbox"}[place.name]
+    evidence = {
+        "local": "reread",
+        "s3": "server-hash:sha256",
+        "dropbox": "server-hash:dropbox",
+        "drive": "server-hash:sha256",
+    }[place.name]
     for row in files:
         assert set(row) == FILE
         assert (row["event"], row["destination"], row["status"]) == ("file", place.text, "verified")

@@ -11,7 +11,7 @@ import pytest
 from photosync.sample import build_library, build_sample
 from tests.e2e.cli import Done, Photosync, noise, rclone_check, sha256sum_check, tree, write
 from tests.e2e.conftest import Plug
-from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where, save
+from tests.e2e.places import Bucket, DriveFolder, DropboxFolder, LocalFolder, Where, save
 from tests.servers.sshd import Sshd
 
 MIB = 1 << 20
@@ -122,7 +122,7 @@ def test_sftp(machine: Photosync, plug: Plug, library: Path, ssh_server: Sshd, t
     rclone_check(library, str(place.folder))
 
 
-@pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
+@pytest.mark.parametrize("place", ["local", "bucket", "dropbox", "drive"], indirect=True)
 def test_names_that_no_place_likes(machine: Photosync, plug: Plug, place: Where, tmp_path: Path) -> None:
     source = tmp_path / "odd"
     build_sample(source, photos=3)
@@ -162,14 +162,14 @@ def assert_rclone_agrees(machine: Photosync, library: Path, place: Where) -> Non
     match place:
         case Bucket():
             rclone_check(library, place.rclone(), place.env())
-        case DropboxFolder():
+        case DropboxFolder() | DriveFolder():
             env = {**place.account.env(), "RCLONE_CONFIG": str(machine.home / "rclone.conf")}
             rclone_check(library, place.text, env)
         case LocalFolder():
             rclone_check(library, str(place.folder))
 
 
-LARGE = pytest.mark.parametrize("place", ["local", "bucket", "dropbox", "nas"], indirect=True)
+LARGE = pytest.mark.parametrize("place", ["local", "bucket", "dropbox", "drive", "nas"], indirect=True)
 
 
 @pytest.mark.slow
