@@ -47,7 +47,7 @@ _LISTING_TIMES = 8
 _SLOWEST = 2_000_000
 """Bytes a second. jmtpfs and simple-mtpfs fetch a whole file when it is opened and say nothing meanwhile."""
 
-WHOLE_FILES = frozenset({"jmtpfs", "simple-mtpfs", "gphotofs", "gvfs-gphoto2", "kio-camera"})
+WHOLE_FILES = frozenset({"jmtpfs", "simple-mtpfs", "gphotofs", "gvfs-gphoto2", "kio-camera", "ptp"})
 """Routes that fetch a whole file whatever part of it is read: nothing is gained by reading heads."""
 
 _GONE = {errno.ENODEV, errno.ENOTCONN, errno.ENXIO, errno.ESHUTDOWN, errno.ECONNABORTED}

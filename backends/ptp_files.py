@@ -24,9 +24,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import count
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from photosync.backends.devices import Seen, Storage, photo_folders
+from photosync.backends.mount_worker import ask_all
 from photosync.engine.errors import DeviceGone, Permanent
 
 BUSY = (
@@ -37,6 +38,7 @@ _REPLUG = "Unplug it, plug it in again, switch it on and unlock it; then run aga
 _ELSEWHERE = "Copy it by another route: memory card, file manager or USB debugging."
 _UNKNOWN_SIZE = 0xFFFFFFFF
 _SPARE = 64 << 20
+_PATIENCE = 60.0
 _VIDEOS = (".mp4", ".mov", ".m4v", ".3gp", ".3g2", ".qt", ".heic", ".heif", ".crm")
 
 
@@ -74,12 +76,18 @@ def _describe(port: str) -> tuple[str, Seen]:
 
 
 def _look(port: str) -> Seen:
-    """Opens the camera anew: libgphoto2 would answer from memory after the cable came out."""
+    """Has a process of its own open the camera: this one's libgphoto2 would answer from memory."""
     with _words():
-        camera = _camera(port)
-        _camera.cache_clear()
-        _asked(camera.exit)
-        return _seen(port)
+        _asked(_camera(port).exit)
+    _camera.cache_clear()
+    answer = ask_all(f"{__name__}:operations", {port: ("describe", port)}, _PATIENCE)[port]
+    if isinstance(answer, Exception):
+        raise (
+            answer
+            if isinstance(answer, DeviceGone)
+            else DeviceGone(f"It can't be read ({answer}). {_REPLUG}")
+        )
+    return cast(tuple[str, Seen], answer)[1]
 
 
 @contextlib.contextmanager
