@@ -3,9 +3,10 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from photosync.backends.adb_client import AdbPhone, failure, quote
-from photosync.backends.adb_store import storage_path
+from photosync.backends.adb_store import AdbStore, storage_path
 from photosync.backends.devices import Device
 from photosync.engine.entry import Entry, join
 from photosync.engine.errors import Permanent, SourceChanged
@@ -24,18 +25,22 @@ class AdbRemover:
     Args:
         device: as found.
         phone: a connection to it.
+        real: the path on the device of a path that `remove` is given, None above all storages.
     """
 
-    def __init__(self, device: Device, phone: AdbPhone) -> None:
+    def __init__(
+        self, device: Device, phone: AdbPhone, real: Callable[[str], str | None] = lambda path: path
+    ) -> None:
         self._phone = phone
+        self._real = real
         self._tops = {storage.name: storage_path(storage.name) for storage in device.storages}
 
     def remove(self, entry: Entry) -> None:
         """Deletes one file.
 
         Args:
-            entry: the file, by its path on the device ("Internal shared storage/DCIM/Camera/a.jpg"), with the
-                size and time that it had when its copies were proven.
+            entry: the file ("Internal shared storage/DCIM/Camera/a.jpg"), with the size and time that it had
+                when its copies were proven.
 
         Raises:
             SourceChanged: it has another size or time now, or is no plain file; it was left alone.
@@ -65,10 +70,15 @@ class AdbRemover:
         raise Permanent(f"{entry.path} is still on the phone, though it said that it had deleted it")
 
     def _absolute(self, path: str) -> str:
-        storage, _, inside = check_relative(path).partition("/")
+        storage, _, inside = (self._real(check_relative(path)) or "").partition("/")
         if storage not in self._tops or not inside:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return join(self._tops[storage], inside)
+
+
+def remover_for(store: AdbStore) -> AdbRemover:
+    """What can delete the files of a store."""
+    return AdbRemover(store.device, store.phone, store.paths.real)
 
 
 def _changed(entry: Entry) -> SourceChanged:

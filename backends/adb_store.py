@@ -58,6 +58,8 @@ class AdbStore(ReadOnlyStore):
 
     def __init__(self, device: Device, phone: AdbPhone) -> None:
         self.device = device
+        self.phone = phone
+        self.paths: PhonePaths
         self.requests: Mapping[str, int] = phone.requests
         # USB 2 is full with one file at a time; more of them hide what opening one costs.
         self.capabilities = Capabilities(
@@ -67,15 +69,13 @@ class AdbStore(ReadOnlyStore):
             slow_read=True,
             writable=False,
         )
-        self._phone = phone
         self._lock = threading.Lock()
         self._ahead = Tree()
         self._tops = {storage.name: storage_path(storage.name) for storage in device.storages}
-        self._paths: PhonePaths
 
     def narrow(self, subpath: str) -> None:
         """Settles what is listed; `adb_store` calls it once."""
-        self._paths = PhonePaths(self.device, subpath, self._is_folder)
+        self.paths = PhonePaths(self.device, subpath, self._is_folder)
 
     def check_present(self) -> None:
         """Makes sure that the phone that was opened is still there.
@@ -83,7 +83,7 @@ class AdbStore(ReadOnlyStore):
         Raises:
             DeviceGone: it is not, or another one answers at its address.
         """
-        told = serial_identity(self._phone.hardware())
+        told = serial_identity(self.phone.hardware())
         kind, _, _ = self.device.identity.partition(":")
         if kind == "serial" and told != self.device.identity:
             raise DeviceGone(
@@ -93,9 +93,9 @@ class AdbStore(ReadOnlyStore):
 
     def list_folder(self, path: str) -> list[Entry]:
         """Direct children. The first question about a folder brings the answers for everything below it."""
-        real = self._paths.real(path)
+        real = self.paths.real(path)
         if real is None or self._holds_storages(real):
-            steps = self._paths.steps(path) if real is None else self._tops
+            steps = self.paths.steps(path) if real is None else self._tops
             self.check_present()
             return above(path, steps, self._folders_at(path))
         told, failed, vanished = self._taken(self._absolute(real))
@@ -115,8 +115,8 @@ class AdbStore(ReadOnlyStore):
 
     def _listed(self, folder: str, *, deep: bool) -> Tree:
         doing = f"listing {folder}"
-        patience = self._phone.patience * _LISTING_TIMES
-        return parse(self._phone.shell(script(folder, deep=deep), doing, patience), folder, deep)
+        patience = self.phone.patience * _LISTING_TIMES
+        return parse(self.phone.shell(script(folder, deep=deep), doing, patience), folder, deep)
 
     def _folders_at(self, path: str) -> list[str]:
         if not path:
@@ -128,17 +128,17 @@ class AdbStore(ReadOnlyStore):
         return [name for name, what in told.items() if stat.S_ISDIR(what.mode)]
 
     def stat(self, path: str) -> Entry:
-        real = self._paths.real(path)
+        real = self.paths.real(path)
         if real is None:
-            self._paths.steps(path)
+            self.paths.steps(path)
             return Entry(path, kind=Kind.FOLDER)
         if self._holds_storages(real):
             return Entry(path, kind=Kind.FOLDER)
-        return _entry(path, real, self._phone.told(self._absolute(real)))
+        return _entry(path, real, self.phone.told(self._absolute(real)))
 
     def open(self, path: str, offset: int = 0) -> "AdbReader":
-        real = self._paths.file(path)
-        return AdbReader(self._phone, self._absolute(real), path, offset)
+        real = self.paths.file(path)
+        return AdbReader(self.phone, self._absolute(real), path, offset)
 
     def read_small(self, path: str, limit: int) -> tuple[bytes, str | None]:
         with contextlib.closing(self.open(path)) as reader:
@@ -150,7 +150,7 @@ class AdbStore(ReadOnlyStore):
     def about(self) -> Usage:
         """Space of the storage that is shown first."""
         top = next(iter(self._tops.values()), "/sdcard")
-        answer = self._phone.shell(b"stat -f -c '%S %b %a' " + top.encode() + b"/", "asking for space")
+        answer = self.phone.shell(b"stat -f -c '%S %b %a' " + top.encode() + b"/", "asking for space")
         if answer.code:
             raise ShellFailed(f"{top}: {answer.err.decode('utf-8', 'replace').strip()}")
         block, total, free = map(int, answer.out.split())
@@ -169,7 +169,7 @@ class AdbStore(ReadOnlyStore):
             return True
         try:
             # The slash follows a link to a folder: /sdcard is one.
-            return stat.S_ISDIR(self._phone.told(self._absolute(real) + "/").mode)
+            return stat.S_ISDIR(self.phone.told(self._absolute(real) + "/").mode)
         except (FileNotFoundError, NotADirectoryError):
             return False
 
@@ -188,7 +188,7 @@ class AdbReader:
     """
 
     def __init__(self, phone: AdbPhone, real: str, path: str, offset: int) -> None:
-        self._phone = phone
+        self.phone = phone
         self._real = real
         self._path = path
         self._stack = contextlib.ExitStack()
@@ -215,7 +215,7 @@ class AdbReader:
                 data += piece
         self._done += len(data)
         if not data and self._done < self._size:
-            self._phone.hardware()  # raises if that is why
+            self.phone.hardware()  # raises if that is why
         return bytes(data)
 
     def _more(self) -> bool:
@@ -225,7 +225,7 @@ class AdbReader:
             self._pieces = (
                 self._link.received(self._real)
                 if self._busy
-                else self._phone.dumped(self._real, self._offset, doing)
+                else self.phone.dumped(self._real, self._offset, doing)
             )
             self._stack.enter_context(contextlib.closing(self._pieces))
         for piece in self._pieces:
@@ -242,7 +242,7 @@ class AdbReader:
 
     def _told(self) -> Told:
         # In the middle of a transfer the connection has no ear for questions.
-        return (self._phone if self._busy else self._link).told(self._real)
+        return (self.phone if self._busy else self._link).told(self._real)
 
     def close(self) -> None:
         self._stack.close()
@@ -250,7 +250,7 @@ class AdbReader:
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:
-            with self._phone.errors(f"reading {self._path}"):
+            with self.phone.errors(f"reading {self._path}"):
                 yield
         except BaseException:
             self.close()

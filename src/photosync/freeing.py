@@ -5,15 +5,16 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from photosync.backends import adb_remove, phone_removal
+from photosync.backends.adb_store import AdbStore
 from photosync.backends.phone import PhoneStore
-from photosync.backends.phone_removal import remover_for
 from photosync.config import Local
 from photosync.engine import retry, scan
 from photosync.engine.assets import pair
 from photosync.engine.entry import Entry
 from photosync.engine.errors import PhotosyncError, SafetyGuard
 from photosync.engine.filters import Filter
-from photosync.engine.freeup import Candidate, Copies, Freed, FreeUp, Kept, choose
+from photosync.engine.freeup import Candidate, Copies, Freed, FreeUp, Kept, Remover, choose
 from photosync.engine.journal import Journal, Known
 from photosync.engine.limits import Gate
 from photosync.engine.media import Facts
@@ -65,7 +66,7 @@ def free_up(session: Session, source: str, wish: Wish) -> Exit:
     """
     with ExitStack() as stack:
         origin = stack.enter_context(session.open(source))
-        if not isinstance(origin.store, PhoneStore):
+        if not isinstance(origin.store, PhoneStore | AdbStore):
             raise PlaceError(f"{source} is no phone: free-up only ever deletes from phones and cards")
         ledger = stack.enter_context(session.locked_journal(origin.identity, source))
         workers = stack.enter_context(Workers(session.seam))
@@ -86,20 +87,20 @@ def free_up(session: Session, source: str, wish: Wish) -> Exit:
         show = _Json(source) if wish.as_json else _People(wish.verbosity)
         for text in unreachable:
             show.note(text)
-        remover = remover_for(origin.store)
+        device = origin.store.device
+        remover = _remover(origin.store, stack)
         show.plan(candidates, kept)
         if not witnesses:
             show.note(f"Nothing was ever copied from {source} by this machine: run photosync copy first.")
         if remover is None:
             show.note(
-                f"Nothing is deleted on {origin.store.device.model} by this route "
-                f"({origin.store.device.route}): on an iPhone that would leave ghosts in its photo library. "
-                "Delete the photos named here on the device itself (an iPhone: in the Photos app)."
+                f"Nothing is deleted on {device.model} by this route ({device.route}): on an iPhone that would "
+                "leave ghosts in its photo library. Delete the photos named here on the device itself (an "
+                "iPhone: in the Photos app)."
             )
         if remover is None or wish.dry_run or not candidates:
             show.end([], len(kept), dry=True)
             return Exit.OK
-        stack.callback(remover.close)
         size = human_size(sum(each.bytes for each in candidates))
         if not wish.confirm(f"Delete {len(candidates)} photos ({size}) from {source}?"):
             show.end([], len(kept), dry=True)
@@ -107,6 +108,16 @@ def free_up(session: Session, source: str, wish: Wish) -> Exit:
         free = FreeUp(reader, remover, ledger, witnesses, origin.identity, wish.min_copies)
         free.recover({entry.path: entry for entry in listing.entries})
         return _carry_out(free, candidates, kept, show, witnesses, origin, len(listing.entries))
+
+
+def _remover(store: PhoneStore | AdbStore, stack: ExitStack) -> Remover | None:
+    """What can delete there, or None."""
+    if isinstance(store, AdbStore):
+        return adb_remove.remover_for(store)
+    remover = phone_removal.remover_for(store)
+    if remover is not None:
+        stack.callback(remover.close)
+    return remover
 
 
 def _carry_out(

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from photosync.sample import build_library
-from tests.e2e.cli import Photosync, finish, noise, rclone_check, tree, write
-from tests.e2e.places import LocalFolder, wait_until
+from tests.e2e.cli import Photosync, finish, noise, photo, rclone_check, tree, write
+from tests.e2e.places import Bucket, LocalFolder, wait_until
 from tests.servers import adbd as server
 from tests.servers import fuse_phone
 from tests.servers.adbd import AdbdPhone
@@ -187,3 +187,19 @@ def test_a_library_with_a_video_beyond_4_gib(
             subprocess.run(["diff", "-r", library / "DCIM", f"{folder}/copy/{STORAGE}/DCIM"], check=True)
     finally:
         video.unlink()
+
+
+def test_freed_by_adb(
+    machine: Photosync, plugged: Plugged, local: LocalFolder, bucket: Bucket, tmp_path: Path
+) -> None:
+    files = {f"DCIM/Camera/PXL_{number}.jpg": photo(5000 + number, number) for number in range(4)}
+    storage = write(tmp_path / "media", files, mtime=1_700_000_000)
+    plugged(storage, user=0)
+    bucket.admit(machine)
+    for place in (local, bucket):
+        machine.copy(DCIM, place.text).expect(0)
+    bucket.delete("Camera/PXL_2.jpg")
+    done = machine.run("free-up", DCIM, "--yes", "--json").expect(1)
+    assert done.report["deleted"] == 3
+    assert tree(storage) == {"DCIM/Camera/PXL_2.jpg": files["DCIM/Camera/PXL_2.jpg"]}
+    assert len(local.files()) == 4
