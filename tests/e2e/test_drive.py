@@ -167,7 +167,7 @@ def test_killed_while_replies_are_lost(machine: Photosync, drive: DriveFolder, t
 
 def test_a_limit_on_writes_is_kept_to(machine: Photosync, drive: DriveFolder, tmp_path: Path) -> None:
     drive.admit(machine)
-    files = {f"DCIM/IMG_{n:04}.JPG": noise(3_000 + n, n) for n in range(120)}
+    files = {f"DCIM/IMG_{n:04}.JPG": noise(3_000 + n, n) for n in range(60)}
     drive.account.api.write_rate, drive.account.api.write_burst = 20.0, 5.0
     report = machine.copy(write(tmp_path / "phone", files), drive.text).expect(0).report
     assert report["verified"] == len(files)
