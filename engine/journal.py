@@ -247,6 +247,9 @@ class Journal:
         # Tables that came later are added to the state of an earlier photosync.
         version = f"PRAGMA user_version={VERSION};" if found == 0 else ""
         self._db.executescript(f"BEGIN;{version}{_SCHEMA}COMMIT;")
+        # Most runs have neither, and asking for them with every file would double what a file costs here.
+        self._has_uploads = bool(self._db.execute("SELECT EXISTS (SELECT * FROM uploads)").fetchone()[0])
+        self._has_withdrawn = bool(self._db.execute("SELECT EXISTS (SELECT * FROM withdrawn)").fetchone()[0])
         self._places = {
             str(identity): int(number)
             for number, identity in self._db.execute("SELECT id, identity FROM places")
@@ -393,9 +396,10 @@ class Journal:
     def set_delivery(self, source: str, destination: str, delivery: Delivery) -> None:
         """Remembers a copy that was proven; it is not in the destination's manifest yet."""
         place = self._place(destination)
-        self._write(
-            "DELETE FROM withdrawn WHERE destination = ? AND stored = ?", (place, key(delivery.stored))
-        )
+        if self._has_withdrawn:
+            self._write(
+                "DELETE FROM withdrawn WHERE destination = ? AND stored = ?", (place, key(delivery.stored))
+            )
         self._write(
             "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             (
@@ -479,6 +483,7 @@ class Journal:
 
     def set_withdrawn(self, destination: str, stored: str) -> None:
         """Remembers that a destination path holds nothing any more; its manifest does not say so yet."""
+        self._has_withdrawn = True
         self._write("INSERT OR REPLACE INTO withdrawn VALUES (?, ?)", (self._place(destination), key(stored)))
 
     def unrecorded(self, destination: str) -> tuple[list[tuple[Delivery, Fingerprint]], list[str]]:
@@ -593,6 +598,7 @@ class Journal:
 
     def set_upload(self, source: str, destination: str, entry: Entry, upload: PendingUpload) -> None:
         """Remembers an upload at once: what is not remembered would be sent again."""
+        self._has_uploads = True
         self._write(
             "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -610,10 +616,11 @@ class Journal:
         self.flush()
 
     def forget_upload(self, source: str, destination: str, path: str) -> None:
-        self._write(
-            "DELETE FROM uploads WHERE source = ? AND destination = ? AND path = ?",
-            (self._place(source), self._place(destination), key(path)),
-        )
+        if self._has_uploads:
+            self._write(
+                "DELETE FROM uploads WHERE source = ? AND destination = ? AND path = ?",
+                (self._place(source), self._place(destination), key(path)),
+            )
 
     def uploads(self, destination: str) -> list[tuple[str, str]]:
         """(path, token) of every upload that was begun and not finished."""

@@ -197,6 +197,9 @@ def _printable(char: str) -> str:
 
 def is_ours(path: str) -> bool:
     """Whether a component of the stored path begins with `OURS`, however it is spelled."""
+    if path.isascii():
+        lowered = path.lower()
+        return lowered.startswith(OURS) or f"/{OURS}" in lowered
     return any(map(_begins_ours, path.split("/")))
 
 

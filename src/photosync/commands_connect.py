@@ -11,7 +11,7 @@ from photosync.context import Context
 
 if TYPE_CHECKING:
     from photosync.config import Drive, Dropbox, Remote
-    from photosync.connect import SignIn
+    from photosync.sign_in import SignIn
 
 Name = Annotated[str, typer.Argument(help="What you will write before the colon.")]
 AppKey = Annotated[str, typer.Option("--app-key", help="Dropbox: key of your own app.")]
@@ -174,7 +174,7 @@ def authorize(
     """Sign in for a machine without a browser: prints what `connect NAME --token-file -` takes there."""
     from photosync import handover
     from photosync.config import Drive, Dropbox
-    from photosync.connect import ConnectError
+    from photosync.sign_in import ConnectError
 
     if kind not in ("dropbox", "drive"):
         raise ConnectError(
@@ -210,8 +210,8 @@ def disconnect(context: typer.Context, name: Name) -> None:
 
 
 def _client(file: Path) -> tuple[str, str]:
-    from photosync.connect import ConnectError
     from photosync.google_client import ClientError, read_client
+    from photosync.sign_in import ConnectError
 
     try:
         client = read_client(_text_of(file))
@@ -221,7 +221,7 @@ def _client(file: Path) -> tuple[str, str]:
 
 
 def _text_of(file: Path) -> str:
-    from photosync.connect import ConnectError
+    from photosync.sign_in import ConnectError
 
     try:
         return file.expanduser().read_text(encoding="utf-8-sig")
@@ -237,7 +237,7 @@ def _remote(
     import msgspec
 
     from photosync.config import TYPES, Remote, type_of
-    from photosync.connect import ConnectError
+    from photosync.sign_in import ConnectError
 
     kind = kind or (type_of(old) if old is not None else name if name in TYPES else None)
     if kind is None:
@@ -266,7 +266,7 @@ def _remote(
 
 
 def _sign_in(remote: "Remote", token_file: Path | None, browser: bool | None, client_secret: str) -> "SignIn":
-    from photosync import connect as signing
+    from photosync import sign_in as signing
     from photosync.config import S3, Drive, Dropbox
 
     if token_file is not None:
@@ -293,8 +293,8 @@ def _pasted() -> str:
 
 
 def _in_person(remote: "Dropbox | Drive", browser: bool | None, client_secret: str) -> "SignIn":
-    from photosync import connect as signing
     from photosync import oauth
+    from photosync import sign_in as signing
     from photosync.config import Drive, Dropbox
 
     if isinstance(remote, Drive) and remote.client_id and not client_secret:
@@ -350,7 +350,7 @@ def _ask(url: str) -> str:
 
 def _prompt(text: str, *, hidden: bool = False, optional: bool = False) -> str:
     """What a person types, or the next line of a standard input that is no terminal."""
-    from photosync.connect import ConnectError
+    from photosync.sign_in import ConnectError
 
     if sys.stdin.isatty():
         default = "" if optional else None

@@ -27,11 +27,11 @@ def explain(error: BaseException) -> tuple[Exit, str] | None:
         error: whatever ended the command.
     """
     from photosync.config import ConfigError
-    from photosync.connect import ConnectError
     from photosync.engine.filters import FilterError
     from photosync.engine.journal import JournalError
     from photosync.engine.limits import LimitError
     from photosync.places import PlaceError
+    from photosync.sign_in import ConnectError
 
     match error:
         case KeyboardInterrupt():

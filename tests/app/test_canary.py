@@ -25,9 +25,9 @@ from photosync.config import (
     save,
     type_of,
 )
-from photosync.connect import with_answers, with_token
 from photosync.places import open_place, parse
 from photosync.secrets import Secrets
+from photosync.sign_in import with_answers, with_token
 from tests.app.serving import free_port
 
 CANARY = "cAnArY-0b5e55ed"

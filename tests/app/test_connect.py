@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from photosync import connect as signing
+from photosync import sign_in as signing
 from photosync.config import (
     S3,
     ConfigError,
@@ -22,20 +22,12 @@ from photosync.config import (
     load,
     render,
 )
-from photosync.connect import (
-    ConnectError,
-    SignIn,
-    check,
-    connect,
-    disconnect,
-    with_answers,
-    with_person,
-    with_token,
-)
+from photosync.connect import check, connect, disconnect
 from photosync.engine.errors import NotSignedIn, PhotosyncError, Transient
 from photosync.oauth import Begin, Token, by_hand
 from photosync.places import Place, open_place, parse
 from photosync.secrets import Credentials, Secrets
+from photosync.sign_in import ConnectError, SignIn, with_answers, with_person, with_token
 from tests.app.serving import PASSWORD, USER, serving
 from tests.backends.canned_s3 import canned, refusal
 from tests.servers.dropbox_emulator import DropboxEmulator

@@ -16,22 +16,13 @@ import requests
 from photosync import handover
 from photosync.backends.tokens import WrongState
 from photosync.config import Drive, Dropbox, Remote, load, render
-from photosync.connect import (
-    ConnectError,
-    SignIn,
-    check,
-    connect,
-    disconnect,
-    who,
-    with_answers,
-    with_person,
-    with_token,
-)
+from photosync.connect import check, connect, disconnect, who
 from photosync.engine.errors import Fatal, NotSignedIn, Transient
 from photosync.google_client import Client, ClientError, read_client
 from photosync.oauth import Begin, Token, answer_in, by_hand, in_browser
 from photosync.places import Place, open_place, parse
 from photosync.secrets import Secrets
+from photosync.sign_in import ConnectError, SignIn, with_answers, with_person, with_token
 from tests.servers.drive_emulator import DriveEmulator
 from tests.servers.dropbox_emulator import DropboxEmulator
 from tests.servers.faults import Fault

@@ -11,7 +11,8 @@ from .drive_auth import Caller
 from .drive_discovery import ANYWHERE, DISCOVERY, Method, method_at
 from .drive_errors import bad_request, insufficient_scope, invalid, limited, refusal
 from .drive_fields import parse_fields, select
-from .drive_routes import ENDPOINTS, WRITES, Call, Download, check_new, check_update
+from .drive_files import check_new, check_update
+from .drive_routes import ENDPOINTS, WRITES, Call, Download
 from .drive_uploads import Session
 from .dropbox_content import Content
 from .tls_proxy import ResetConnection
