@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 SEEDS ?= 200
 JOBS ?= 2
 
-.PHONY: help demo test test-long lint format bench clean
+# The page is made anew whenever it is asked for.
+.PHONY: docs/capabilities.md help demo test test-long lint format bench clean
 
 help:
 	@echo "make demo       copy a sample phone, verify it, run again"
@@ -40,6 +41,9 @@ test: lint
 
 test-long: lint
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --seeds $(SEEDS)
+
+docs/capabilities.md: $(VENV)/ready
+	$(BIN)/python -m photosync.testing.table > $@
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks

@@ -46,7 +46,8 @@ class AnyStore:
         self._root: str = fs._strip_protocol(root)
         self.capabilities = self._facts.capabilities
         self._local = threading.local()
-        self._shared = Session(fs, self._facts, self._root)
+        self._making = threading.Lock()
+        self._shared = Session(fs, self._facts, self._root, self._making)
         self._local.session = self._shared
         self._extra: weakref.WeakSet[AbstractFileSystem] = weakref.WeakSet()
         self._lock = threading.Lock()
@@ -58,7 +59,7 @@ class AnyStore:
         made = type(fs)(*fs.storage_args, **{**fs.storage_options, "skip_instance_cache": True})
         with self._lock:
             self._extra.add(made)
-        return Session(made, self._facts, self._root)
+        return Session(made, self._facts, self._root, self._making)
 
     @contextlib.contextmanager
     def _session(self, operation: str, doing: str) -> Iterator[Session]:
@@ -66,8 +67,14 @@ class AnyStore:
         with self._lock:
             self._requests[operation] += 1
         if not self._facts.per_thread:
-            with self._shared.guard(doing):
-                yield self._shared
+            try:
+                with self._shared.guard(doing):
+                    yield self._shared
+            except Transient:
+                # What keeps it from connecting again, the next call will say.
+                with contextlib.suppress(Exception), self._lock:
+                    self._facts.revive(self._original)
+                raise
             return
         session: Session | None = getattr(self._local, "session", None)
         if session is None:
@@ -101,13 +108,11 @@ class AnyStore:
             entry = session.stat(path)
             if entry.kind is not Kind.FILE:
                 raise NameRefused(f"{printable(path)} is no regular file; it is never opened")
-            if self._facts.shared_handles:
-                file: Any = io.BytesIO(session.fs.cat_file(session.full(path)))
-            else:
-                file = session.fs.open(session.full(path), "rb")
-            if offset:
-                file.seek(min(offset, entry.size))
-            return AnyReader(session, path, file)
+            offset = min(offset, entry.size)
+            if self._facts.shared_handles or self._facts.whole(entry.size):
+                return AnyReader(session, path, io.BytesIO(session.read(path)[offset:]))
+            own = self._fresh() if self._facts.opening is not None else session
+            return AnyReader(own, path, own.open(path, offset), owner=own is not session)
 
     # writing
 
@@ -155,7 +160,27 @@ class AnyStore:
             return session.rename(path, to)
 
     def copy(self, path: str, to: str) -> Stored:
-        raise Unsupported("this filesystem cannot copy by itself")
+        if self._facts.copy is None:
+            raise Unsupported("this filesystem cannot copy by itself")
+        check_relative(to)
+        with self._session("copy", f"copying {printable(path)}") as session:
+            entry = session.stat(path)
+            if entry.kind is not Kind.FILE:
+                raise NameRefused(f"{printable(path)} is no regular file")
+            if session.find(to) is not None:
+                raise AlreadyExists(f"{printable(to)} exists already; it was left as it is")
+            temporary = session.new_temporary()
+            try:
+                self._facts.copy(session.fs, session.full(path), session.full(temporary))
+                return session.settle(temporary, to, entry.size, entry.mtime_ns)
+            except BaseException:
+                session.discard(temporary)
+                raise
+
+    def make_folder(self, path: str) -> None:
+        """See `photosync.engine.capabilities.MakesFolders`."""
+        with self._session("make_folder", f"making {printable(path) or 'the folder'}") as session:
+            session.make_folder(path)
 
     def set_mtime(self, path: str, mtime_ns: int) -> Stored:
         utime = self._facts.utime
@@ -163,7 +188,7 @@ class AnyStore:
             raise Unsupported("this filesystem keeps no modification times")
         with self._session("set_mtime", f"setting the time of {printable(path)}") as session:
             session.stat(path)
-            utime(session.fs, session.full(path), mtime_ns // 1_000_000_000)
+            utime(session.fs, session.full(path), mtime_ns)
             return session.stored(session.stat(path))
 
     def delete(self, path: str) -> None:
@@ -171,7 +196,10 @@ class AnyStore:
             session.remove(path)
 
     def about(self) -> Usage:
-        return Usage(None, None, None)
+        if self._facts.usage is None:
+            return Usage(None, None, None)
+        with self._session("about", "asking for the space there") as session:
+            return self._facts.usage(session.fs, session.full(""))
 
     # photosync's own files
 
@@ -212,16 +240,18 @@ class AnyStore:
             made = list(self._extra)
             self._extra.clear()
         for fs in made:
-            Session(fs, self._facts, self._root).close()
+            with contextlib.suppress(Exception):
+                self._facts.close(fs)
 
 
 class AnyReader:
     """An open file of anyone's filesystem."""
 
-    def __init__(self, session: Session, path: str, file: Any) -> None:
+    def __init__(self, session: Session, path: str, file: Any, *, owner: bool = False) -> None:
         self._session = session
         self._path = path
         self._file = file
+        self._owner = owner
 
     def read(self, size: int, /) -> bytes:
         with self._session.guard(f"reading {printable(self._path)}"):
@@ -237,6 +267,8 @@ class AnyReader:
     def close(self) -> None:
         with contextlib.suppress(Exception):
             self._file.close()
+        if self._owner:
+            self._session.close()
 
 
 class AnyUpload:
@@ -286,7 +318,7 @@ class AnyUpload:
 
     def abort(self) -> None:
         with contextlib.suppress(Exception):
-            self._file.close()
+            self._session.facts.discard(self._file)
         self._session.discard(self._temporary)
         self._end()
 
@@ -298,7 +330,7 @@ class AnyUpload:
 def _read_small(session: Session, path: str, limit: int) -> tuple[bytes, str]:
     if session.stat(path).size > limit:
         raise Corrupt(f"{printable(path)} is longer than {limit} bytes; it is no file of photosync's")
-    data = bytes(session.fs.cat_file(session.full(path)))
+    data = session.read(path)
     return data, _version(data)
 
 

@@ -1,14 +1,14 @@
 """What is known about filesystems that are not photosync's own. Anything not listed here is unknown."""
 
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from fsspec import AbstractFileSystem
 
-from photosync.engine.capabilities import Capabilities
-from photosync.engine.errors import NotSignedIn, PhotosyncError, Transient, Unsupported, classify, describe
+from photosync.backends import anyfs_ways as ways
+from photosync.engine.capabilities import Capabilities, Usage
+from photosync.engine.names import ANY, WINDOWS
 
 _SECOND = 1_000_000_000
 _EMPTY = Capabilities()
@@ -26,10 +26,17 @@ class Facts:
         shared_handles: opening a file twice gives the same position, so files are read as a whole.
         info_lists: ``info`` lists the whole folder.
         rename: (fs, path, new path): better than ``fs.mv``, because it replaces nothing.
-        utime: (fs, path, seconds since the epoch): sets a modification time.
+        copy: (fs, path, new path): copies within the server, and replaces nothing.
+        utime: (fs, path, nanoseconds since the epoch): sets a modification time.
+        usage: (fs, path): the space there.
+        opening: (fs, path, offset): better than ``fs.open`` for reading.
+        whole: (bytes): of a file so small that it is fetched as a whole when it is opened; any other has a
+            connection of its own, because ``opening`` keeps it busy.
         prepare: (fs): called once for each instance.
         writing: (file): called for each file that is opened to be written.
+        discard: (file): ends the writing of a file that shall not be.
         alive: whether the connection still stands; asked after an error.
+        revive: (fs): called when a shared instance may have lost its connection.
         close: ends the connection of an instance that was made for a thread.
         confirm_empty: (fs, path): raises if an empty listing was an error in truth.
     """
@@ -40,38 +47,18 @@ class Facts:
     shared_handles: bool = False
     info_lists: bool = False
     rename: Callable[[Any, str, str], object] | None = None
+    copy: Callable[[Any, str, str], object] | None = None
     utime: Callable[[Any, str, int], object] | None = None
+    usage: Callable[[Any, str], Usage] | None = None
+    opening: Callable[[Any, str, int], Any] | None = None
+    whole: Callable[[int], bool] = lambda _size: False
     prepare: Callable[[Any], object] = lambda _fs: None
     writing: Callable[[Any], object] | None = None
+    discard: Callable[[Any], object] = lambda file: file.close()
     alive: Callable[[Any], bool] = lambda _fs: True
+    revive: Callable[[Any], object] = lambda _fs: None
     close: Callable[[Any], object] = lambda _fs: None
     confirm_empty: Callable[[Any, str], object] = lambda _fs, _path: None
-
-
-def _sftp_utime(fs: Any, path: str, seconds: int) -> None:
-    if not 0 <= seconds < 1 << 32:
-        raise Unsupported(f"{path}: SFTP cannot keep times before 1970 or after 2106")
-    fs.ftp.utime(path, (seconds, seconds))
-
-
-def _sftp_prepare(fs: Any) -> None:
-    # paramiko sends a block in several pieces, of which Nagle's algorithm holds the last back: 40 ms a block.
-    transport = fs.client.get_transport()
-    if transport is not None and hasattr(transport.sock, "setsockopt"):
-        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _sftp_alive(fs: Any) -> bool:
-    transport = fs.client.get_transport()
-    return transport is not None and bool(transport.is_active())
-
-
-def _ftp_confirm_empty(fs: Any, path: str) -> None:
-    # Its ls answers [] for a folder that exists but could not be listed.
-    found: list[str] = []
-    fs.ftp.retrlines(f"LIST {path}", found.append)
-    if any(line.split()[-1:] not in ([], ["."], [".."]) and not line.startswith("total ") for line in found):
-        raise Transient(f"{path} is listed as empty, though it is not")
 
 
 _TABLE: Mapping[str, Facts] = {
@@ -81,11 +68,11 @@ _TABLE: Mapping[str, Facts] = {
         replace(_EMPTY, mtime_precision_ns=_SECOND, set_mtime=True, server_move=True),
         per_thread=True,
         rename=lambda fs, path, to: fs.ftp.rename(path, to),
-        utime=_sftp_utime,
-        prepare=_sftp_prepare,
+        utime=ways.sftp_utime,
+        prepare=ways.sftp_prepare,
         # One round trip for 100 blocks of 32 KiB; closing waits for the answers.
         writing=lambda file: file.set_pipelined(True),
-        alive=_sftp_alive,
+        alive=ways.sftp_alive,
         close=lambda fs: fs.client.close(),
     ),
     # One control connection: hangs with several threads on one instance.
@@ -93,21 +80,70 @@ _TABLE: Mapping[str, Facts] = {
         replace(_EMPTY, server_move=True),
         per_thread=True,
         info_lists=True,
+        opening=ways.ftp_open,
+        whole=ways.ftp_small,
+        alive=lambda fs: fs.ftp.sock is not None,
         close=lambda fs: fs.ftp.close(),
-        confirm_empty=_ftp_confirm_empty,
+        confirm_empty=ways.ftp_confirm_empty,
     ),
     "fsspec.implementations.memory": Facts(
-        replace(_EMPTY, server_move=True), copies_whole=True, shared_handles=True
+        replace(_EMPTY, server_move=True, server_copy=True),
+        copies_whole=True,
+        shared_handles=True,
+        copy=ways.memory_copy,
+    ),
+    # Six threads on one instance gave correct results. Its rename never replaces. Names as on Windows, which
+    # Samba mangles where its disk allows more. A time is kept to 100 ns and told as a float.
+    "fsspec.implementations.smb": Facts(
+        replace(
+            _EMPTY,
+            names=WINDOWS,
+            mtime_precision_ns=1_000,
+            set_mtime=True,
+            server_move=True,
+            server_copy=True,
+        ),
+        copy=lambda fs, path, to: fs.copy(path, to),
+        utime=ways.smb_utime,
+        usage=ways.smb_usage,
+        alive=ways.smb_alive,
+        prepare=ways.smb_prepare,
+        revive=ways.smb_revive,
+    ),
+    # Six threads on one instance gave correct results.
+    "webdav4.fsspec": Facts(
+        # WsgiDAV cuts the new name of a MOVE off where an address could have a query or a fragment.
+        replace(
+            _EMPTY,
+            names=replace(ANY, forbidden=ANY.forbidden | set("#;?")),
+            server_move=True,
+            server_copy=True,
+        ),
+        rename=ways.webdav_rename,
+        copy=ways.webdav_copy,
+        prepare=ways.webdav_prepare,
+        # Closing is what sends the file.
+        discard=lambda file: file.discard(),
+    ),
+    "sshfs.spec": Facts(
+        replace(_EMPTY, mtime_precision_ns=_SECOND, set_mtime=True, server_move=True),
+        rename=ways.sshfs_rename,
+        utime=ways.sshfs_utime,
     ),
     # Object stores: an object appears whole or not at all, also as the target of a copy.
     **dict.fromkeys(("s3fs.core", "gcsfs.core", "adlfs.spec", "ossfs.core"), Facts(copies_whole=True)),
-    # Six threads on one instance gave correct results.
+    # Archives, a Google Takeout for one.
     **dict.fromkeys(
-        ("fsspec.implementations.smb", "sshfs.spec", "webdav4.fsspec"),
-        Facts(replace(_EMPTY, server_move=True)),
+        ("fsspec.implementations.zip", "fsspec.implementations.tar", "fsspec.implementations.libarchive"),
+        Facts(replace(_SERIAL, writable=False)),
     ),
 }
 """By the module that implements the filesystem: several packages may answer to one protocol."""
+
+
+def known() -> Mapping[str, Capabilities]:
+    """What is declared of each implementation; of any other under ""."""
+    return {**{name: facts.capabilities for name, facts in _TABLE.items()}, "": _SERIAL}
 
 
 def facts_of(fs: AbstractFileSystem) -> Facts:
@@ -124,29 +160,5 @@ def renames(fs: AbstractFileSystem) -> bool:
     inner = getattr(fs, "fs", None)
     if isinstance(inner, AbstractFileSystem):
         return renames(inner)
-    return type(fs).mv is not AbstractFileSystem.mv
-
-
-_SIGN_IN = {"AuthenticationException", "BadHostKeyException", "NoCredentialsError", "RefreshError"}
-_AGAIN = {"ClientConnectionError", "EOFError", "ServerTimeoutError", "SSHException", "error_temp"}
-
-
-def understood(error: Exception, doing: str) -> PhotosyncError:
-    """As `photosync.engine.errors.classify`, for what paramiko, ftplib and aiohttp raise as well.
-
-    They are known by name, so that nothing needs importing to ask.
-    """
-    names = {each.__name__ for each in type(error).__mro__}
-    found: PhotosyncError
-    if isinstance(error, OSError):
-        return classify(error, doing)
-    if names & _SIGN_IN:
-        found = NotSignedIn(f"{doing}: {describe(error)}. Check the sign-in to this place, then run again.")
-    elif names & _AGAIN:
-        found = Transient(f"{doing}: {describe(error)}")
-    elif isinstance(error, NotImplementedError):
-        found = Unsupported(f"{doing}: this filesystem cannot do that")
-    else:
-        return classify(error, doing)
-    found.__cause__ = error
-    return found
+    kind = type(fs)
+    return kind.mv is not AbstractFileSystem.mv or hasattr(kind, "_mv")

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import secrets
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -10,7 +11,8 @@ from typing import Any
 
 from fsspec import AbstractFileSystem
 
-from photosync.backends.anyfs_facts import Facts, renames, understood
+from photosync.backends.anyfs_errors import absent, refused, understood
+from photosync.backends.anyfs_facts import Facts, renames
 from photosync.engine.capabilities import Buffer, Stored
 from photosync.engine.entry import Entry, Kind, join
 from photosync.engine.errors import (
@@ -18,8 +20,10 @@ from photosync.engine.errors import (
     Corrupt,
     NameRefused,
     PhotosyncError,
+    ReadOnly,
     Transient,
     Unsupported,
+    describe,
 )
 from photosync.engine.names import OURS, check_relative, printable
 
@@ -39,17 +43,22 @@ class Session:
         fs: the instance.
         facts: about its kind.
         root: path in ``fs``, as its ``_strip_protocol`` gives it.
+        making: held while folders are made: servers that are asked for one twice at a time stumble.
     """
 
-    def __init__(self, fs: AbstractFileSystem, facts: Facts, root: str) -> None:
+    def __init__(self, fs: AbstractFileSystem, facts: Facts, root: str, making: threading.Lock) -> None:
         self.fs = fs
         self.facts = facts
         self._root = root
+        self._making = making
         self._made: set[str] = set()
         facts.prepare(fs)
 
     def full(self, path: str) -> str:
-        return f"{self._root.rstrip('/')}/{check_relative(path)}" if path else self._root
+        if not path:
+            return self._root
+        # Some filesystems, archives for one, have a root without a name.
+        return f"{self._root.rstrip('/')}/{check_relative(path)}" if self._root else check_relative(path)
 
     @contextlib.contextmanager
     def guard(self, doing: str) -> Iterator[None]:
@@ -66,9 +75,10 @@ class Session:
         except FileNotFoundError:
             self._made.clear()
             raise
-        except NotADirectoryError as error:
-            raise FileNotFoundError(f"{doing}: a file is where a folder should be") from error
         except Exception as error:
+            if absent(error):
+                self._made.clear()
+                raise FileNotFoundError(f"{doing}: nothing is there, or not in a folder") from error
             if not self.facts.alive(self.fs):
                 raise Transient(f"{doing}: the connection was lost") from error
             raise understood(error, doing) from error
@@ -127,8 +137,10 @@ class Session:
         self.fs.invalidate_cache()
         try:
             return self._entry(path, self.fs.info(full))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        except Exception as error:
+            if absent(error):
+                return None
+            raise
 
     def stat(self, path: str) -> Entry:
         found = self.find(path)
@@ -154,8 +166,50 @@ class Session:
 
     def new_temporary(self) -> str:
         """A path for a file that is not complete yet; its folder exists."""
-        self._make(STAGING)
+        with self._writable():
+            self._need(STAGING)
         return join(STAGING, f"{secrets.token_hex(16)}.part")
+
+    @contextlib.contextmanager
+    def _writable(self) -> Iterator[None]:
+        """Who may not even write photosync's own files may write nothing there.
+
+        Raises:
+            ReadOnly: that is so.
+        """
+        try:
+            yield
+        except PhotosyncError:
+            raise
+        except Exception as error:
+            if not refused(error):
+                raise
+            raise ReadOnly(
+                f"the place does not let you write there ({describe(error)}). Choose a folder that you may "
+                "write to, or have the server allow it, then run again."
+            ) from error
+
+    def make_folder(self, path: str) -> None:
+        """Makes a folder and those around it; "" is the root."""
+        with self._writable():
+            if path:
+                self._need(path)
+            elif not self._is_there():
+                with self._making:
+                    self.fs.makedirs(self._root, exist_ok=True)
+
+    def _is_there(self) -> bool:
+        try:
+            return bool(self.fs.info(self._root)["type"] == "directory")
+        except Exception as error:
+            if absent(error):
+                return False
+            raise
+
+    def _need(self, folder: str) -> None:
+        if folder and folder not in self._made:
+            with self._making:
+                self._make(folder)
 
     def _make(self, folder: str) -> None:
         """Makes a folder and those around it; asks first, because some filesystems put files below files."""
@@ -177,9 +231,26 @@ class Session:
             raise AlreadyExists(f"{printable(path)} is a file, where a folder is needed")
         return found is not None
 
+    def open(self, path: str, offset: int) -> Any:
+        """Opens a file to be read from ``offset`` bytes on."""
+        if self.facts.opening is not None:
+            return self.facts.opening(self.fs, self.full(path), offset)
+        file = self.fs.open(self.full(path), "rb")
+        if offset:
+            file.seek(offset)
+        return file
+
+    def read(self, path: str) -> bytes:
+        """A whole file."""
+        if self.facts.opening is None:
+            return bytes(self.fs.cat_file(self.full(path)))
+        with contextlib.closing(self.open(path, 0)) as file:
+            return b"".join(iter(lambda: file.read(1 << 20), b""))
+
     def open_new(self, path: str) -> Any:
         """Opens a file to be written from its beginning, replacing what is there."""
-        file = self.fs.open(self.full(path), "wb")
+        with self._writable():
+            file = self.fs.open(self.full(path), "wb")
         if self.facts.writing is not None:
             self.facts.writing(file)
         return file
@@ -187,7 +258,8 @@ class Session:
     def write(self, path: str, data: Buffer) -> None:
         """Writes a whole file, replacing what is there."""
         if self.facts.writing is None:
-            self.fs.pipe_file(self.full(path), bytes(data))
+            with self._writable():
+                self.fs.pipe_file(self.full(path), bytes(data))
         else:
             with self.open_new(path) as file:
                 file.write(bytes(data))
@@ -206,20 +278,20 @@ class Session:
         if mtime_ns is not None and self.facts.utime is not None:
             # Content matters more than a time that the place cannot express.
             with contextlib.suppress(Unsupported):
-                self.facts.utime(self.fs, self.full(temporary), mtime_ns // 1_000_000_000)
+                self.facts.utime(self.fs, self.full(temporary), mtime_ns)
         return self.rename(temporary, path)
 
     def rename(self, path: str, to: str) -> Stored:
         """Renames where nothing has the new name, which is asked just before."""
         to_full = self.full(check_relative(to))
-        self._make(to.rpartition("/")[0])
+        self._need(to.rpartition("/")[0])
         if self.find(to) is not None:
             raise AlreadyExists(f"{printable(to)} exists already; it was left as it is")
         try:
             self._move(self.full(path), to_full)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
+        except Exception as error:
+            if absent(error):
+                raise
             if self.find(path) is not None and self.find(to) is not None:
                 raise AlreadyExists(f"{printable(to)} exists already; it was left as it is") from error
             raise
@@ -248,7 +320,7 @@ class Session:
             return
         try:
             self.fs.mv(full, to_full)
-        except OSError:
+        except Exception:
             if self.find(path) is None or self.find(to) is None:
                 raise
             self.fs.rm_file(to_full)

@@ -43,6 +43,16 @@ class Account:
         self.requests: Counter[str] = Counter()
         """Requests so far, by endpoint: "files/list_folder" …"""
 
+    def is_same(self, other: "Account") -> bool:
+        """Whether both are signed in as the same user, as far as their tokens tell."""
+        if self is other:
+            return True
+        names = ("refresh_token",) if self._token.get("refresh_token") else ("access_token",)
+        mine, theirs = (
+            (*(each._token.get(name) for name in names), each._root_namespace) for each in (self, other)
+        )
+        return mine == theirs
+
     @contextmanager
     def calling(self, doing: str, path: str = "") -> Iterator[Any]:
         """The SDK's client, its errors `translated`.

@@ -8,7 +8,7 @@ from photosync.backends.dropbox_client import Account
 from photosync.backends.dropbox_errors import translated
 from photosync.backends.dropbox_metadata import entry_of
 from photosync.engine.entry import Entry
-from photosync.engine.errors import Corrupt, Permanent, Transient
+from photosync.engine.errors import Corrupt, Permanent, Transient, Trouble
 from photosync.engine.hashing import Digest, new
 
 _HEADERS: Mapping[str, str] = MappingProxyType({"Accept-Encoding": "identity"})
@@ -49,7 +49,8 @@ class Download:
         if not data:
             raise Transient(
                 f"Dropbox, reading {self._entry.path!r}: the reply ended after {self._at} of "
-                f"{self._entry.size} bytes."
+                f"{self._entry.size} bytes.",
+                trouble=Trouble.NETWORK,
             )
         self._at += len(data)
         self._check(data)

@@ -20,6 +20,7 @@ from photosync.engine.errors import (
     PhotosyncError,
     ReadOnly,
     Transient,
+    Trouble,
 )
 from photosync.engine.names import printable
 
@@ -78,6 +79,13 @@ _MEANINGS: dict[str, tuple[type[PhotosyncError], str]] = {
     "closed": (SessionClosed, "the upload session is finished."),
 }
 
+_TROUBLES = {
+    "too_many_write_operations": Trouble.THROTTLED,
+    "internal_error": Trouble.SERVER,
+    "content_hash_mismatch": Trouble.DAMAGED,
+    "length_mismatch": Trouble.DAMAGED,
+}
+
 _OS_ERRORS: dict[str, tuple[type[OSError], int, str]] = {
     "not_found": (FileNotFoundError, errno.ENOENT, "Dropbox has nothing of that name"),
     "not_folder": (NotADirectoryError, errno.ENOTDIR, "not a folder at Dropbox"),
@@ -109,6 +117,8 @@ def entry_error(error: Any, doing: str, path: str) -> Exception:
     for tag in reversed(tags):
         if tag in _MEANINGS:
             kind, text = _MEANINGS[tag]
+            if kind is Transient:
+                return Transient(f"{what}: {text}", trouble=_TROUBLES[tag])
             return kind(f"{what}: {text}")
         if tag in _OS_ERRORS:
             os_kind, number, text = _OS_ERRORS[tag]
@@ -160,7 +170,9 @@ def _meaning(error: Exception, doing: str, path: str) -> Exception | None:
         return RouteRefused(f"{what}: the request or its reply is not of the documented form.")
     if isinstance(error, (AssertionError, ValueError, KeyError, AttributeError)):
         # The SDK's ways to say that a reply is no JSON, or not of the documented shape.
-        return Transient(f"{what}: the reply could not be understood ({type(error).__name__}).")
+        return Transient(
+            f"{what}: the reply could not be understood ({type(error).__name__}).", trouble=Trouble.NETWORK
+        )
     return None
 
 
@@ -171,7 +183,7 @@ def _http_meaning(error: Any, what: str) -> Exception:
         return NotSignedIn(f"{what}: {_auth_problem(error.error)} {REMEDY}")
     if isinstance(error, exceptions.RateLimitError):
         wait = None if error.backoff is None else float(error.backoff)
-        return Transient(f"{what}: too many requests.", retry_after=wait)
+        return Transient(f"{what}: too many requests.", wait, Trouble.THROTTLED)
     if isinstance(error, exceptions.PathRootError):
         return Fatal(
             f"{what}: this account cannot use the configured root namespace. Correct `root_namespace`, or "
@@ -182,7 +194,7 @@ def _http_meaning(error: Any, what: str) -> Exception:
     status = getattr(error, "status_code", 0)
     if status >= 500 or status in (408, 425):
         wait = getattr(error, "retry_after", None)
-        return Transient(f"{what}: Dropbox has trouble (HTTP {status}).", retry_after=wait)
+        return Transient(f"{what}: Dropbox has trouble (HTTP {status}).", wait, Trouble.SERVER)
     return RouteRefused(f"{what}: unexpected answer (HTTP {status}).")
 
 
@@ -208,4 +220,4 @@ def _network_meaning(error: Exception, what: str) -> Exception:
             f"{what}: the server's certificate is not trusted. Behind a proxy with an authority of its own, "
             "set SSL_CERT_FILE to that authority's PEM file."
         )
-    return Transient(f"{what}: the connection failed ({type(error).__name__}).")
+    return Transient(f"{what}: the connection failed ({type(error).__name__}).", trouble=Trouble.NETWORK)

@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from photosync.backends.dropbox_client import Account
+from photosync.backends.dropbox_concurrent import FROM, ConcurrentUpload
 from photosync.backends.dropbox_download import Download, download
 from photosync.backends.dropbox_listing import Feed, Pages, TreeListing
-from photosync.backends.dropbox_metadata import entry_of, folder_path, full_path, stored_of
+from photosync.backends.dropbox_metadata import content_hash, entry_of, folder_path, full_path, stored_of
 from photosync.backends.dropbox_put import Putter
 from photosync.backends.dropbox_upload import PART, SessionUpload
 from photosync.backends.tokens import Identity
-from photosync.engine.capabilities import Batch, Blob, Capabilities, Changes, Stored, Usage
+from photosync.engine.capabilities import Batch, Blob, Capabilities, Changes, Store, Stored, Usage
 from photosync.engine.entry import Entry, join
-from photosync.engine.errors import Corrupt, Unsupported
+from photosync.engine.errors import AlreadyExists, Corrupt, Transient, Trouble, Unsupported
 from photosync.engine.names import DROPBOX
 
 CONCURRENCY = 6
@@ -26,6 +27,7 @@ CAPABILITIES = Capabilities(
     server_copy=True,
     server_move=True,
     resumable=True,
+    parallel_parts=True,
     part_size=PART,
     small_limit=PART,
     batch=Batch(count=1000, bytes=48 << 20),
@@ -100,11 +102,13 @@ class DropboxStore:
 
     def start_upload(self, path: str, size: int, mtime_ns: int | None) -> SessionUpload:
         """See `Store.start_upload`."""
-        return SessionUpload(self._account, self._root, path, size, mtime_ns)
+        kind = ConcurrentUpload if size >= FROM else SessionUpload
+        return kind(self._account, self._root, path, size, mtime_ns)
 
     def resume_upload(self, token: str) -> SessionUpload:
         """See `Store.resume_upload`."""
-        return SessionUpload.resume(self._account, self._root, token)
+        kind = ConcurrentUpload if '"concurrent"' in token else SessionUpload
+        return kind.resume(self._account, self._root, token)
 
     def move(self, path: str, to: str) -> Stored:
         """See `Store.move`."""
@@ -114,9 +118,32 @@ class DropboxStore:
 
     def copy(self, path: str, to: str) -> Stored:
         """See `Store.copy`."""
+        return self.copy_from(self, path, to)
+
+    def reaches(self, source: Store) -> bool:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        return isinstance(source, DropboxStore) and self._account.is_same(source._account)
+
+    def copy_from(self, source: Store, path: str, to: str) -> Stored:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        assert isinstance(source, DropboxStore)
         with self._account.writing("copying", path) as sdk:
-            copied = sdk.files_copy_v2(self._full(path), self._full(to), autorename=False)
+            copied = sdk.files_copy_v2(source._full(path), self._full(to), autorename=False)
         return stored_of(copied.metadata, to, self._full(to))
+
+    def make_folder(self, path: str) -> None:
+        """See `photosync.engine.capabilities.MakesFolders`."""
+        full = self._full(path) if path else self._full_root
+        if not full:
+            return
+        try:
+            with self._account.writing("making", path) as sdk:
+                sdk.files_create_folder_v2(full, autorename=False)
+        except AlreadyExists as taken:
+            try:
+                self.list_folder(path)
+            except (FileNotFoundError, NotADirectoryError):
+                raise taken from None
 
     def set_mtime(self, path: str, mtime_ns: int) -> Stored:
         """Raises `Unsupported`: Dropbox takes a time only together with the content."""
@@ -134,7 +161,10 @@ class DropboxStore:
             pieces = []
             while piece := reader.read(limit):
                 pieces.append(piece)
-            return b"".join(pieces), entry.version
+            data = b"".join(pieces)
+            if entry.digests and content_hash(data) != entry.digests["dropbox"]:
+                raise Transient(f"{path!r} came back damaged from Dropbox.", trouble=Trouble.DAMAGED)
+            return data, entry.version
         finally:
             reader.close()
 

@@ -8,7 +8,7 @@ sent twice.
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from photosync.backends.dropbox_client import Account
 from photosync.backends.dropbox_errors import SessionClosed, WrongOffset
@@ -29,6 +29,7 @@ class SessionUpload:
 
     digest: str | None = "dropbox"
     part_size = PART
+    in_order = True
 
     def __init__(
         self,
@@ -47,22 +48,25 @@ class SessionUpload:
         self._mtime_ns = mtime_ns
         self.part_size = part_size
         self._unsure = False
-        if session is None:
-            with account.calling("starting the upload of", path) as sdk:
-                session = sdk.files_upload_session_start(b"").session_id
-        self._session = str(session)
-        self.token = json.dumps(
-            {
-                "session_id": self._session,
-                "path": path,
-                "size": size,
-                "mtime_ns": mtime_ns,
-                "part_size": part_size,
-            }
-        )
+        self._session = self._start() if session is None else session
+        self.token = json.dumps(self._told())
+
+    def _start(self) -> str:
+        with self._account.calling("starting the upload of", self._path) as sdk:
+            return str(sdk.files_upload_session_start(b"").session_id)
+
+    def _told(self) -> dict[str, Any]:
+        """What the token says."""
+        return {
+            "session_id": self._session,
+            "path": self._path,
+            "size": self._size,
+            "mtime_ns": self._mtime_ns,
+            "part_size": self.part_size,
+        }
 
     @classmethod
-    def resume(cls, account: Account, root: str, token: str) -> "SessionUpload":
+    def resume(cls, account: Account, root: str, token: str) -> Self:
         """The upload that a token stands for.
 
         Raises:
@@ -79,10 +83,14 @@ class SessionUpload:
                 str(held["session_id"]),
                 int(held["part_size"]),
             )
+            upload._recall(held)
         except (ValueError, TypeError, KeyError) as error:
             raise FileNotFoundError("this is no token of an upload to Dropbox") from error
         upload.parts_held()
         return upload
+
+    def _recall(self, told: Mapping[str, Any]) -> None:
+        """Takes over what only some tokens say."""
 
     def parts_held(self) -> Mapping[int, int]:
         """See `Upload.parts_held`.
@@ -138,10 +146,10 @@ class SessionUpload:
         """
         try:
             return stored_of(self._finish(), self._path, self._full)
-        except (SessionClosed, FileNotFoundError):
+        except (SessionClosed, FileNotFoundError) as error:
             stored = self._published(digests)
             if stored is None:
-                raise
+                raise FileNotFoundError(f"the upload of {self._path!r} is gone") from error
             return stored
         except AlreadyExists:
             stored = self._published(digests) if self._unsure else None

@@ -55,6 +55,11 @@ Times: ext2 and ext3 may keep whole seconds, FAT two of them, exFAT 10 ms, NTFS 
 """
 
 
+def known() -> Mapping[str, Capabilities]:
+    """What is declared of each kind of file system; of any other under ""."""
+    return {**_BY_TYPE, "": _UNKNOWN}
+
+
 def kind_of(root: str) -> tuple[Capabilities, bool]:
     """What may be declared of a folder, by the file system it is on or will be made on, and whether that has
     change times worth the name: a FUSE program often makes them up, anew at every look."""

@@ -261,6 +261,11 @@ class LocalStore:
             os.fsync(folder)
             return self._stored(to, os.stat(to_name, dir_fd=to_folder, follow_symlinks=False))
 
+    def make_folder(self, path: str) -> None:
+        """See `photosync.engine.capabilities.MakesFolders`."""
+        self._count("make_folder")
+        os.close(self._tree.open_folder(path, make=True))
+
     def copy(self, path: str, to: str) -> Stored:
         """Copies without reading into this process, sharing blocks where the file system can.
 

@@ -16,6 +16,7 @@ from photosync.backends.s3_copy import copy_object
 from photosync.backends.s3_errors import translated
 from photosync.backends.s3_files import ReadFile, TextWriteFile, WriteFile
 from photosync.backends.s3_objects import Pages, version_of
+from photosync.backends.s3_options import Keeping
 from photosync.backends.s3_pages import timestamp
 from photosync.backends.s3_service import Account, Service
 from photosync.backends.s3_store import S3Store
@@ -43,6 +44,8 @@ class S3Backend(AbstractFileSystem):  # type: ignore[misc]
         region_name: default: AWS_REGION or AWS_DEFAULT_REGION, or the profile's.
         anon: sign nothing, for public buckets.
         addressing_style: "path" (``host/bucket``), "virtual" (``bucket.host``) or "auto".
+        storage_class, sse, sse_kms_key_id, object_lock_mode, object_lock_until, requester_pays: how objects
+            are to be kept, see `photosync.backends.s3_options.Keeping`.
     """
 
     protocol = "pss3"
@@ -59,12 +62,21 @@ class S3Backend(AbstractFileSystem):  # type: ignore[misc]
         region_name: str | None = None,
         anon: bool = False,
         addressing_style: str | None = None,
+        storage_class: str | None = None,
+        sse: str | None = None,
+        sse_kms_key_id: str | None = None,
+        object_lock_mode: str | None = None,
+        object_lock_until: datetime | None = None,
+        requester_pays: bool = False,
         **options: Any,
     ) -> None:
         self._public_options: dict[str, Any] = {}
         super().__init__(**{**options, "use_listings_cache": False})
+        keeping = Keeping(
+            storage_class, sse, sse_kms_key_id, object_lock_mode, object_lock_until, requester_pays
+        )
         self._account = Account(
-            key, secret, token, profile, endpoint_url, region_name, anon, addressing_style
+            key, secret, token, profile, endpoint_url, region_name, anon, addressing_style, keeping
         )
         self._service = Service(self._account)
 

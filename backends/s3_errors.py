@@ -6,6 +6,8 @@ Codes: "Error responses", Amazon S3 API Reference; those that begin with XMinio 
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from photosync.engine.errors import (
@@ -17,6 +19,7 @@ from photosync.engine.errors import (
     NotSignedIn,
     Permanent,
     Transient,
+    Trouble,
     Unsupported,
 )
 
@@ -35,8 +38,6 @@ _SIGN_IN = {
     "ExpiredTokenException": "The session token has expired: sign in again (say `aws sso login`)",
     "TokenRefreshRequired": "The session token must be renewed: sign in again (say `aws sso login`)",
     "InvalidToken": "The session token is not valid: sign in again (say `aws sso login`)",
-    "RequestTimeTooSkewed": "This machine's clock and the server's are too far apart: set the clock right",
-    "RequestExpired": "This machine's clock and the server's are too far apart: set the clock right",
     "NotSignedUp": "The account is not signed up for S3: complete the sign-up with the provider",
     "AccountProblem": "The provider has blocked the account: ask its support",
     "MissingSecurityHeader": f"The request carried no signature. {_WAYS}",
@@ -49,6 +50,13 @@ _REGION = {
     "301",
     "307",
 }
+_KMS = "The key that encrypts cannot be used: check `sse_kms_key_id`, and that these credentials may use it."
+_KEEPING = {
+    "InvalidStorageClass": "The service has no such `storage_class`.",
+    "InvalidEncryptionAlgorithmError": "The service does not know this `sse`.",
+    "ObjectLockConfigurationNotFoundError": "The bucket was made without Object Lock.",
+    "InvalidRetentionPeriod": "The service does not take this retention.",
+}
 _FULL = {"QuotaExceeded", "StorageFull", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "507"}
 _AGAIN = {
     "BandwidthLimitExceeded",
@@ -59,6 +67,16 @@ _AGAIN = {
     "RequestLimitExceeded",
     "RequestTimeout",
     "ServiceUnavailable",
+    "SlowDown",
+    "SlowDownRead",
+    "SlowDownWrite",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+}
+_SLOWER = {
+    "BandwidthLimitExceeded",
+    "RequestLimitExceeded",
     "SlowDown",
     "SlowDownRead",
     "SlowDownWrite",
@@ -112,6 +130,8 @@ def translate(error: Exception, doing: str) -> Exception:
         ),
     ):
         return NotSignedIn(f"{doing}: no usable S3 credentials ({type(error).__name__}). {_WAYS}.")
+    if isinstance(error, raised.FlexibleChecksumError):
+        return Transient(f"{doing}: it came back damaged", trouble=Trouble.DAMAGED)
     if isinstance(error, raised.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         return Fatal(
             f"{doing}: the server's certificate is not signed by an authority that is trusted here. "
@@ -122,7 +142,10 @@ def translate(error: Exception, doing: str) -> Exception:
     ):
         return Permanent(f"{doing}: {error}")
     if isinstance(error, raised.EndpointConnectionError):
-        return Transient(f"{doing}: no connection to the server. Is the endpoint right, and is it up?")
+        return Transient(
+            f"{doing}: no connection to the server. Is the endpoint right, and is it up?",
+            trouble=Trouble.NETWORK,
+        )
     if isinstance(
         error,
         (
@@ -133,7 +156,7 @@ def translate(error: Exception, doing: str) -> Exception:
             ResponseParserError,
         ),
     ) or not isinstance(error, raised.BotoCoreError):
-        return Transient(f"{doing}: the connection broke ({type(error).__name__})")
+        return Transient(f"{doing}: the connection broke ({type(error).__name__})", trouble=Trouble.NETWORK)
     return Permanent(f"{doing}: {type(error).__name__}: {error}")
 
 
@@ -150,6 +173,8 @@ def _refusal(response: Any, doing: str) -> Exception:
     code, status = code_of(response), status_of(response)
     said = str(response.get("Error", {}).get("Message", "")).strip().rstrip(".")
     text = f"{doing}: {code}" + (f" ({said})" if said and said != code else "")
+    if code in {"RequestTimeTooSkewed", "RequestExpired"}:
+        return NotSignedIn(f"{doing}: {code}. {_skew(response)}")
     if code in _SIGN_IN:
         return NotSignedIn(f"{doing}: {code}. {_SIGN_IN[code]}.")
     if code == "NoSuchBucket":
@@ -158,6 +183,8 @@ def _refusal(response: Any, doing: str) -> Exception:
         return Fatal(f"{text}. The bucket is in another region: set `region_name` to it.")
     if code in _FULL or status == 507:
         return DestinationFull(f"{text}. Free some space or raise the quota, then run again.")
+    if code in _KEEPING or code.startswith("KMS."):
+        return Fatal(f"{text}. {_KEEPING.get(code, _KMS)} Correct the remote's options.")
     if code == "InvalidObjectState":
         return Permanent(f"{doing}: it lies in an archive tier. Restore it with the provider's tools first.")
     if code in _TAKEN:
@@ -169,7 +196,8 @@ def _refusal(response: Any, doing: str) -> Exception:
     if code in _DAMAGED:
         return Corrupt(f"{text}: the bytes that arrived are not those that were read")
     if code in _AGAIN or status in {408, 429} or (status >= 500 and status != 501):
-        return Transient(text, retry_after=_retry_after(response))
+        throttled = code in _SLOWER or status == 429
+        return Transient(text, _retry_after(response), Trouble.THROTTLED if throttled else Trouble.SERVER)
     if code in {"NotImplemented", "501"} or status == 501:
         return Unsupported(f"{text}. This service cannot do it.")
     if code in {"BucketAlreadyExists", "BucketAlreadyOwnedByYou"}:
@@ -181,6 +209,35 @@ def _refusal(response: Any, doing: str) -> Exception:
             f"{text}. These credentials may not do that here: check the bucket's name and their policy."
         )
     return Permanent(text)
+
+
+def _skew(response: Any) -> str:
+    """Which clock says what. Both times are in Amazon's error body; other services give theirs as Date."""
+    error, headers = response.get("Error", {}), response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    ours, theirs = _time(error.get("RequestTime")), _time(error.get("ServerTime") or headers.get("date"))
+    remedy = (
+        "Set this machine's clock right (on most Linux systems: timedatectl set-ntp true), then run again."
+    )
+    if ours is None or theirs is None:
+        told = f" (the server's says {theirs:%Y-%m-%d %H:%M:%S} UTC)" if theirs else ""
+        return f"This machine's clock and the server's are too far apart{told}. {remedy}"
+    seconds = (ours - theirs).total_seconds()
+    apart = f"{abs(seconds) / 60:.0f} minutes" if abs(seconds) < 7200 else f"{abs(seconds) / 3600:.1f} hours"
+    return (
+        f"This machine's clock is {apart} {'ahead of' if seconds > 0 else 'behind'} the server's, which says "
+        f"{theirs:%Y-%m-%d %H:%M:%S} UTC. {remedy}"
+    )
+
+
+def _time(said: Any) -> datetime | None:
+    """UTC from ISO 8601, from a signature's form ("20261124T184055Z") or from HTTP's."""
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            when = parse(str(said))
+        except (TypeError, ValueError):
+            continue
+        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    return None
 
 
 def _retry_after(response: Any) -> float | None:

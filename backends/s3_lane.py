@@ -8,6 +8,7 @@ row the lane stays closed.
 Proxies come from the same environment variables, and certificates from the same file, as botocore's.
 """
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from photosync.engine.capabilities import Buffer
-from photosync.engine.errors import AlreadyExists
+from photosync.engine.errors import AlreadyExists, Trouble
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
@@ -109,6 +110,16 @@ class Lane:
             retry_config={"max_retries": 0, "retry_timeout": _PATIENCE},
             credential_provider=credentials(self._client._request_signer._credentials),
         )
+
+
+def trouble_of(error: Exception) -> Trouble:
+    """What went wrong, as far as obstore's text tells."""
+    text = str(error)
+    if re.search(r"\b(429|503)\b|SlowDown|TooManyRequests", text):
+        return Trouble.THROTTLED
+    if re.search(r"BadDigest|SHA256Mismatch", text):
+        return Trouble.DAMAGED
+    return Trouble.SERVER if re.search(r"\b50[0-9]\b", text) else Trouble.NETWORK
 
 
 def credentials(source: Any) -> Callable[[], Any]:

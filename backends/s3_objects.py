@@ -166,6 +166,7 @@ class ObjectReader:
         path: what the store calls it.
         offset: to begin at.
         version: that it must have, or None.
+        checked: the checksum that the service keeps is compared at the end.
 
     Raises:
         FileNotFoundError: there is no such object.
@@ -173,11 +174,20 @@ class ObjectReader:
     """
 
     def __init__(
-        self, service: Service, bucket: str, key: str, path: str, offset: int = 0, version: str | None = None
+        self,
+        service: Service,
+        bucket: str,
+        key: str,
+        path: str,
+        offset: int = 0,
+        version: str | None = None,
+        checked: bool = False,
     ) -> None:
         self._doing = f"reading {bucket}/{key}"
         self._body: Any = None
         parameters: dict[str, Any] = {"Bucket": bucket, "Key": key}
+        if checked:
+            parameters["ChecksumMode"] = "ENABLED"
         if version is not None:
             parameters["IfMatch"] = f'"{version}"'
         if offset:

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
+from photosync.backends.s3_crc import Crc
 from photosync.backends.s3_objects import to_hex, version_of
 from photosync.backends.s3_service import Service
 from photosync.engine.errors import PhotosyncError, Unsupported
@@ -19,6 +20,8 @@ from photosync.engine.errors import PhotosyncError, Unsupported
 _BODY = b"photosync asks what this service checks; this object may be deleted\n"
 _WRONG = base64.b64encode(hashlib.sha256(b"something else").digest()).decode()
 _RIGHT = base64.b64encode(hashlib.sha256(_BODY).digest()).decode()
+CRC64 = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}
+"""How an upload says that its checksum shall be that of the whole object."""
 _COMPOSITE = hashlib.sha256(hashlib.sha256(_BODY).digest()).hexdigest() + "-1"
 
 
@@ -89,23 +92,67 @@ def probe_multipart(service: Service, bucket: str, folder: str, checksum: bool) 
             with contextlib.suppress(PhotosyncError, FileNotFoundError):
                 service.call("abort_multipart_upload", doing, **target)
             raise
-        checked = checked and composite(service, place, doing, done) == _COMPOSITE
+        checked = checked and reported(service, place, doing, done) == _COMPOSITE
     return {"parts_checksum": checked, "parts_listed": listed, "parts_if_none_match": status == 412}
 
 
-def composite(service: Service, place: dict[str, str], doing: str, done: dict[str, Any]) -> str | None:
-    """The checksum of parts' checksums that the service reports for a completed upload, in hex, or None.
+def probe_crc64(service: Service, bucket: str, folder: str, crc64: Crc) -> dict[str, bool]:
+    """Asks about checksums of whole objects sent in parts, in seven requests.
+
+    Args:
+        folder: as for `probe_put`.
+
+    Returns:
+        ``parts_crc64``: a part, and an object, that differ from their CRC-64/NVME are refused, and the
+        service reports that of the object by itself.
+    """
+    right, wrong = crc64(_BODY), crc64(b"something else")
+    with _scratch(service, bucket, folder) as (place, doing):
+        status = 501
+        upload: dict[str, Any] = {}
+        with contextlib.suppress(Unsupported):
+            status, upload = service.attempt("create_multipart_upload", doing, **place, **CRC64)
+        if status != 200:
+            return {"parts_crc64": False}
+        target = {**place, "UploadId": upload["UploadId"]}
+        try:
+            part: dict[str, Any] = {**target, "PartNumber": 1, "Body": _BODY}
+            refused = service.attempt("upload_part", doing, **part, ChecksumCRC64NVME=wrong)[0] == 400
+            status, sent = service.attempt("upload_part", doing, **part, ChecksumCRC64NVME=right)
+            held = {"PartNumber": 1, "ETag": sent.get("ETag", ""), "ChecksumCRC64NVME": right}
+            complete = {**target, "MultipartUpload": {"Parts": [held]}, "ChecksumType": "FULL_OBJECT"}
+            if not refused or status != 200:
+                service.call("abort_multipart_upload", doing, **target)
+                return {"parts_crc64": False}
+            refused = (
+                service.attempt("complete_multipart_upload", doing, **complete, ChecksumCRC64NVME=wrong)[0]
+                == 400
+            )
+            done = service.call("complete_multipart_upload", doing, **complete, ChecksumCRC64NVME=right)
+        except (PhotosyncError, FileNotFoundError):
+            with contextlib.suppress(PhotosyncError, FileNotFoundError):
+                service.call("abort_multipart_upload", doing, **target)
+            raise
+        said = reported(service, place, doing, done, "ChecksumCRC64NVME")
+    return {"parts_crc64": refused and said == to_hex(right)}
+
+
+def reported(
+    service: Service, place: dict[str, str], doing: str, done: dict[str, Any], name: str = "ChecksumSHA256"
+) -> str | None:
+    """The checksum that the service reports for a completed upload, in hex, or None.
 
     Args:
         place: Bucket and Key.
         done: what CompleteMultipartUpload answered; where that lacks it, HEAD is asked.
+        name: of the checksum, as the API calls it; of SHA-256 it is one of the parts' checksums.
     """
-    said = done.get("ChecksumSHA256")
+    said = done.get(name)
     if not said:
         head = service.call("head_object", doing, **place, ChecksumMode="ENABLED")
         if version_of(head) != version_of(done):
             return None
-        said = head.get("ChecksumSHA256")
+        said = head.get(name)
     return to_hex(said) if said else None
 
 

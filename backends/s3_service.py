@@ -8,9 +8,10 @@ from typing import Any
 
 from photosync.backends.s3_errors import status_of, translated
 from photosync.backends.s3_lane import Lane
+from photosync.backends.s3_options import Keeping
 from photosync.backends.s3_pages import take_page, timestamp
 from photosync.backends.tls import ca_bundle
-from photosync.engine.errors import Fatal, Transient
+from photosync.engine.errors import Fatal, Permanent, Transient, Trouble
 
 _WAITS = 1 << 20
 """Bytes of a body worth asking for leave to send."""
@@ -29,6 +30,7 @@ class Account:
         region_name: else AWS_REGION or AWS_DEFAULT_REGION, the profile.
         anon: sign nothing.
         addressing_style: "path", "virtual" or "auto".
+        keeping: how objects are to be kept.
     """
 
     key: str | None = field(default=None, repr=False)
@@ -39,12 +41,14 @@ class Account:
     region_name: str | None = None
     anon: bool = False
     addressing_style: str | None = None
+    keeping: Keeping = field(default_factory=Keeping)
 
 
 class Service:
     """Calls operations of S3 by name; safe to use from several threads.
 
     Attributes:
+        repeated: requests that failed on the lane and were made again, by kind of trouble.
         requests: sent so far, by operation; redirects count, since they cost as much.
     """
 
@@ -53,6 +57,11 @@ class Service:
         self._lock = threading.Lock()
         self._lanes: dict[str, Lane | None] = {}
         self.requests: Counter[str] = Counter()
+        self.repeated: Counter[str] = Counter()
+
+    def is_same(self, other: "Service") -> bool:
+        """Whether both reach the same service, signed in alike."""
+        return self._account == other._account
 
     def call(self, operation: str, doing: str, **parameters: Any) -> dict[str, Any]:
         """Makes one request.
@@ -64,9 +73,18 @@ class Service:
         Raises:
             Exception: see `photosync.backends.s3_errors`.
         """
-        with translated(doing):
-            response: dict[str, Any] = getattr(self.client, operation)(**parameters)
-            return response
+        keeping, key = self._account.keeping, parameters.get("Key", "")
+        asked = {**keeping.parameters(operation, key), **parameters}
+        try:
+            with translated(doing):
+                response: dict[str, Any] = getattr(self.client, operation)(**asked)
+                return response
+        except Permanent as error:
+            told = keeping.told(operation, key)
+            if told and type(error) is Permanent:
+                text = f"{error} Asked for was {told}: is that what the service or the bucket refuses?"
+                raise Permanent(text) from error.__cause__
+            raise
 
     def attempt(self, operation: str, doing: str, **parameters: Any) -> tuple[int, dict[str, Any]]:
         """Makes one request whose refusal is an answer as well.
@@ -94,6 +112,8 @@ class Service:
         with self._lock:
             if bucket not in self._lanes:
                 usable = not self._account.anon and client._request_signer._credentials is not None
+                # The lane knows nothing of how objects are to be kept.
+                usable = usable and not self._account.keeping.parameters("put_object", "photo")
                 self._lanes[bucket] = Lane(client, bucket, self._ca_bundle) if usable else None
             found = self._lanes[bucket]
             return None if found is None or found.closed else found
@@ -102,6 +122,11 @@ class Service:
         """Counts a request that did not go through botocore."""
         with self._lock:
             self.requests[operation] += 1
+
+    def repeat(self, trouble: Trouble) -> None:
+        """Counts a request that failed on the lane and is made again."""
+        with self._lock:
+            self.repeated[trouble.value] += 1
 
     def close(self) -> None:
         """Closes idle connections; a later call opens new ones."""

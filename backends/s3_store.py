@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from photosync.backends.s3_copy import copy_object
+from photosync.backends.s3_crc import crc64
 from photosync.backends.s3_errors import NoBucket
-from photosync.backends.s3_lane import WIDTH
+from photosync.backends.s3_lane import WIDTH, trouble_of
+from photosync.backends.s3_marks import Marks
 from photosync.backends.s3_objects import (
     ObjectReader,
     Pages,
@@ -24,12 +26,20 @@ from photosync.backends.s3_objects import (
     to_hex,
     version_of,
 )
-from photosync.backends.s3_probe import probe_multipart, probe_put
+from photosync.backends.s3_probe import probe_crc64, probe_multipart, probe_put
 from photosync.backends.s3_service import CONNECTIONS, Service
 from photosync.backends.s3_upload import S3Upload, Target, start
-from photosync.engine.capabilities import Blob, Capabilities, Changes, Stored, Usage
+from photosync.engine.capabilities import Blob, Capabilities, Changes, Store, Stored, Usage
 from photosync.engine.entry import NO_DIGESTS, Entry, Kind
-from photosync.engine.errors import AlreadyExists, Corrupt, NameRefused, Permanent, Transient, Unsupported
+from photosync.engine.errors import (
+    AlreadyExists,
+    Corrupt,
+    NameRefused,
+    Permanent,
+    Transient,
+    Trouble,
+    Unsupported,
+)
 from photosync.engine.names import S3, check_relative
 
 _DECLARED = Capabilities(
@@ -42,6 +52,9 @@ _DECLARED = Capabilities(
     read_concurrency=16,
     write_concurrency=CONNECTIONS,
 )
+
+AT_BEST = replace(_DECLARED, names=S3, hashes=("sha256",), exclusive=True)
+"""What is declared of a service that honours everything it is asked for."""
 
 
 class S3Store:
@@ -60,9 +73,13 @@ class S3Store:
         self._service = service
         self._bucket = bucket
         self._prefix = prefix
+        self._marks = Marks(service, bucket, prefix)
         self._probing = threading.Lock()
+        self._crc64 = crc64()
         self._probed: dict[str, bool] = {}
+        self._moving: set[tuple[str, str]] = set()
         self.requests: Mapping[str, int] = service.requests
+        self.repeated: Mapping[str, int] = service.repeated
         # SeaweedFS takes a backslash for a slash, and Amazon advises against it.
         names = replace(
             S3, forbidden=S3.forbidden | {"\\"}, max_path=S3.max_path - len(prefix.encode(errors="replace"))
@@ -96,14 +113,25 @@ class S3Store:
                     checksum = self._probed["checksum"]
                     found = probe_multipart(self._service, self._bucket, folder, checksum)
                     self._learn({**self._probed, **found})
+        crc = self._crc64
+        if crc is not None and "parts_crc64" not in self._probed:
+            with self._probing:
+                if "parts_crc64" not in self._probed:
+                    folder = f"{self._prefix}.photosync/"
+                    found = probe_crc64(self._service, self._bucket, folder, crc)
+                    self._learn({**self._probed, **found})
 
     def _learn(self, found: dict[str, bool]) -> None:
         self._probed = found
         self.capabilities = replace(
             self._declared,
-            hashes=("sha256",) if found.get("checksum") else (),
+            hashes=("sha256",) * found.get("checksum", False) + ("crc64nvme",) * self._whole_parts(found),
             exclusive=found.get("if_none_match", False) and found.get("parts_if_none_match", True),
         )
+
+    def _whole_parts(self, found: Mapping[str, bool]) -> bool:
+        """Whether checksums of whole objects sent in parts can be relied upon."""
+        return self._crc64 is not None and found.get("parts_crc64", False)
 
     def _has(self, feature: str) -> bool:
         return self._probed.get(feature, False)
@@ -165,6 +193,9 @@ class S3Store:
 
     def _digests(self, doing: str, place: dict[str, str], head: Mapping[str, Any]) -> Mapping[str, str]:
         """The checksum that HEAD told, under its name; a composite one is named by the first part's size."""
+        whole = head.get("ChecksumCRC64NVME")
+        if whole and self._whole_parts(self._probed):
+            return {"crc64nvme": to_hex(whole)}
         said = head.get("ChecksumSHA256")
         if not said:
             return NO_DIGESTS
@@ -183,17 +214,20 @@ class S3Store:
         return ObjectReader(self._service, self._bucket, self._key(path), path, offset)
 
     def read_small(self, path: str, limit: int) -> tuple[bytes, str | None]:
-        reader = self.open(path)
+        reader = ObjectReader(self._service, self._bucket, self._key(path), path, checked=True)
         try:
             entry = reader.stat()
-            data = reader.read(limit + 1)
+            data = b""
+            while len(data) <= limit and (more := reader.read(limit + 1 - len(data))):
+                data += more
         finally:
             reader.close()
         if len(data) > limit:
             raise Corrupt(f"{self._doing('reading', path)}: it has more than {limit} bytes")
         if len(data) != entry.size:
             raise Transient(
-                f"{self._doing('reading', path)}: it ended after {len(data)} of {entry.size} bytes"
+                f"{self._doing('reading', path)}: it ended after {len(data)} of {entry.size} bytes",
+                trouble=Trouble.NETWORK,
             )
         return data, entry.version
 
@@ -237,7 +271,8 @@ class S3Store:
             tag = lane.create(key, blob.data, metadata(blob.mtime_ns))
         except AlreadyExists:
             raise
-        except Exception:  # noqa: BLE001 - botocore does it again, and knows what is wrong
+        except Exception as error:  # noqa: BLE001 - botocore does it again, and knows what is wrong
+            self._service.repeat(trouble_of(error))
             return None
         digests = {"sha256": blob.digests["sha256"]}
         return Stored(blob.path, len(blob.data), version_of({"ETag": tag}), digests, blob.mtime_ns)
@@ -263,13 +298,16 @@ class S3Store:
     def start_upload(self, path: str, size: int, mtime_ns: int | None) -> S3Upload:
         place = self._place(path)
         self._probe_multipart()
-        return start(self._service, place, path, size, mtime_ns, self._probed)
+        return start(self._service, place, path, size, mtime_ns, self._heeded(), self._marks)
+
+    def _heeded(self) -> dict[str, bool]:
+        return {**self._probed, "parts_crc64": self._whole_parts(self._probed)}
 
     def resume_upload(self, token: str) -> S3Upload:
         target = Target.parse(token)
         place = self._place(target.path)
         self._probe_multipart()
-        upload = S3Upload(self._service, place, target, self._probed)
+        upload = S3Upload(self._service, place, target, self._heeded(), self._marks)
         upload.parts_held()
         return upload
 
@@ -305,24 +343,61 @@ class S3Store:
     # Within the service
 
     def copy(self, path: str, to: str) -> Stored:
-        return self._copy(path, to)[0]
+        return self._copy(self, path, to)[0]
+
+    def reaches(self, source: Store) -> bool:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        if not isinstance(source, S3Store) or not self._service.is_same(source._service):
+            return False
+        # One service is asked once what it honours; a source is not written to for that.
+        if source.probed is None:
+            source.probed = self.probed
+        return True
+
+    def copy_from(self, source: Store, path: str, to: str) -> Stored:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        assert isinstance(source, S3Store)
+        return self._copy(source, path, to)[0]
 
     def move(self, path: str, to: str) -> Stored:
-        """S3 cannot rename: the copy is complete under the new name before the old one goes."""
-        stored, version = self._copy(path, to)
-        conditions = {"IfMatch": f'"{version}"'} if self._has("if_match") and version else {}
-        self._service.call(
-            "delete_object",
-            self._doing("deleting (after copying it)", path),
-            **self._place(path),
-            **conditions,
-        )
+        """S3 cannot rename: the copy is complete under the new name before the old one goes.
+
+        Called again after a `Transient`, it goes on with the copy that it may have made.
+        """
+        names = path, to
+        try:
+            try:
+                stored, version = self._copy(self, path, to)
+            except AlreadyExists:
+                if names not in self._moving or (made := self._copied(path, to)) is None:
+                    raise
+                stored, version = made
+            conditions = {"IfMatch": f'"{version}"'} if self._has("if_match") and version else {}
+            self._service.call(
+                "delete_object",
+                self._doing("deleting (after copying it)", path),
+                **self._place(path),
+                **conditions,
+            )
+        except Transient:
+            self._moving.add(names)
+            raise
+        self._moving.discard(names)
         return stored
 
-    def _copy(self, path: str, to: str) -> tuple[Stored, str | None]:
+    def _copied(self, path: str, to: str) -> tuple[Stored, str | None] | None:
+        """What an earlier `move` put under the new name, and the version of the old, if they are equal."""
+        source, target = self.stat(path), self.stat(to)
+        equal = source.digests == target.digests if source.digests else source.version == target.version
+        if source.size != target.size or not equal:
+            return None
+        stored = Stored(to, target.size, target.version, target.digests, target.mtime_ns)
+        return stored, source.version
+
+    def _copy(self, origin: "S3Store", path: str, to: str) -> tuple[Stored, str | None]:
         self.probe()
-        source, target = self._place(path), self._place(to)
-        doing = self._doing("copying", path)
+        source, target = origin._place(path), self._place(to)
+        doing = origin._doing("copying", path)
         head = self._service.call("head_object", doing, **source)
         # Whether copies heed If-None-Match was not asked: look as well.
         self._look(target, self._doing("writing", to))
@@ -342,6 +417,10 @@ class S3Store:
 
     def delete(self, path: str) -> None:
         self._service.call("delete_object", self._doing("deleting", path), **self._place(path))
+
+    def sweep(self, paths: Sequence[str]) -> int:
+        """See `photosync.engine.capabilities.Sweeps`: uploads that nobody went on with for a week."""
+        return self._marks.sweep(paths)
 
     def about(self) -> Usage:
         return Usage(None, None, None)

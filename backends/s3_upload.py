@@ -9,12 +9,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from photosync.backends.s3_crc import crc64
+from photosync.backends.s3_marks import Marks
 from photosync.backends.s3_objects import body, metadata, part_size_for, to_base64, version_of
-from photosync.backends.s3_probe import composite
+from photosync.backends.s3_probe import CRC64 as _CRC64_ASKED
+from photosync.backends.s3_probe import reported
 from photosync.backends.s3_service import Service
 from photosync.engine.capabilities import Buffer, Stored
 from photosync.engine.entry import NO_DIGESTS
 from photosync.engine.errors import AlreadyExists, Corrupt, Fatal, PhotosyncError, Transient
+
+CRC64, SHA256 = "ChecksumCRC64NVME", "ChecksumSHA256"
+_HEEDED = {CRC64: "parts_crc64", SHA256: "parts_checksum"}
+"""What must be known of the service for each, the better one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,8 @@ class Target:
         part_size: bytes of each part but the last.
         size: bytes of the object.
         mtime: modification time in nanoseconds since the epoch, or None.
-        checksums: index → SHA-256 in base64 of parts that were sent, where the service does not list them.
+        checksums: index → checksum in base64 of parts that were sent, where the service does not list them.
+        sums: which checksum the parts have: `SHA256`, `CRC64` or "" for none.
     """
 
     path: str
@@ -43,6 +51,7 @@ class Target:
     size: int
     mtime: int | None
     checksums: Mapping[int, str]
+    sums: str
 
     @classmethod
     def parse(cls, token: str) -> "Target":
@@ -57,6 +66,7 @@ class Target:
                 str(said["path"]), str(said["upload_id"]), int(said["part_size"]), int(said["size"]),
                 None if said["mtime"] is None else int(said["mtime"]),
                 {int(index): str(checksum) for index, checksum in said["checksums"].items()},
+                str(said["sums"]),
             )  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FileNotFoundError("the token of an unfinished upload is damaged; start it anew") from error
@@ -88,20 +98,29 @@ class S3Upload:
         place: Bucket and Key of the object.
         target: what is uploaded.
         heeded: what the service is known to heed, see `photosync.backends.s3_probe`.
+        marks: of the store.
     """
 
     def __init__(
-        self, service: Service, place: dict[str, str], target: Target, heeded: Mapping[str, bool]
+        self,
+        service: Service,
+        place: dict[str, str],
+        target: Target,
+        heeded: Mapping[str, bool],
+        marks: Marks,
     ) -> None:
-        checked = heeded.get("parts_checksum", False)
         self.token = target.token()
         self.part_size = target.part_size
-        self.digest = f"sha256-parts/{target.part_size}" if checked else None
+        self.digest = {CRC64: "crc64nvme", SHA256: f"sha256-parts/{target.part_size}"}.get(target.sums)
+        self._crc64 = crc64() if target.sums == CRC64 else None
+        if target.sums and not heeded.get(_HEEDED[target.sums]):
+            raise FileNotFoundError("the upload was begun with a checksum that is not to be had now")
         self._service = service
         self._place = place
         self._target = target
+        self._marks = marks
         self._exclusive = heeded.get("parts_if_none_match", False)
-        self._remembers = checked and not heeded.get("parts_listed", False)
+        self._remembers = bool(target.sums) and not heeded.get("parts_listed", False)
         self._lock = threading.Lock()
         self._parts: dict[int, _Part] = {}
 
@@ -114,7 +133,7 @@ class S3Upload:
             for part in page.get("Parts", ()):
                 index = part["PartNumber"] - 1
                 if index < self._target.count and part["Size"] == self._target.size_of(index):
-                    checksum = part.get("ChecksumSHA256") or self._target.checksums.get(index)
+                    checksum = part.get(self._target.sums) or self._target.checksums.get(index)
                     if checksum or not self.digest:
                         parts[index] = _Part(part["Size"], part["ETag"], checksum)
             if not page.get("IsTruncated"):
@@ -131,8 +150,14 @@ class S3Upload:
     def send_part(self, index: int, data: Buffer, sha256: str) -> None:
         if not 0 <= index < self._target.count or len(data) != self._target.size_of(index):
             raise ValueError(f"part {index} of {self._name} cannot have {len(data)} bytes")
-        checksum = to_base64(sha256) if self.digest else None
-        sums = {"ChecksumSHA256": checksum} if checksum else {}
+        checksum = to_base64(sha256) if self._target.sums == SHA256 else None
+        if self._crc64 is not None:
+            if hashlib.sha256(data).hexdigest() != sha256:
+                raise Corrupt(
+                    f"part {index + 1} of {self._name} is not those bytes that were read: read it anew"
+                )
+            checksum = self._crc64(data)
+        sums = {self._target.sums: checksum} if checksum else {}
         sent = self._call("upload_part", f"sending part {index + 1} of",
                           PartNumber=index + 1, Body=body(data), **sums)  # fmt: skip
         with self._lock:
@@ -158,8 +183,9 @@ class S3Upload:
                 "completing",
                 MultipartUpload={"Parts": [self._listed(index) for index in range(self._target.count)]},
                 **({"IfNoneMatch": "*"} if self._exclusive else {}),
+                **self._whole(digests),
             )
-        except AlreadyExists:
+        except (AlreadyExists, Corrupt):
             self._discard()
             raise
         except FileNotFoundError as error:
@@ -167,7 +193,8 @@ class S3Upload:
                 raise
             # After a lost reply the upload is gone because it was completed: only a look can tell.
             raise Transient(f"the upload of {self._name} is no longer known to the service") from error
-        said = composite(self._service, self._place, f"checking {self._name}", done) if self.digest else None
+        self._marks.remove(self._target.upload_id)
+        said = self._reported(done)
         return Stored(
             self._target.path,
             self._target.size,
@@ -176,15 +203,27 @@ class S3Upload:
             self._target.mtime,
         )
 
+    def _whole(self, digests: Mapping[str, str]) -> dict[str, str]:
+        """The checksum without which the service shall not put the parts together."""
+        whole = digests.get("crc64nvme") if self._target.sums == CRC64 else None
+        return {CRC64: to_base64(whole), "ChecksumType": "FULL_OBJECT"} if whole else {}
+
+    def _reported(self, done: dict[str, Any]) -> str | None:
+        if not self.digest:
+            return None
+        return reported(self._service, self._place, f"checking {self._name}", done, self._target.sums)
+
     def abort(self) -> None:
         try:
             self._call("abort_multipart_upload", "forgetting the upload of")
         except FileNotFoundError:
-            return
+            pass
+        self._marks.remove(self._target.upload_id)
 
     def _compare(self, digests: Mapping[str, str]) -> None:
         """Parts that another process sent may be of another version of the file: never publish those."""
-        expected = digests.get(self.digest) if self.digest else None
+        # Of a whole object the service compares the checksum itself.
+        expected = digests.get(self.digest) if self.digest and self._target.sums == SHA256 else None
         checksums = [self._parts[index].checksum for index in range(self._target.count)]
         if not expected:
             return
@@ -204,13 +243,13 @@ class S3Upload:
         raise AlreadyExists(f"completing {self._name}: another object holds that name")
 
     def _discard(self) -> None:
-        # That the name is taken is what the caller must hear; the provider's lifecycle rules find the rest.
+        # That the name is taken is what the caller must hear; the upload's mark tells a later run of it.
         with contextlib.suppress(PhotosyncError):
             self.abort()
 
     def _listed(self, index: int) -> dict[str, Any]:
         part = self._parts[index]
-        sums = {"ChecksumSHA256": part.checksum} if part.checksum else {}
+        sums = {self._target.sums: part.checksum} if part.checksum else {}
         return {"PartNumber": index + 1, "ETag": part.tag, **sums}
 
     @property
@@ -225,13 +264,21 @@ class S3Upload:
 
 def start(
     service: Service, place: dict[str, str], path: str, size: int, mtime_ns: int | None,
-    heeded: Mapping[str, bool],
+    heeded: Mapping[str, bool], marks: Marks,
 ) -> S3Upload:  # fmt: skip
     """Begins an upload; arguments as for `S3Upload` and `Target`."""
-    sums = {"ChecksumAlgorithm": "SHA256"} if heeded.get("parts_checksum") else {}
+    kind = next((kind for kind, feature in _HEEDED.items() if heeded.get(feature)), "")
+    sums = {CRC64: _CRC64_ASKED, SHA256: {"ChecksumAlgorithm": "SHA256"}}.get(kind, {})
     created = service.call(
         "create_multipart_upload", f"beginning {place['Bucket']}/{place['Key']}",
         **place, Metadata=metadata(mtime_ns), **sums,
     )  # fmt: skip
-    target = Target(path, created["UploadId"], part_size_for(size), size, mtime_ns, {})
-    return S3Upload(service, place, target, heeded)
+    target = Target(path, created["UploadId"], part_size_for(size), size, mtime_ns, {}, kind)
+    upload = S3Upload(service, place, target, heeded, marks)
+    try:
+        marks.set(place["Key"], target.upload_id)
+    except PhotosyncError:
+        with contextlib.suppress(PhotosyncError):
+            upload.abort()
+        raise
+    return upload

@@ -1,8 +1,12 @@
-"""``python -m benchmarks``: every peer at every place, interleaved, and the table of medians."""
+"""``python -m benchmarks``: every peer at every place, interleaved, and the table of medians.
+
+``python -m benchmarks requests`` counts requests instead.
+"""
 
 import argparse
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks import requests
 from benchmarks.measure import measure, settle
 from benchmarks.peers import PEERS, Peer
 from benchmarks.places import LOCAL, PLACES, Ready, missing
@@ -145,4 +150,6 @@ def _table(workload: Workload, rows: Iterable[Row]) -> str:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["requests"]:
+        sys.exit(requests.main(sys.argv[2:]))
     main()

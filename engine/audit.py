@@ -1,7 +1,7 @@
 """Looking without touching: two places against each other, or a destination against its manifest."""
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -16,7 +16,7 @@ from photosync.engine.nodes import ManifestEntry
 from photosync.engine.scan import Listing
 from photosync.engine.source import Source, SourceGone
 from photosync.engine.target import Target
-from photosync.engine.workers import Channel, Workers
+from photosync.engine.workers import Workers, each
 
 
 class Result(StrEnum):
@@ -62,29 +62,6 @@ class Finding:
 
 _Item: TypeAlias = tuple[str, Entry | None, Fingerprint | Entry]
 """Logical path, what stands at the destination, what it ought to be."""
-
-
-def _each(
-    workers: Workers, threads: int, items: Sequence[_Item], run: Callable[[_Item], Finding]
-) -> list[Finding]:
-    """Runs a function over items on several threads; findings in no particular order."""
-    queue: Channel[_Item] = Channel(workers)
-    findings: list[Finding] = []
-    guard = workers.monitor()
-    for item in items:
-        queue.put(item)
-    queue.close()
-
-    def work() -> None:
-        for item in queue:
-            finding = run(item)
-            with guard:
-                findings.append(finding)
-
-    for number in range(max(1, min(threads, len(items)))):
-        workers.start(work, f"audit-{number}")
-    workers.join()
-    return findings
 
 
 def by_logical_path(listing: Listing, stored: Mapping[str, str]) -> tuple[dict[str, Entry], list[Entry]]:
@@ -189,7 +166,7 @@ def check(
 
     items: list[_Item] = [(entry.path, there.pop(entry.path, None), entry) for entry in listings[0].entries]
     threads = min(source.store.capabilities.read_concurrency, target.store.capabilities.read_concurrency)
-    yield from _each(workers, threads, items, one)
+    yield from each(workers, threads, items, one, "audit")
     if not one_way:
         for entry in [*there.values(), *over]:
             detail = "only at the destination"
@@ -254,7 +231,7 @@ def audit(
             if not due(entry):
                 continue
         items.append((entry.path, stored, _fingerprint(entry, journal, destination, stored)))
-    yield from _each(workers, target.store.capabilities.read_concurrency, items, one)
+    yield from each(workers, target.store.capabilities.read_concurrency, items, one, "audit")
     for entry_ in over.values():
         detail = "not in the manifest"
         yield Finding(decode(entry_.path), entry_.path, Result.EXTRA, bytes=entry_.size, detail=detail)

@@ -195,7 +195,7 @@ class Upload(Protocol):
         """Sends one part.
 
         Args:
-            index: from 0; in order unless the store declares ``parallel_parts``.
+            index: from 0; in order unless the store declares ``parallel_parts`` (see `Orders`).
             data: its bytes.
             sha256: of ``data``, hex.
         """
@@ -216,6 +216,26 @@ class Upload(Protocol):
     def abort(self) -> None:
         """Forgets the upload and frees what it holds at the store."""
         ...
+
+
+@runtime_checkable
+class Repeats(Protocol):
+    """A store that does some things at once in another way when its first way failed.
+
+    Attributes:
+        repeated: how often, by kind of trouble (`photosync.engine.errors.Trouble`).
+    """
+
+    repeated: Mapping[str, int]
+
+
+@runtime_checkable
+class Orders(Protocol):
+    """An upload that says itself whether its parts must go in order; others go by their store's
+    ``parallel_parts``."""
+
+    @property
+    def in_order(self) -> bool: ...
 
 
 @runtime_checkable
@@ -254,6 +274,42 @@ class Sweeps(Protocol):
 
         Returns:
             How many were removed.
+        """
+        ...
+
+
+@runtime_checkable
+class ServerCopies(Protocol):
+    """A store whose service can copy from other places of the same account by itself."""
+
+    def reaches(self, source: "Store") -> bool:
+        """Whether `copy_from` works for another store."""
+        ...
+
+    def copy_from(self, source: "Store", path: str, to: str) -> Stored:
+        """Copies without the bytes passing through this machine, as `Store.copy` does.
+
+        Args:
+            source: one that `reaches` said yes to.
+            path: there.
+            to: final name here.
+
+        Raises:
+            AlreadyExists: the final name is taken.
+            FileNotFoundError: nothing is called ``path``.
+        """
+        ...
+
+
+@runtime_checkable
+class MakesFolders(Protocol):
+    """A store with folders that exist on their own, empty ones too."""
+
+    def make_folder(self, path: str) -> None:
+        """Makes a folder and those around it; "" is the root. One that is there already is no error.
+
+        Raises:
+            AlreadyExists: a file has that name.
         """
         ...
 
@@ -353,7 +409,7 @@ class Store(Protocol):
         ...
 
     def delete(self, path: str) -> None:
-        """Removes one file for good. The engine calls it only for photosync's own files."""
+        """Removes one file for good: photosync's own, or what the user asked to be removed."""
         ...
 
     def about(self) -> Usage: ...

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Protocol
 
 NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
 
@@ -51,3 +52,26 @@ class Entry:
 def join(folder: str, name: str) -> str:
     """``folder/name``, or ``name`` at the root."""
     return f"{folder}/{name}" if folder else name
+
+
+class State(Protocol):
+    """What a file looked like: an `Entry`, or what is remembered of one."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def mtime_ns(self) -> int | None: ...
+    @property
+    def version(self) -> str | None: ...
+
+
+def same_state(one: State, other: State) -> bool:
+    """Whether a file looks the same both times.
+
+    Beside a version, a time that is known only once decides nothing: a listing (S3's) may tell less than an
+    open file did.
+    """
+    if (one.size, one.version) != (other.size, other.version):
+        return False
+    untold = one.version is not None and None in (one.mtime_ns, other.mtime_ns)
+    return untold or one.mtime_ns == other.mtime_ns

@@ -22,6 +22,23 @@ Backends raise these, or the builtin ``OSError`` subclasses where fsspec's contr
 """
 
 import errno
+from enum import StrEnum
+
+
+class Trouble(StrEnum):
+    """Why something had to be tried again, as reports count it."""
+
+    NETWORK = "network"
+    """No connection, one that broke, or no answer in time."""
+    THROTTLED = "throttled"
+    """The place asked to go more slowly."""
+    SERVER = "server"
+    """The place had trouble of its own."""
+    DAMAGED = "damaged"
+    """Bytes arrived, or came back, other than they were sent."""
+    CHANGED = "changed"
+    """The source file changed while it was read, or the place forgot what was sent of it."""
+    OTHER = "other"
 
 
 class PhotosyncError(Exception):
@@ -34,19 +51,29 @@ class Transient(PhotosyncError):
     Args:
         message: what happened, to which path.
         retry_after: seconds that the server asked to wait, or None.
+        trouble: what kind of trouble it is, for the report.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, retry_after: float | None = None, trouble: Trouble = Trouble.OTHER
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.trouble = trouble
 
 
 class SourceChanged(Transient):
     """The source file grew, shrank or was replaced while it was read."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, trouble=Trouble.CHANGED)
+
 
 class RateLimited(Transient):
     """The place wants fewer requests a second; `photosync.engine.limits.Gate` slows every caller down."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after, Trouble.THROTTLED)
 
 
 class Permanent(PhotosyncError):
@@ -140,7 +167,7 @@ def classify(error: Exception, doing: str) -> PhotosyncError:
     elif isinstance(error, FileExistsError):
         found = AlreadyExists(text)
     elif isinstance(error, (ConnectionError, TimeoutError)) or code in _AGAIN:
-        found = Transient(text)
+        found = Transient(text, trouble=Trouble.NETWORK)
     else:
         found = Permanent(text)
     found.__cause__ = error

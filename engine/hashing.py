@@ -7,6 +7,7 @@ Names of content hashes, as they stand in listings, journals and evidence:
 ``sha256``, ``md5``    of the whole
 ``dropbox``            SHA-256 over the concatenated SHA-256 digests of 4 MiB blocks (Dropbox's
                        "Content hash" page)
+``crc64nvme``          CRC-64/NVME of the whole, big-endian; only where the package ``awscrt`` is installed
 ``sha256-parts/N``     SHA-256 over the concatenated SHA-256 digests of parts of N bytes, then "-" and
                        the number of parts: what S3 calls a composite checksum, in hex
 =====================  ==========================================================================
@@ -66,6 +67,20 @@ class _Blocks:
         return f"{outer.hexdigest()}-{blocks}" if self._counted else outer.hexdigest()
 
 
+class _Crc64:
+    def __init__(self) -> None:
+        from awscrt.checksums import crc64nvme
+
+        self._next = crc64nvme
+        self._value = 0
+
+    def update(self, data: Buffer, /) -> None:
+        self._value = self._next(bytes(data) if isinstance(data, memoryview) else data, self._value)
+
+    def hexdigest(self) -> str:
+        return f"{self._value:016x}"
+
+
 _WHOLE: dict[str, Callable[[], Digest]] = {
     "blake3": blake3,
     "sha256": hashlib.sha256,
@@ -82,6 +97,11 @@ def new(name: str) -> Digest:
     """
     if name in _WHOLE:
         return _WHOLE[name]()
+    if name == "crc64nvme":
+        try:
+            return _Crc64()
+        except ImportError:
+            raise ValueError("crc64nvme needs the package awscrt: install photosync-engine[s3crt]") from None
     kind, _, size = name.partition("/")
     if kind == "sha256-parts" and size.isdigit() and int(size) > 0:
         return _Blocks(int(size), counted=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from photosync.engine.entry import Entry
+from photosync.engine.entry import Entry, same_state
 from photosync.engine.errors import Fatal
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.workers import Seam, Threads
@@ -111,7 +111,7 @@ class Delivery:
 
     def of(self, entry: Entry) -> bool:
         """Whether the source file still looks as it did when it was read."""
-        return (entry.size, entry.mtime_ns, entry.version) == (self.size, self.mtime_ns, self.version)
+        return same_state(entry, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,12 +353,13 @@ class Journal:
         """The fingerprint of a file as it was last read, if it still looks the same."""
         rows = self._rows(
             "SELECT digests, chunks FROM contents WHERE place = ? AND path = ? AND size = ? "
-            "AND mtime_ns IS ? AND version IS ?",
+            "AND version IS ? AND (mtime_ns IS ? OR version IS NOT NULL AND (mtime_ns IS NULL OR ? IS NULL))",
             self._place(place),
             key(entry.path),
             entry.size,
-            entry.mtime_ns,
             entry.version,
+            entry.mtime_ns,
+            entry.mtime_ns,
         )
         if not rows:
             return None
@@ -423,6 +424,28 @@ class Journal:
             (self._place(source), self._place(destination), key(path)),
         )
 
+    def retire(self, source: str, destination: str, path: str, stamp: str) -> None:
+        """Remembers that a copy's source file is removed: the copy has no source any more.
+
+        It is no copy of whatever gets that path next, nor can it be taken for renamed; the destination's
+        manifest goes on vouching for it.
+
+        Args:
+            stamp: of the run; no path is retired twice in one.
+        """
+        here, there = self._place(source), self._place(destination)
+        nowhere = self._place(f"{source} moved {stamp}")
+        name = key(path)
+        self._write(
+            "INSERT OR REPLACE INTO contents SELECT ?, path, size, mtime_ns, version, digests, chunks "
+            "FROM contents WHERE place = ? AND path = ?",
+            (nowhere, here, name),
+        )
+        self._write(
+            "UPDATE OR REPLACE deliveries SET source = ? WHERE source = ? AND destination = ? AND path = ?",
+            (nowhere, here, there, name),
+        )
+
     def digests(self, destination: str, stored: str, content: str) -> dict[str, str]:
         """Every digest known of what was delivered to a destination path; empty if that was other bytes."""
         for (digests,) in self._rows(
@@ -436,6 +459,14 @@ class Journal:
             if known["blake3"] == content:
                 return known
         return {}
+
+    def known_contents(self, destination: str) -> dict[str, tuple[int, str | None, str]]:
+        """Size, version and content id of everything that was proven at a destination, by its path there."""
+        rows = self._stream(
+            "SELECT stored, size, stored_version, content FROM deliveries WHERE destination = ?",
+            self._place(destination),
+        )
+        return {_path(stored): (size, version, content) for stored, size, version, content in rows}
 
     def stored_names(self, destination: str) -> list[str]:
         """Destination paths that differ from what the source calls the file."""

@@ -4,7 +4,7 @@ import hashlib
 from collections import deque
 from typing import TYPE_CHECKING
 
-from photosync.engine.capabilities import Upload
+from photosync.engine.capabilities import Orders, Upload
 from photosync.engine.errors import AlreadyExists, Fatal, PhotosyncError, SourceChanged, classify
 from photosync.engine.hashing import Fingerprint, Hasher
 from photosync.engine.journal import PendingUpload
@@ -46,6 +46,8 @@ class Large:
         begun = transfer.journal.upload(pair.source_id, pair.destination_id, item.source)
         resumed = self._resume(begun) if begun is not None and begun.stored == item.to else None
         self._upload: Upload = resumed or self._start()
+        upload = self._upload
+        self._parallel = transfer.can.parallel_parts and not (isinstance(upload, Orders) and upload.in_order)
         digest = self._upload.digest
         self._hasher = Hasher([*transfer.can.hashes, *([digest] if digest else [])])
 
@@ -96,7 +98,7 @@ class Large:
         if held and noted == digest:
             return
         # Where parts go in order, some bytes of one that was noted may be there already.
-        if not t.can.parallel_parts and noted != digest and (held or noted is not None):
+        if not self._parallel and noted != digest and (held or noted is not None):
             raise SourceChanged(f"{self._item.source.path} differs from what was sent of it earlier")
         t.flush_if_stale()
         t.acquire(size)
@@ -113,7 +115,7 @@ class Large:
             if self._error is not None:
                 while self._waiting:
                     t.budget.release(len(self._waiting.popleft()[1]))
-            while self._waiting and (t.can.parallel_parts or not self._flying):
+            while self._waiting and (self._parallel or not self._flying):
                 part = self._waiting.popleft()
                 self._flying += 1
                 t.send(self._item, lambda part=part: self._send(*part))  # type: ignore[misc]

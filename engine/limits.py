@@ -2,9 +2,11 @@
 
 import datetime
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from photosync.engine.errors import Trouble
 from photosync.engine.workers import Workers
 
 _UNITS = {"": 1 << 10, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -87,6 +89,33 @@ SETTLING = 0.5
 """Seconds after a refusal in which further ones are answers to requests that were under way already."""
 
 
+class Pace:
+    """How many bytes one call may carry, so that a lost one costs seconds whatever the line.
+
+    Args:
+        most: bytes that the place takes at once.
+    """
+
+    SECONDS = 15.0
+    LEAST = 1 << 20
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.limit = most
+        """Bytes."""
+
+    def took(self, size: int, seconds: float) -> None:
+        """A call with ``size`` bytes took so long. A line is believed to be faster only step by step."""
+        allowed = size * self.SECONDS / seconds if seconds > 0 else float(self._most)
+        # A small call that was quick says little about how quick a large one would be.
+        if seconds > self.SECONDS or size >= self.limit // 2:
+            self.limit = int(max(min(self.LEAST, self._most), min(allowed, self.limit * 2, self._most)))
+
+    def lost(self) -> None:
+        """A call failed on its way."""
+        self.limit = max(min(self.LEAST, self._most), self.limit // 2)
+
+
 class Gate:
     """Every request to one place passes here first.
 
@@ -98,6 +127,9 @@ class Gate:
         workers: the scope.
         requests_per_second: None: as many as there are.
         bandwidth: None: as much as there is.
+
+    Attributes:
+        retries: what had to be tried again, by kind of trouble.
     """
 
     def __init__(
@@ -113,6 +145,7 @@ class Gate:
         self._next_request = 0.0
         self._next_byte = 0.0
         self._held_until = 0.0
+        self.retries: Counter[Trouble] = Counter()
         self._pace = 0.0
         self._refused_at = float("-inf")
 
@@ -129,6 +162,11 @@ class Gate:
                     break
             self._workers.sleep(at - now)
         self._workers.check()
+
+    def note(self, trouble: Trouble) -> None:
+        """Counts one try that will be repeated."""
+        with self._monitor:
+            self.retries[trouble] += 1
 
     def hold(self, seconds: float) -> None:
         """Holds back every request from now on for that long: the place asked for it."""

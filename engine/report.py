@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from photosync.engine.errors import Fatal, PhotosyncError, Transient, Unreachable
 from photosync.engine.events import Outcome, Status
+from photosync.engine.removal import Fate, Removal
 from photosync.engine.scan import ListingError
 
 
@@ -48,6 +49,7 @@ class Report:
         tally: files by how they ended.
         source_bytes: bytes read at the source.
         requests: requests to the destination, by operation.
+        retries: what had to be tried again there, by kind of trouble (`photosync.engine.errors.Trouble`).
         seconds: how long it took.
         root: root of the newest manifest there, hex, or None.
         snapshot: its number, or None.
@@ -57,12 +59,14 @@ class Report:
         warnings: what a person should know though no file failed.
         manifest_error: why the manifest at the destination could not be brought up to date, or None; the
             copies themselves are as their outcomes say.
+        removals: ``move``: what became of the proven files at the source.
     """
 
     destination: str
     tally: Tally
     source_bytes: int = 0
     requests: Mapping[str, int] = field(default_factory=dict)
+    retries: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     root: str | None = None
     snapshot: int | None = None
@@ -71,6 +75,7 @@ class Report:
     interrupted: bool = False
     warnings: Sequence[str] = ()
     manifest_error: PhotosyncError | None = None
+    removals: Sequence[Removal] = ()
 
     def count(self, *statuses: Status) -> int:
         return sum(self.tally.counts[status] for status in statuses)
@@ -81,9 +86,14 @@ class Report:
         return self.count(Status.VERIFIED, Status.WRITTEN, Status.CONFLICT)
 
     @property
+    def left(self) -> list[Removal]:
+        """Files that were to be removed and are still there."""
+        return [each for each in self.removals if each.fate in (Fate.KEPT, Fate.FAILED)]
+
+    @property
     def clean(self) -> bool:
         """Every file of the source is proven at the destination under its own name."""
-        bad = self.count(Status.CONFLICT, Status.REFUSED, Status.FAILED, Status.PENDING)
+        bad = self.count(Status.CONFLICT, Status.REFUSED, Status.FAILED, Status.PENDING) + len(self.left)
         return not (bad or self.listing_errors or self.fatal or self.interrupted or self.manifest_error)
 
     @property
@@ -104,8 +114,10 @@ class Report:
         passing = isinstance(self.fatal, Transient | Unreachable) or isinstance(
             self.manifest_error, Transient
         )
-        if passing or self.tally.transient or self.listing_errors:
+        again = self.tally.transient or any(each.transient for each in self.left)
+        if passing or again or self.listing_errors:
             return Exit.RETRY
-        if self.fatal is not None or self.count(Status.FAILED, Status.REFUSED):
+        failed = any(each.fate is Fate.FAILED for each in self.left)
+        if self.fatal is not None or failed or self.count(Status.FAILED, Status.REFUSED):
             return Exit.NO_RETRY
-        return Exit.OTHER if self.count(Status.CONFLICT) or self.manifest_error else Exit.OK
+        return Exit.OTHER if self.count(Status.CONFLICT) or self.manifest_error or self.left else Exit.OK

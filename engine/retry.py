@@ -48,7 +48,8 @@ def call(
         run: the call; must be safe to repeat.
         doing: for messages ("listing Photos").
         workers: scope whose cancellation ends the waiting.
-        gate: the place's gate; a server's Retry-After holds back every caller of that place.
+        gate: the place's gate; a server's Retry-After holds back every caller of that place. It counts the
+            retries.
         policy: how stubborn.
 
     Raises:
@@ -69,6 +70,7 @@ def call(
                 gate.slow_down()
             if not isinstance(found, Transient) or attempt >= policy.attempts:
                 raise found from (error if error is not found else error.__cause__)
+            gate.note(found.trouble)
             wait = policy.wait(attempt, found, workers.seam.random())
             if found.retry_after is not None:
                 gate.hold(wait)

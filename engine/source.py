@@ -92,6 +92,29 @@ class Source:
             return OpenFile(reader, entry)
         return OpenFile(reader, replace(entry, size=now.size, mtime_ns=now.mtime_ns, version=now.version))
 
+    def look(self, entry: Entry) -> Entry:
+        """A file as it is now, with the content hashes that the place itself has.
+
+        Raises:
+            SourceGone: the source as a whole cannot be read any more.
+            Permanent: this file is gone, or is no file any more.
+        """
+        try:
+            now = retry.call(
+                lambda: self.store.stat(entry.path),
+                f"looking at {entry.path}",
+                self._workers,
+                self._gate,
+                self._retries,
+            )
+        except FileNotFoundError as error:
+            raise Permanent(f"{entry.path} vanished from the source before it was copied") from error
+        except Exception as error:
+            _raise(error, f"looking at {entry.path}")
+        if not now.is_file:
+            raise Permanent(f"{entry.path} is no regular file any more")
+        return replace(now, path=entry.path)
+
     def blocks(self, file: OpenFile) -> Iterator[bytes]:
         """The file's bytes; closes it.
 

@@ -1,11 +1,12 @@
 """One run: list both sides, plan, transfer, write the manifest, report."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from photosync.engine import record, retry, scan
-from photosync.engine.capabilities import Probes, Remarks, Store, Sweeps
+from photosync.engine.capabilities import Probes, Remarks, Repeats, Store, Sweeps
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, classify
 from photosync.engine.events import Event, Finished, Listener, Notice, Phase, Planned, Status
@@ -114,6 +115,7 @@ class _Run:
         self._listener = listener
         self._listener_error: Exception | None = None
         self._telling = seam.monitor()
+        self._gates: tuple[Gate, Gate] | None = None
 
     def emit(self, event: Event) -> None:
         with self._telling:
@@ -133,6 +135,7 @@ class _Run:
     def run(self, plan: Plan | None = None) -> Report:
         began, started_ns = self.seam.monotonic(), self.seam.wall_ns()
         before = dict(self.pair.destination.requests)
+        repeated = self._repeated()
         prepared: Prepared | None = None
         transfer: Transfer | None = None
         fatal: PhotosyncError | None = None
@@ -140,7 +143,7 @@ class _Run:
         try:
             with Workers(self.seam) as workers:
                 prepared = self.prepare(workers) if plan is None else self._given(plan)
-                gates = self._gates(workers)
+                gates = self._gates_of(workers)
                 self._probe(prepared.plan, workers, gates[1])
                 transfer = Transfer(self.pair, self.journal, workers, gates, self.job.settings, self.emit)
                 self.emit(Phase("transfer", self.pair.name))
@@ -151,7 +154,7 @@ class _Run:
         except* KeyboardInterrupt:
             interrupted = True
         except* PhotosyncError as group:
-            fatal = _worst(group)
+            fatal = worst(group)
         except* (Cancelled, _Unheard):
             interrupted = True
         self.journal.flush()
@@ -165,6 +168,7 @@ class _Run:
             tally=self.tally,
             source_bytes=transfer.source_bytes if transfer else 0,
             requests=_since(before, dict(self.pair.destination.requests)),
+            retries=self._retries(repeated),
             seconds=self.seam.monotonic() - began,
             root=head[1] if head else None,
             snapshot=head[0] if head else None,
@@ -185,11 +189,25 @@ class _Run:
             self.journal.flush()
         return report
 
-    def _gates(self, workers: Workers) -> tuple[Gate, Gate]:
-        return Gate(workers), Gate(workers, self.job.requests_per_second, self.job.bandwidth)
+    def _repeated(self) -> dict[str, int]:
+        store = self.pair.destination
+        return dict(store.repeated) if isinstance(store, Repeats) else {}
+
+    def _retries(self, repeated: dict[str, int]) -> dict[str, int]:
+        """What was tried again, by this engine and, since ``repeated``, by the store itself."""
+        counted = Counter(_since(repeated, self._repeated()))
+        if self._gates:
+            counted.update({kind.value: count for kind, count in self._gates[1].retries.items()})
+        return dict(counted)
+
+    def _gates_of(self, workers: Workers) -> tuple[Gate, Gate]:
+        if self._gates is None:
+            own = Gate(workers, self.job.requests_per_second, self.job.bandwidth)
+            self._gates = Gate(workers), own
+        return self._gates
 
     def prepare(self, workers: Workers) -> Prepared:
-        gates = self._gates(workers)
+        gates = self._gates_of(workers)
         self.emit(Phase("scan", self.pair.name))
         source = self._scan_source(workers, gates[0])
         self._guard(source)
@@ -311,6 +329,14 @@ class _Run:
         """Writes what is proven into the destination's manifest, an interrupted run's work included."""
         pair = self.pair
         self.journal.flush()
+        if transfer.unread:
+            self.emit(
+                Notice(
+                    "info",
+                    f"{transfer.unread} files were copied within the service and proven by its own hash. "
+                    "Their bytes were not read, so the manifest does not list them; --checksum reads them.",
+                )
+            )
         self.emit(Phase("snapshot", pair.name))
         try:
             written = record.record(
@@ -360,7 +386,8 @@ def list_place(
         return Listing((), exists=False)
 
 
-def _worst(group: BaseExceptionGroup[PhotosyncError]) -> PhotosyncError:
+def worst(group: BaseExceptionGroup[PhotosyncError]) -> PhotosyncError:
+    """Of several errors, the one that ended the run."""
     errors = list(_leaves(group))
     return next((error for error in errors if isinstance(error, Fatal)), errors[0])
 

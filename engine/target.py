@@ -1,6 +1,7 @@
 """What stands at the destination: looking, proving, renaming, setting aside. Never overwriting."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from photosync.engine import retry, verify
@@ -99,10 +100,42 @@ class Target:
             Corrupt: it arrived damaged; it no longer has its final name.
             Permanent: it arrived damaged and could not be renamed.
         """
-        try:
+        with self._set_aside_if_corrupt(stored, aside):
             if stored.size != found.size:
                 raise Corrupt(f"the destination holds {stored.size} bytes, expected {found.size}")
             return self._evidence(stored.path, stored, found, self._how)
+
+    def prove_alike(self, stored: Stored, source: Entry, aside: str) -> str | None:
+        """Proves a copy that the service made by itself, by what it says of both objects.
+
+        Args:
+            stored: as the store reported it.
+            source: the original, with the hashes that the service has of it.
+            aside: name under which damaged bytes are kept for inspection.
+
+        Returns:
+            Name of a hash that both have; None: there is none in common, so nothing is proven.
+
+        Raises:
+            Corrupt: the copy differs; it no longer has its final name.
+            Permanent: it differs and could not be renamed.
+        """
+        with self._set_aside_if_corrupt(stored, aside):
+            if stored.size != source.size:
+                raise Corrupt(f"the copy has {stored.size} bytes, the original {source.size}")
+            name = None
+            for candidate, value in stored.digests.items():
+                if (original := source.digests.get(candidate)) is None:
+                    continue
+                if original != value:
+                    raise Corrupt(f"the copy has other bytes: {candidate} {value}, the original {original}")
+                name = candidate
+            return name
+
+    @contextmanager
+    def _set_aside_if_corrupt(self, stored: Stored, aside: str) -> Iterator[None]:
+        try:
+            yield
         except Corrupt as error:
             away = f"{QUARANTINE}/{aside}/{stored.path}"
             try:
@@ -204,13 +237,16 @@ class Target:
         def attempt() -> Stored:
             try:
                 return upload.commit(found.digests)
-            except (Transient, FileNotFoundError):
+            except (Transient, FileNotFoundError) as error:
                 try:
                     there = self.store.stat(path)
                 except FileNotFoundError:
                     pass
                 else:
                     if there.size == found.size and _agrees(there, found):
+                        # It arrived; only the answer was lost.
+                        if isinstance(error, Transient):
+                            self.gate.note(error.trouble)
                         return as_stored(there)
                 raise
 

@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from photosync.engine import verify
-from photosync.engine.capabilities import Blob, Store, Stored
+from photosync.engine import verify, within
+from photosync.engine.capabilities import Blob, ServerCopies, Store, Stored
 from photosync.engine.entry import Entry
 from photosync.engine.errors import (
     AlreadyExists,
@@ -26,13 +26,14 @@ from photosync.engine.errors import (
     RateLimited,
     SourceChanged,
     Transient,
+    Trouble,
     classify,
 )
 from photosync.engine.events import Event, Finished, Moved, Notice, Outcome, Status
 from photosync.engine.hashing import Fingerprint, fingerprint
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.large import Large
-from photosync.engine.limits import Gate
+from photosync.engine.limits import Gate, Pace
 from photosync.engine.names import NameRules, encode, printable
 from photosync.engine.plan import Compare, Copy, Move, Plan, Refuse, Trash
 from photosync.engine.retry import RetryPolicy
@@ -99,6 +100,7 @@ class Item:
         displaces: object to be moved to the trash before this one is published.
         attempt: reads so far.
         sent: bytes sent.
+        within: copying it within the service, where that is possible, was not tried yet.
     """
 
     action: Copy | Compare | Move | Trash
@@ -109,6 +111,7 @@ class Item:
     displaces: str | None = None
     attempt: int = 1
     sent: int = 0
+    within: bool = True
 
     @property
     def source(self) -> Entry:
@@ -151,6 +154,8 @@ class Transfer:
     Attributes:
         source_gone: why the source could not be read to the end, or None.
         source_bytes: bytes read at the source.
+        within: the destination, while its service can copy from the source by itself and prove it.
+        unread: files that the service copied and proved by itself, so that no manifest can list them yet.
     """
 
     def __init__(
@@ -170,6 +175,8 @@ class Transfer:
         self.state = workers.monitor()
         self.source_gone: PhotosyncError | None = None
         self.source_bytes = 0
+        self.unread = 0
+        self.within = within.reach(pair.source, pair.destination)
         self._workers = workers
         self._queue: Channel[Item] = Channel(workers)
         self._tasks: Channel[Callable[[], None]] = Channel(workers)
@@ -178,6 +185,8 @@ class Transfer:
         self._batch: list[_Package] = []
         self._batch_bytes = 0
         self._batch_since = 0.0
+        self._pace = Pace(min(self.can.batch.bytes, settings.memory // 2))
+        self._taking_small = 0
 
     def run(self, plan: Plan) -> None:
         """Carries out the plan.
@@ -204,13 +213,19 @@ class Transfer:
                 most = self.settings.transfers or len(items)
                 for number in range(min(most, self.source.store.capabilities.read_concurrency, len(items))):
                     self._workers.start(self._read_all, f"read-{number}")
-                for number in range(min(most, self.can.write_concurrency)):
+                calls = self.settings.transfers or sum(map(self._calls, items))
+                for number in range(min(calls, self.can.write_concurrency)):
                     self._workers.start(self._send_all, f"send-{number}")
                 self._workers.join()
         finally:
             for item in items:
                 if item.number not in self._ended:
                     self._pending(item, None)
+
+    def _calls(self, item: Item) -> int:
+        """Calls that an item may keep busy at once: the parts of a large file travel side by side."""
+        size = item.source.size
+        return -(-size // self.can.part_size) if size > self.can.small_limit else 1
 
     def _read_all(self) -> None:
         for item in self._queue:
@@ -290,6 +305,8 @@ class Transfer:
                 return
             if item.attempt < ITEM_ATTEMPTS:
                 item.attempt += 1
+                damaged = isinstance(error, Corrupt)
+                self.target.gate.note(Trouble.DAMAGED if damaged else Trouble.CHANGED)
                 item.to, item.content = item.action.to, None
                 self._queue.put(item)
                 return
@@ -338,8 +355,17 @@ class Transfer:
             if known is not None:
                 self.send(item, lambda: self._compare(item, action, known, None))
                 return
-        if item.source.size <= self.can.small_limit:
-            self._take_small(item)
+        if self.within is not None and item.within and isinstance(action, Copy) and not item.beside:
+            item.within, store = False, self.within
+            self.send(item, lambda: self._copy_within(item, store))
+        elif item.source.size <= self.can.small_limit:
+            with self.state:
+                self._taking_small += 1
+            try:
+                self._take_small(item)
+            finally:
+                with self.state:
+                    self._taking_small -= 1
         elif isinstance(action, Copy):
             if item.beside and item.content is None:
                 found, entry = self.source.hash(item.source, self.can.hashes)
@@ -350,6 +376,22 @@ class Transfer:
             found, entry = self.source.hash(item.source, self.can.hashes)
             item.saw(entry)
             self._hashed(item, found, None)
+
+    def _copy_within(self, item: Item, store: ServerCopies) -> None:
+        try:
+            if not within.copy(self, item, store):
+                self._queue.put(item)
+        except SourceGone as gone:
+            error = gone.__cause__
+            assert isinstance(error, PhotosyncError)
+            self.source_gone = error
+            self._pending(item, error)
+
+    def copied_within(self, item: Item, stored: Stored, evidence: str) -> None:
+        """Ends an item that the service copied by itself and whose bytes nobody here has seen."""
+        with self.state:
+            self.unread += 1
+        self._close(item, self._outcome(item, Status.VERIFIED, evidence, stored.path))
 
     def _take_small(self, item: Item) -> None:
         cost = item.source.size + OVERHEAD
@@ -414,23 +456,24 @@ class Transfer:
     # small files
 
     def _add(self, package: _Package) -> None:
+        self._flush_if(lambda: self._batch_bytes + len(package.data) > self._pace.limit)
         with self.state:
             if not self._batch:
                 self._batch_since = self._workers.seam.monotonic()
             self._batch.append(package)
             self._batch_bytes += len(package.data)
         self._flush_if(
-            lambda: (
-                len(self._batch) >= self.can.batch.count
-                or self._batch_bytes >= min(self.can.batch.bytes, self.settings.memory // 3)
-            )
+            lambda: len(self._batch) >= self.can.batch.count or self._batch_bytes >= self._pace.limit
         )
 
     def flush_if_stale(self) -> None:
         """Sends a batch that waited long enough, or to which nothing more will come soon."""
         if self._batch:
             self._flush_if(
-                lambda: self._queue.empty() or self._workers.seam.monotonic() - self._batch_since >= LINGER
+                lambda: (
+                    (self._queue.empty() and not self._taking_small)
+                    or self._workers.seam.monotonic() - self._batch_since >= LINGER
+                )
             )
 
     def _flush_if(self, due: Callable[[], bool]) -> None:
@@ -461,6 +504,7 @@ class Transfer:
                 if isinstance(result, Transient) and tries < self.settings.retries.attempts:
                     jitter = self._workers.seam.random()
                     wait = max(wait, self.settings.retries.wait(tries, result, jitter))
+                    self.target.gate.note(result.trouble)
                     if isinstance(result, RateLimited):
                         self.target.gate.slow_down()
                     again.append(package)
@@ -486,9 +530,23 @@ class Transfer:
             Blob(package.item.to, package.data, package.item.source.mtime_ns, package.found.digests)
             for package in packages
         ]
-        self.target.gate.spend(sum(len(blob.data) for blob in blobs))
+        size = sum(len(blob.data) for blob in blobs)
+        self.target.gate.spend(size)
+
+        def put() -> list[Stored | Exception]:
+            began = self._workers.seam.monotonic()
+            try:
+                results = self.target.store.put(blobs)
+            except Transient:
+                with self.state:
+                    self._pace.lost()
+                raise
+            with self.state:
+                self._pace.took(size, self._workers.seam.monotonic() - began)
+            return results
+
         try:
-            results = self.target.call(lambda: self.target.store.put(blobs), f"storing {blobs[0].path}")
+            results = self.target.call(put, f"storing {blobs[0].path}")
         except Fatal:
             raise
         except Exception as error:

@@ -11,11 +11,12 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Cancelled(BaseException):
@@ -240,6 +241,38 @@ class Channel(Generic[T]):
                     return
                 item = self._items.popleft()
             yield item
+
+
+def each(workers: Workers, threads: int, items: Sequence[T], run: Callable[[T], R], name: str) -> list[R]:
+    """Runs a function over items on several threads of a scope.
+
+    Args:
+        workers: the scope; it is waited for.
+        threads: most of them.
+        items: what to run it over.
+        run: what it raises cancels the scope.
+        name: of the threads.
+
+    Returns:
+        The results, in no particular order.
+    """
+    queue: Channel[T] = Channel(workers)
+    results: list[R] = []
+    guard = workers.monitor()
+    for item in items:
+        queue.put(item)
+    queue.close()
+
+    def work() -> None:
+        for item in queue:
+            result = run(item)
+            with guard:
+                results.append(result)
+
+    for number in range(max(1, min(threads, len(items)))):
+        workers.start(work, f"{name}-{number}")
+    workers.join()
+    return results
 
 
 class ByteBudget:

@@ -11,6 +11,7 @@ from photosync import (
     commands_connect,
     commands_library,
     commands_look,
+    commands_manage,
     commands_manifest,
     commands_setup,
     commands_transfer,
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 commands_transfer.register(app)
 commands_look.register(app)
+commands_manage.register(app)
 commands_manifest.register(app)
 commands_library.register(app)
 commands_connect.register(app)

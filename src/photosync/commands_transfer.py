@@ -1,4 +1,4 @@
-"""``copy``, ``sync`` and ``check``."""
+"""``copy``, ``sync``, ``move`` and ``check``."""
 
 import time
 from pathlib import Path
@@ -83,6 +83,7 @@ LogFile = Annotated[Path | None, typer.Option("--log-file", metavar="FILE", help
 def register(app: typer.Typer) -> None:
     app.command()(copy)
     app.command()(sync)
+    app.command()(move)
     app.command()(check)
 
 
@@ -155,6 +156,37 @@ def sync(
     than --max-delete files would go.
     """
     _transfer(context, source, destination, "sync", max_delete, locals())
+
+
+def move(
+    context: typer.Context,
+    source: Source,
+    destination: Destination,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    include: Include = None,
+    exclude: Exclude = None,
+    filter_from: FilterFrom = None,
+    ignore_case: IgnoreCase = False,
+    min_size: MinSize = None,
+    max_size: MaxSize = None,
+    min_age: MinAge = None,
+    max_age: MaxAge = None,
+    transfers: Transfers = None,
+    bwlimit: BwLimit = None,
+    tpslimit: TpsLimit = None,
+    memory: Memory = "128M",
+    verify: How = "auto",
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> None:
+    """Copy, prove, and only then remove at the source what this run has proven.
+
+    Every source file is read and compared, also one that was copied before. A file that changes meanwhile
+    stays. Nothing is removed if the run ends early. Not for phones: see free-up.
+    """
+    _transfer(context, source, destination, "move", None, locals())
 
 
 def _transfer(

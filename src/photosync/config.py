@@ -75,6 +75,12 @@ class S3(_Remote, frozen=True, kw_only=True, tag="s3"):
         profile: section of ~/.aws to sign in with, in place of keys of this remote's own.
         addressing_style: whether the bucket stands in the path or in the host name.
         provider: the service's name as rclone spells it; a note for people.
+        storage_class: of photos, as the service names it ("STANDARD_IA", "GLACIER_IR" …).
+        sse: encryption by the service.
+        sse_kms_key_id: for the kinds with "kms".
+        object_lock_mode: keeps everybody from deleting what is written; the bucket must allow it.
+        object_lock_days: for how long, counted from the beginning of the run.
+        requester_pays: the bucket is somebody else's, who lets others pay for their requests.
     """
 
     endpoint: str = ""
@@ -82,6 +88,18 @@ class S3(_Remote, frozen=True, kw_only=True, tag="s3"):
     profile: str = ""
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     provider: str = ""
+    storage_class: str = ""
+    sse: Literal["", "AES256", "aws:kms", "aws:kms:dsse"] = ""
+    sse_kms_key_id: str = ""
+    object_lock_mode: Literal["", "GOVERNANCE", "COMPLIANCE"] = ""
+    object_lock_days: Annotated[int, msgspec.Meta(ge=0, le=36500)] = 0
+    requester_pays: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.object_lock_mode) != bool(self.object_lock_days):
+            raise ValueError("Object_lock_mode and object_lock_days belong together: give both or neither")
+        if self.sse_kms_key_id and "kms" not in self.sse:
+            raise ValueError('Sse_kms_key_id needs sse = "aws:kms" or "aws:kms:dsse"')
 
 
 class Drive(_Remote, frozen=True, kw_only=True, tag="drive"):

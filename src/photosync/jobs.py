@@ -6,7 +6,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from photosync.engine import sync
+from photosync.engine import move, sync
 from photosync.engine.filters import Filter
 from photosync.engine.limits import LimitError, Timetable
 from photosync.engine.plan import Mode, Policy
@@ -19,6 +19,8 @@ from photosync.places import Place, PlaceError
 from photosync.session import Session
 
 SMALLEST_MEMORY = 16 << 20
+MOVE = "move"
+"""The mode that removes at the source what it has proven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Options:
     """Options of ``copy`` and ``sync``, as they are written on the command line.
 
     Attributes:
-        mode: "copy" or "sync".
+        mode: "copy", "sync" or "move".
         wanted: filter; None: everything.
         transfers, tpslimit, bwlimit, memory: limits; see the commands' help.
         checksum: read every source file again.
@@ -53,7 +55,7 @@ class Options:
 def execute(
     session: Session, source: str, destination: str, options: Options, output: Output, *, dry_run: bool
 ) -> Exit:
-    """Runs ``copy`` or ``sync`` and shows its end.
+    """Runs ``copy``, ``sync`` or ``move`` and shows its end.
 
     Raises:
         FileNotFoundError: the source is not there.
@@ -63,12 +65,17 @@ def execute(
     with session.open(source) as origin, session.open(destination) as target:
         refuse_overlap(origin, target, options.mode)
         job = make_job(origin, target, options)
+        moving = options.mode == MOVE
+        if moving:
+            refuse_unmovable(origin, options)
         with session.journal(target) as journal:
             if dry_run:
+                job = move.as_move(job) if moving else job
                 prepared = sync.prepare(job, journal, session.seam, lambda _event: None)
                 _show(prepared, target, isinstance(output, Json))
                 return Exit.RETRY if prepared.source.errors else Exit.OK
-            report = sync.run(job, journal, session.seam, output)
+            run = move.run if moving else sync.run
+            report = run(job, journal, session.seam, output)
     output.report(report)
     if options.error_on_no_transfer and report.clean and not report.transferred:
         return Exit.NOTHING_TRANSFERRED
@@ -83,14 +90,14 @@ def make_job(source: Place, destination: Place, options: Options) -> Job:
         LimitError: a limit makes no sense.
     """
     if not destination.store.capabilities.writable:
-        raise PlaceError(f"{destination.text} can only be read: photosync never writes to a phone")
+        raise PlaceError(f"{destination.text} can only be read: choose another destination")
     if options.verify not in set(Verify):
         raise LimitError(f"--verify {options.verify!r}: choose auto, reread or none")
     settings = make_settings(options.memory, options.transfers, Verify(options.verify))
     return Job(
         Pair(source.store, destination.store, source.identity, destination.identity, destination.text),
         Policy(
-            Mode(options.mode),
+            Mode.COPY if options.mode == MOVE else Mode(options.mode),
             options.checksum,
             prove=settings.how is not Verify.NONE,
             max_delete=options.max_delete,
@@ -114,6 +121,22 @@ def make_settings(memory: str, transfers: int | None, how: Verify = Verify.AUTO)
     """
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     return Settings(how, _memory(memory), transfers, stamp)
+
+
+def refuse_unmovable(source: Place, options: Options) -> None:
+    """``move`` removes nothing where it may not, and nothing that it did not prove.
+
+    Raises:
+        PlaceError: the source is a phone, or can only be read.
+        LimitError: no proof is wanted.
+    """
+    if not source.store.capabilities.writable:
+        raise PlaceError(
+            f"{source.text} can only be read, so nothing is moved from there. To bring photos away: "
+            "photosync copy. To make room on a phone, once several copies are proven: photosync free-up"
+        )
+    if options.verify == Verify.NONE:
+        raise LimitError("--verify none: move removes only what is proven; choose auto or reread")
 
 
 def _memory(text: str) -> int:
@@ -140,6 +163,11 @@ def refuse_overlap(source: Place, destination: Place, mode: str) -> None:
         raise PlaceError("source and destination are the same place")
     if other.startswith(one):
         raise PlaceError(f"{destination.text} lies inside {source.text}: choose a destination outside of it")
+    if mode == MOVE and one.startswith(other):
+        raise PlaceError(
+            f"{source.text} lies inside {destination.text}: move would take files out of the copy that is "
+            "there. Choose another destination"
+        )
     if mode == "sync" and one.startswith(other):
         raise PlaceError(
             f"{source.text} lies inside {destination.text}, and sync would move it to the trash: "

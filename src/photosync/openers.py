@@ -11,6 +11,7 @@ import os
 import posixpath
 import ssl
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from photosync import paths
@@ -21,6 +22,10 @@ from photosync.secrets import Credentials, SecretsError
 
 _log = logging.getLogger("photosync")
 
+PATIENCE = 30.0
+"""Seconds for connecting, and between two signs of life."""
+ANSWER = 120.0
+"""Seconds that a server may take for one answer."""
 _RENEWED = ("access_token", "refresh_token", "expires_at")
 
 
@@ -200,6 +205,12 @@ def _s3_backend(spec: PlaceSpec, remote: S3, keys: Keys) -> tuple[Any, str]:
         "endpoint_url": remote.endpoint or None,
         "region_name": remote.region or None,
         "addressing_style": remote.addressing_style,
+        "storage_class": remote.storage_class or None,
+        "sse": remote.sse or None,
+        "sse_kms_key_id": remote.sse_kms_key_id or None,
+        "object_lock_mode": remote.object_lock_mode or None,
+        "object_lock_until": _days_from_now(remote.object_lock_days),
+        "requester_pays": remote.requester_pays,
     }
     if spec.kind is Kind.URL:
         options |= _s3_settings()
@@ -208,6 +219,10 @@ def _s3_backend(spec: PlaceSpec, remote: S3, keys: Keys) -> tuple[Any, str]:
         options["endpoint_url"] or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     )
     return fs, endpoint.partition("://")[2].strip("/") if endpoint else "aws"
+
+
+def _days_from_now(days: int) -> datetime | None:
+    return datetime.now(UTC) + timedelta(days=days) if days else None
 
 
 def _s3_settings() -> dict[str, Any]:
@@ -260,19 +275,34 @@ def _open_smb(spec: PlaceSpec, remote: Smb, keys: Keys) -> Place:
     if root == "/":
         raise PlaceError(f"{spec.text}: name a share: the first name of the path")
     password = _record(spec, keys).get("password")
+    # Twice this long without any answer, and smbprotocol gives the connection up.
+    os.environ.setdefault("SMB_EXPERIMENTAL_TRANSPORT_RECEIVE_TIMEOUT", str(int(PATIENCE)))
     fs = fsspec.filesystem(
-        "smb", host=remote.host, port=remote.port, username=remote.user or None, password=password
+        "smb",
+        host=remote.host,
+        port=remote.port,
+        username=remote.user or None,
+        password=password,
+        timeout=int(PATIENCE),
+        # Else what one thread reads is locked for all others.
+        share_access="r",
+        register_session_retries=0,
     )
     return _any(spec, remote, fs, root, f"smb://{_server(remote)}{root}")
 
 
 def _open_webdav(spec: PlaceSpec, remote: Webdav, keys: Keys) -> Place:
     import fsspec
+    import httpx
 
     from photosync.backends.tls import ca_bundle
 
     record = _record(spec, keys)
-    options: dict[str, Any] = {"verify": ssl.create_default_context(cafile=ca_bundle())}
+    options: dict[str, Any] = {
+        "verify": ssl.create_default_context(cafile=ca_bundle()),
+        # A server may take its time after the last byte of a large file.
+        "timeout": httpx.Timeout(PATIENCE, read=ANSWER, write=ANSWER),
+    }
     if remote.user:
         options["auth"] = (remote.user, record.get("password") or "")
     elif token := record.get("bearer_token"):

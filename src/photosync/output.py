@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from photosync.engine.events import Event, Finished, Moved, Notice, Phase, Planned, Status
 from photosync.engine.names import printable
+from photosync.engine.removal import Removal
 from photosync.engine.report import Report
 
 _COUNTED = (
@@ -56,6 +57,19 @@ def json_line(record: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def removal_record(each: Removal, place: str) -> dict[str, Any]:
+    """What became of a file that was to be removed, for JSON."""
+    return {
+        "event": "remove",
+        "path": each.path,
+        "place": place,
+        "status": each.fate.value,
+        "bytes": each.bytes,
+        "to": each.to,
+        "error": each.error,
+    }
+
+
 class Json:
     """JSON lines on stdout, the last of them the report."""
 
@@ -79,6 +93,8 @@ class Json:
             json_line({"event": "notice", "level": event.level, "text": event.text})
 
     def report(self, report: Report) -> None:
+        for each in report.removals:
+            json_line(removal_record(each, "source"))
         counts = {status.value: report.count(status) for status in _COUNTED}
         error = report.fatal or report.manifest_error
         json_line(
@@ -87,9 +103,12 @@ class Json:
                 "status": report.status,
                 **counts,
                 "trashed": report.count(Status.TRASHED),
+                "removed": len(report.removals) - len(report.left),
+                "kept": len(report.left),
                 "bytes": report.tally.bytes,
                 "source_bytes_read": report.source_bytes,
                 "requests": {report.destination: dict(sorted(report.requests.items()))},
+                "retries": {report.destination: dict(sorted(report.retries.items()))},
                 "seconds": round(report.seconds, 3),
                 "root": report.root,
                 "snapshot": report.snapshot,
@@ -106,9 +125,12 @@ class Json:
                 "status": "failed",
                 **dict.fromkeys((status.value for status in _COUNTED), 0),
                 "trashed": 0,
+                "removed": 0,
+                "kept": 0,
                 "bytes": 0,
                 "source_bytes_read": 0,
                 "requests": {destination: {}},
+                "retries": {destination: {}},
                 "seconds": 0.0,
                 "root": None,
                 "snapshot": None,
@@ -167,6 +189,8 @@ class People:
         self.close()
         if report.fatal is not None:
             _stderr(f"error: {report.fatal}")
+        for each in report.left:
+            _stderr(f"{each.fate}  {printable(each.path)}: {each.error}")
         if self._verbosity >= 0:
             sys.stdout.write("\n".join(summary(report)) + "\n")
             sys.stdout.flush()
@@ -196,6 +220,8 @@ def summary(report: Report) -> list[str]:
     }
     lines = [f"{report.count(status):>8}  {text}" for status, text in words.items() if report.count(status)]
     lines.append(f"{human_size(report.tally.bytes):>8}  sent to {to} in {took}")
+    if report.removals:
+        lines.append(f"{len(report.removals) - len(report.left):>8}  removed at the source")
     if report.listing_errors:
         lines.append(f"{len(report.listing_errors):>8}  folders at the source could not be listed")
     if report.count(Status.WRITTEN):

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from photosync.config import S3, TYPES, Config, Ftp, Local, Remote, Sftp, Smb, has_password, type_of
 from photosync.engine.capabilities import Store
-from photosync.engine.errors import PhotosyncError, classify
+from photosync.engine.errors import PhotosyncError
 from photosync.secrets import Credentials
 
 
@@ -122,6 +122,27 @@ def parse(text: str, config: Config) -> PlaceSpec:
     return PlaceSpec(text, Kind.LOCAL, text, text, Local())
 
 
+def parent(text: str) -> tuple[str, str]:
+    """A place's words as those of the folder around it, and the last name; "" if there is none.
+
+    "dropbox:a/b.jpg" is ("dropbox:a", "b.jpg"), "b.jpg" is (".", "b.jpg"), "dropbox:" is ("dropbox:", "").
+    """
+    found = _URL.match(text) or (None if _is_drive(text, os.name == "nt") else _REMOTE.match(text))
+    head = ""
+    if found is not None:
+        head = text[: found.end()] if "://" in found[0] else text[: text.index(":") + 1]
+    rest = text[len(head) :].rstrip("/")
+    folder, slash, name = rest.rpartition("/")
+    if "://" in head and not slash:
+        # The first name of an address is the bucket or the server.
+        return text, ""
+    if head:
+        return head + (folder or slash), name
+    if not rest:
+        return text or ".", ""
+    return folder or slash or ".", name
+
+
 def open_place(spec: PlaceSpec, keys: Keys) -> Place:
     """Opens a place; the first request may still find that a sign-in has ended.
 
@@ -144,7 +165,9 @@ def open_place(spec: PlaceSpec, keys: Keys) -> Place:
     except ImportError as error:
         raise PlaceError(f"{spec.text}: {openers.missing_package(spec, error)}") from None
     except Exception as error:  # noqa: BLE001 - filesystems and their SDKs raise what they like
-        found = classify(error, f"opening {spec.text}")
+        from photosync.backends.anyfs_errors import understood
+
+        found = understood(error, f"opening {spec.text}")
     # Without its cause: what a foreign library puts into an exception may hold what it was given.
     raise type(found)(keys.redact(str(found)))
 

@@ -245,6 +245,10 @@ def _s3(section: _Section) -> _Found:
             profile=section.get("profile"),
             addressing_style=_addressing(section.get("force_path_style").lower(), provider, endpoint),
             provider=provider,
+            storage_class=section.get("storage_class"),
+            sse=_sse(section.get("server_side_encryption")),
+            sse_kms_key_id=section.get("sse_kms_key_id"),
+            requester_pays=section.true("requester_pays"),
         )
     )
     keys = {name: section.get(name) for name in ("access_key_id", "secret_access_key", "session_token")}
@@ -259,6 +263,14 @@ def _s3(section: _Section) -> _Found:
         raise Unusable("it has no keys, and photos can't be kept anonymously")
     section.get("env_auth")
     return found
+
+
+def _sse(said: str) -> Literal["", "AES256", "aws:kms", "aws:kms:dsse"]:
+    kinds: tuple[Literal["AES256", "aws:kms", "aws:kms:dsse"], ...] = ("AES256", "aws:kms", "aws:kms:dsse")
+    found = [kind for kind in kinds if kind == said]
+    if said and not found:
+        raise Unusable(f"server_side_encryption {said!r} is not one that photosync knows")
+    return found[0] if found else ""
 
 
 def _addressing(path_style: str, provider: str, endpoint: str) -> Literal["auto", "path", "virtual"]:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photosync import places
+from photosync.backends.s3_options import Keeping
 from photosync.config import S3, Config, Drive, Dropbox, Fsspec, Ftp, Local, Remote, Sftp, Smb, Webdav
 from photosync.engine.capabilities import Store
 from photosync.engine.errors import DeviceGone, NotSignedIn, Permanent
@@ -231,6 +233,23 @@ def test_s3_takes_its_own_keys_and_its_endpoint_names_it(monkeypatch: pytest.Mon
     assert opened("s3://bucket").identity == "s3://s3.example/bucket"
 
 
+def test_s3_is_told_how_to_keep_objects() -> None:
+    remote = S3(
+        root="bucket",
+        storage_class="STANDARD_IA",
+        sse="aws:kms",
+        sse_kms_key_id="k",
+        object_lock_mode="GOVERNANCE",
+        object_lock_days=30,
+        requester_pays=True,
+    )
+    keeping = open_place(spec(remote), Secrets()).fs._account.keeping
+    assert (keeping.storage_class, keeping.sse, keeping.sse_kms_key_id) == ("STANDARD_IA", "aws:kms", "k")
+    assert (keeping.object_lock_mode, keeping.requester_pays) == ("GOVERNANCE", True)
+    assert 29 <= (keeping.object_lock_until - datetime.now(UTC)).days <= 30
+    assert open_place(spec(S3(root="bucket")), Secrets()).fs._account.keeping == Keeping()
+
+
 def test_s3_addresses_honour_fsspecs_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     conf = {"key": "AK", "secret": CANARY, "client_kwargs": {"endpoint_url": "http://127.0.0.1:9"}}
     monkeypatch.setitem(fsspec.config.conf, "s3", conf)
@@ -283,7 +302,7 @@ def test_servers(protocol: str, home: Path) -> None:
 def test_a_wrong_password_shows_nowhere(home: Path) -> None:
     secrets = Secrets()
     secrets.set("r", {"password": CANARY})
-    with serving("ftp", home) as port, pytest.raises(Permanent) as caught:
+    with serving("ftp", home) as port, pytest.raises(NotSignedIn) as caught:
         open_place(spec(Ftp(host="127.0.0.1", port=port, user=USER)), secrets)
     assert CANARY not in repr(caught.value)
 

@@ -211,6 +211,27 @@ def test_where_the_bucket_stands(options: Mapping[str, str], style: str, theirs:
     assert remote.addressing_style == style
 
 
+def test_how_s3_keeps_objects(theirs: Path) -> None:
+    keys = {"access_key_id": "AK", "secret_access_key": CANARY}
+    create(
+        "s",
+        "s3",
+        provider="AWS",
+        storage_class="GLACIER_IR",
+        server_side_encryption="aws:kms",
+        sse_kms_key_id="k",
+        requester_pays="true",
+        **keys,
+    )
+    create("odd", "s3", provider="AWS", server_side_encryption="rot13", **keys)
+    results = imported()
+    remote = load().remotes["s"]
+    assert isinstance(remote, S3)
+    assert (remote.storage_class, remote.sse, remote.sse_kms_key_id) == ("GLACIER_IR", "aws:kms", "k")
+    assert remote.requester_pays
+    assert not isinstance(results["odd"], ImportedRemote)
+
+
 def test_s3_with_the_environments_keys(theirs: Path) -> None:
     create("s", "s3", provider="AWS", env_auth="true", profile="work")
     result = imported()["s"]

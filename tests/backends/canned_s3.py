@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from photosync.backends.s3 import S3Backend
@@ -32,8 +33,8 @@ def refusal(status: int, code: str, **headers: str) -> Answer:
 
 
 @contextlib.contextmanager
-def canned(answer: Callable[[Request], Answer]) -> Iterator[S3Backend]:
-    """A backend whose every request ``answer`` answers."""
+def canned(answer: Callable[[Request], Answer], **options: Any) -> Iterator[S3Backend]:
+    """A backend, with ``options``, whose every request ``answer`` answers."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -65,7 +66,7 @@ def canned(answer: Callable[[Request], Answer]) -> Iterator[S3Backend]:
         try:
             yield S3Backend(
                 key="k", secret="s", endpoint_url=f"http://127.0.0.1:{server.server_port}",
-                region_name="us-east-1", skip_instance_cache=True,
+                region_name="us-east-1", skip_instance_cache=True, **options,
             )  # fmt: skip
         finally:
             server.shutdown()

@@ -8,7 +8,7 @@ import pytest
 
 from photosync.backends.s3 import S3Backend
 from photosync.backends.s3_store import S3Store
-from tests.servers import sshd
+from tests.servers import ftpd, smbd, sshd, webdav
 from tests.servers.seaweed import Seaweed, binary, seaweed
 from tests.servers.tls_proxy import ThrowawayCA
 
@@ -71,4 +71,30 @@ def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Sshd]
     if sshd.binary() is None:
         pytest.skip("sshd is missing: install openssh-server")
     with sshd.sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def smb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[smbd.Smbd]:
+    if why := smbd.why_not():
+        pytest.skip(why)
+    with smbd.smbd(tmp_path_factory.mktemp("smbd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def wsgidav_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdav.Dav]:
+    with webdav.wsgidav(tmp_path_factory.mktemp("wsgidav")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdav.Dav]:
+    with webdav.rclone_webdav(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ftpd.Ftpd]:
+    with ftpd.ftpd(tmp_path_factory.mktemp("ftpd")) as server:
         yield server

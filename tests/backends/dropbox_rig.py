@@ -24,11 +24,18 @@ class Rig:
 
     def __init__(self, emulator: DropboxEmulator) -> None:
         self.emulator = emulator
-        self.fs = self.sign_in()
+        self._token = emulator.token()
+        self.fs = self.again()
 
     def sign_in(self, **options: Any) -> DropboxBackend:
         """Another instance, with a token of its own."""
-        token = self.emulator.token()
+        return self._made(self.emulator.token(), options)
+
+    def again(self) -> DropboxBackend:
+        """Another instance with the sign-in of the first, as a second process has it."""
+        return self._made(self._token, {})
+
+    def _made(self, token: dict[str, str], options: dict[str, Any]) -> DropboxBackend:
         given = {
             "access_token": token["access_token"],
             "refresh_token": token["refresh_token"],

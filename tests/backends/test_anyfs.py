@@ -401,8 +401,9 @@ def test_sftp_times(remote: Any, tmp_path: Path) -> None:
 def test_facts_are_about_implementations_that_exist() -> None:
     """A renamed module would silently turn a known filesystem into an unknown one."""
     known = {name for name in anyfs_facts._TABLE if name.startswith("fsspec.")}
-    assert known == {f"fsspec.implementations.{name}" for name in ("ftp", "memory", "sftp", "smb")}
-    for name in known - {"fsspec.implementations.smb"}:
+    names = ("ftp", "libarchive", "memory", "sftp", "smb", "tar", "zip")
+    assert known == {f"fsspec.implementations.{name}" for name in names}
+    for name in known - {"fsspec.implementations.libarchive"}:
         assert any(
             kind.__module__ == name
             for kind in vars(importlib.import_module(name)).values()

@@ -1,21 +1,17 @@
-"""The contract suite over every backend there is."""
+"""The contract suite over photosync's own backends; test_anyfs_contract.py has the others."""
 
-import contextlib
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import fsspec
 import pytest
 
-from photosync.backends.anyfs import AnyStore
 from photosync.backends.dropbox import DropboxBackend
 from photosync.backends.local import LocalBackend
 from photosync.backends.s3 import S3Backend
 from photosync.backends.s3_store import S3Store
 from photosync.engine.capabilities import Store
 from photosync.testing import StoreContract
-from tests.servers import sshd
 from tests.servers.dropbox_emulator import DropboxEmulator
 from tests.servers.seaweed import Seaweed
 
@@ -51,28 +47,6 @@ class TestLocal(StoreContract):
     @pytest.fixture
     def reopen(self, tmp_path: Path) -> Callable[[], Store]:
         return lambda: LocalBackend().store(str(tmp_path / "disk" / "photos"))
-
-
-class TestMemory(StoreContract):
-    @pytest.fixture
-    def reopen(self) -> Callable[[], Store]:
-        root = f"memory://{uuid.uuid4()}/photos"
-        return lambda: AnyStore(fsspec.filesystem("memory"), root)
-
-
-class TestSftp(StoreContract):
-    @pytest.fixture
-    def reopen(self, sftp_server: sshd.Sshd, tmp_path: Path) -> Iterator[Callable[[], Store]]:
-        with contextlib.ExitStack() as stack:
-
-            def opened() -> Store:
-                fs = fsspec.filesystem("sftp", **sftp_server.options(), skip_instance_cache=True)
-                stack.callback(fs.client.close)
-                store = AnyStore(fs, str(tmp_path / "disk" / "photos"))
-                stack.callback(store.close)
-                return store
-
-            yield opened
 
 
 class TestS3(StoreContract):

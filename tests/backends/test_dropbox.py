@@ -24,6 +24,7 @@ from tests.backends.dropbox_rig import MTIME, SECOND, Rig, blob, dropbox_hash, n
 from tests.servers.faults import Fault
 
 FINISH = "files/upload_session/finish"
+APPEND_BATCH = "files/upload_session/append_batch"
 FINISH_BATCH = "files/upload_session/finish_batch_v2"
 PART = 8 << 20
 
@@ -193,11 +194,62 @@ def test_trouble_in_a_batch_is_transient_and_leaves_no_second_copy(rig: Rig, fau
     rig.emulator.faults.append(fault)
     with pytest.raises(Transient):
         store.put(blobs)
-    again = store.put(blobs)
-    lost = fault.reset == "reply"
-    assert {type(result) for result in again} == ({AlreadyExists} if lost else {Stored})
+    assert len(stored(store.put(blobs))) == 4
     assert rig.content() == {f"/Photos/{n}": noise(2000, n) for n in range(4)}
     assert store.stat("0").digests == {"dropbox": dropbox_hash(noise(2000, 0))}
+
+
+def test_a_commit_without_an_answer_is_looked_up_before_it_is_tried_again(rig: Rig) -> None:
+    store = rig.store()
+    blobs = [blob(f"{n % 2}/{n}", noise(2000, n)) for n in range(9)]
+    rig.emulator.faults.append(Fault(FINISH_BATCH, reset="reply"))
+    with pytest.raises(Transient):
+        store.put(blobs)
+    with rig.counting() as asked:
+        assert [result.digests for result in stored(store.put(blobs))] == [
+            {"dropbox": dropbox_hash(each.data)} for each in blobs
+        ]
+    assert asked == {"files/list_folder": 2}
+    with rig.counting() as asked:
+        assert {type(result) for result in store.put(blobs)} == {AlreadyExists}
+    assert asked[FINISH_BATCH] == 1, "what is settled is not looked up again"
+
+
+def test_somebody_elses_bytes_are_not_taken_for_ours_after_a_lost_commit(rig: Rig) -> None:
+    store = rig.store()
+    blobs = [blob(f"{n}", noise(2000, n)) for n in range(3)]
+    rig.emulator.faults.append(Fault(FINISH_BATCH, reset="before"))
+    with pytest.raises(Transient):
+        store.put(blobs)
+    rig.emulator.put("/Photos/1", b"not ours")
+    first, second, third = store.put(blobs)
+    assert isinstance(second, AlreadyExists)
+    assert len(stored([first, third])) == 2
+    assert rig.content()["/Photos/1"] == b"not ours"
+
+
+def test_contents_that_arrived_are_not_sent_again(rig: Rig) -> None:
+    store = rig.store()
+    blobs = [blob(f"{n}", noise(2000, n)) for n in range(300)]
+    rig.emulator.faults.append(Fault(APPEND_BATCH, nth=3, reset="reply"))
+    with pytest.raises(Transient):
+        store.put(blobs)
+    sent = rig.emulator.received[APPEND_BATCH]
+    assert len(stored(store.put(blobs))) == 300
+    again = rig.emulator.received[APPEND_BATCH] - sent
+    assert 0 < again < 300 * 2000 / 2, "one request of three was lost"
+
+
+def test_a_session_that_is_gone_is_begun_anew_for_its_file_alone(rig: Rig) -> None:
+    store = rig.store()
+    blobs = [blob(f"{n}", noise(2000, n)) for n in range(3)]
+    rig.emulator.faults.append(Fault(FINISH_BATCH, status=503))
+    with pytest.raises(Transient):
+        store.put(blobs)
+    rig.emulator.advance(8 * 24 * 3600)
+    results = store.put(blobs)
+    assert {type(result) for result in results} == {Transient}
+    assert len(stored(store.put(blobs))) == 3
 
 
 def test_damage_on_the_way_up_is_refused_and_transient(rig: Rig) -> None:

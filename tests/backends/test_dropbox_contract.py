@@ -18,4 +18,4 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
 class TestDropbox(StoreContract):
     @pytest.fixture
     def reopen(self, rig: Rig) -> Callable[[], Store]:
-        return lambda: rig.sign_in().store("Photos/of mine")
+        return lambda: rig.again().store("Photos/of mine")

@@ -22,11 +22,14 @@ from photosync.engine.errors import (
     Permanent,
     PhotosyncError,
     Transient,
+    Trouble,
     Unsupported,
 )
 from tests.backends.canned_s3 import Answer, canned, refusal
 from tests.backends.conftest import SignedSeaweed
 from tests.backends.test_s3_store import put
+from tests.servers.faults import Fault
+from tests.servers.s3_proxy import S3Proxy
 from tests.servers.seaweed import Seaweed
 
 
@@ -272,3 +275,35 @@ def test_importing_the_backend_imports_no_sdk() -> None:
 def test_everything_raised_is_known_to_callers() -> None:
     assert issubclass(NoBucket, PhotosyncError)
     assert issubclass(NoBucket, FileNotFoundError)
+
+
+def test_a_record_that_came_back_damaged_is_read_again(s3_server: Seaweed, bucket: str) -> None:
+    with S3Proxy(s3_server.endpoint) as line:
+        store = S3Backend(
+            key=s3_server.key, secret=s3_server.secret, endpoint_url=line.endpoint, region_name="us-east-1",
+            skip_instance_cache=True,
+        ).store(bucket)  # fmt: skip
+        store.replace_small("HEAD", b"x" * 1000, None)
+        line.faults.append(Fault("GetObject", corrupt=500))
+        with pytest.raises(Transient, match="damaged") as caught:
+            store.read_small("HEAD", 2000)
+        assert caught.value.trouble is Trouble.DAMAGED
+        assert store.read_small("HEAD", 2000)[0] == b"x" * 1000
+
+
+@pytest.mark.parametrize("fault", [
+    Fault("CopyObject", reset="reply"), Fault("CopyObject", reset="before"),
+    Fault("DeleteObject", reset="before"), Fault("DeleteObject", status=503),
+], ids=lambda fault: f"{fault.route}-{fault.reset or fault.status}")  # fmt: skip
+def test_a_move_that_broke_off_is_gone_on_with(s3_server: Seaweed, bucket: str, fault: Fault) -> None:
+    with S3Proxy(s3_server.endpoint) as line:
+        store = signed(s3_server, endpoint_url=line.endpoint, region_name="us-east-1").store(bucket)
+        put(store, "a.jpg", b"photo")
+        put(store, "taken.jpg", b"photo")
+        with pytest.raises(AlreadyExists):
+            store.move("a.jpg", "taken.jpg")
+        line.faults.append(fault)
+        with pytest.raises(Transient):
+            store.move("a.jpg", "b.jpg")
+        assert store.move("a.jpg", "b.jpg").size == 5
+        assert {entry.path for entry in store.list_tree()} == {"b.jpg", "taken.jpg"}

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from photosync.engine.capabilities import Store
+from photosync.engine.capabilities import MakesFolders, ServerCopies, Store
 from photosync.engine.entry import Kind
 from photosync.engine.errors import (
     AlreadyExists,
@@ -207,6 +207,27 @@ class PlaceContract:
             store.copy("missing.jpg", "d.jpg")
         assert content(store) == {"a.jpg": b"one", "new/b.jpg": b"one", "c.jpg": b"two"}
 
+    def test_copy_from_another_place(self, store: Store, reopen: Callable[[], Store]) -> None:
+        """Another store of the same account; that it is the same folder here, the service does not care."""
+        other = reopen()
+        if not isinstance(store, ServerCopies):
+            pytest.skip("not applicable: the service copies from no other place")
+        before = put(store, "DCIM/a.jpg", b"one")
+        assert store.reaches(other)
+        made = store.copy_from(other, "DCIM/a.jpg", "new/b.jpg")
+        assert (made.path, made.size) == ("new/b.jpg", before.size)
+        assert store.stat("new/b.jpg").version == made.version
+        for name, value in made.digests.items():
+            assert fingerprint(b"one", [name]).digests[name] == value
+        put(store, "c.jpg", b"two")
+        with pytest.raises((AlreadyExists, FileExistsError)):
+            store.copy_from(other, "DCIM/a.jpg", "c.jpg")
+        with pytest.raises(FileNotFoundError):
+            store.copy_from(other, "missing.jpg", "d.jpg")
+        with pytest.raises(NameRefused):
+            store.copy_from(other, "../a.jpg", "d.jpg")
+        assert content(store) == {"DCIM/a.jpg": b"one", "new/b.jpg": b"one", "c.jpg": b"two"}
+
     def test_set_mtime(self, store: Store) -> None:
         put(store, "a.jpg", b"one")
         later = MTIME + 3_600_000_000_000
@@ -222,6 +243,25 @@ class PlaceContract:
         assert abs(seen.mtime_ns - later) < precision
         assert kept.version == seen.version
         assert content(store) == {"a.jpg": b"one"}
+
+    def test_make_folder(self, store: Store, reopen: Callable[[], Store]) -> None:
+        if not isinstance(store, MakesFolders):
+            pytest.skip("not applicable: folders do not exist on their own")
+        for _ in range(2):
+            store.make_folder("")
+            assert store.list_folder("") == []
+        again = reopen()
+        assert isinstance(again, MakesFolders)
+        for opened in (store, again):
+            opened.make_folder("a/b")
+        assert [(entry.path, entry.kind) for entry in store.list_folder("a")] == [("a/b", Kind.FOLDER)]
+        assert store.list_folder("a/b") == []
+        put(store, "c", b"one")
+        with pytest.raises((AlreadyExists, FileExistsError)):
+            store.make_folder("c")
+        with pytest.raises(NameRefused):
+            store.make_folder("../d")
+        assert content(store) == {"c": b"one"}
 
     def test_delete(self, store: Store) -> None:
         put(store, "a.jpg")

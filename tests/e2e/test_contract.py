@@ -26,7 +26,7 @@ EVERYWHERE = pytest.mark.parametrize("place", ["local", "bucket", "dropbox", "dr
 COUNTS = {"verified", "written", "unchanged", "conflict", "refused", "failed", "pending"}
 FILE = {"event", "path", "destination", "status", "evidence", "bytes", "error", "stored", "reason"}
 REPORT = COUNTS | {
-    "event", "status", "bytes", "source_bytes_read", "requests", "seconds", "root", "snapshot",
+    "event", "status", "bytes", "source_bytes_read", "requests", "retries", "seconds", "root", "snapshot",
     "trashed", "interrupted", "warnings", "error",
 }  # fmt: skip
 WHEN = 1_700_000_000.0
@@ -65,6 +65,7 @@ def test_lines_and_report(machine: Photosync, phone: Path, place: Where) -> None
     assert {name: report[name] for name in COUNTS} == {**dict.fromkeys(COUNTS, 0), "verified": 5}
     assert re.fullmatch("[0-9a-f]{64}", report["root"])
     assert (report["snapshot"], report["error"], report["interrupted"]) == (1, None, False)
+    assert report["retries"] == {place.text: {}}
     assert list(report["requests"]) == [place.text]
     assert all(isinstance(count, int) for count in report["requests"][place.text].values())
     assert 0 < report["seconds"] <= done.seconds

@@ -101,6 +101,25 @@ def test_a_kill_costs_at_most_one_part_of_a_large_file(
     assert report["bytes"] < 44 * MIB - PART, "the last run did not begin anew"
 
 
+@pytest.mark.slow
+def test_a_kill_costs_at_most_the_parts_under_way_of_a_very_large_file(
+    machine: Photosync, dropbox: DropboxFolder, tmp_path: Path
+) -> None:
+    """Its session at Dropbox is a concurrent one, which does not tell what it holds."""
+    dropbox.admit(machine)
+    phone = tmp_path / "phone"
+    files = photos(phone, small=0, big=(160 * MIB,))
+    process = machine.start("copy", phone, dropbox.text, "--json", "--bwlimit", "40M")
+    with process:
+        wait_until(lambda: arrived(dropbox) >= 90 * MIB or process.poll() is not None, 120)
+        assert process.poll() is None, finish(process)
+        process.kill()
+    assert dropbox.files() == {}
+    machine.copy(phone, dropbox.text).expect(0)
+    assert dropbox.files() == files
+    assert arrived(dropbox) <= 160 * MIB + 6 * PART + MIB
+
+
 @EVERYWHERE
 def test_ctrl_c(machine: Photosync, place: Where, tmp_path: Path) -> None:
     phone = tmp_path / "phone"

@@ -139,7 +139,6 @@ def test_the_hash_cache_answers_for_the_very_state_only() -> None:
         for other in (
             Entry("p", CHUNK, 5, version="v"),
             Entry("p", CHUNK + 1, 6, version="v"),
-            Entry("p", CHUNK + 1, None, version="v"),
             Entry("p", CHUNK + 1, 5),
         ):
             assert journal.content("a", other) is None
@@ -327,6 +326,37 @@ def test_many_threads_may_write_and_read(tmp_path: Path) -> None:
             thread.join()
         assert failures == []
         assert sum(len(list(journal.deliveries(f"s{number}", "b"))) for number in range(3)) == 900
+
+
+def test_a_time_that_only_one_side_knows_decides_nothing_beside_a_version() -> None:
+    """S3 tells of times only when asked about one object."""
+    found = fingerprint(b"photo")
+    opened = Entry("p", 5, 1_000, version="v1")
+    listed = Entry("p", 5, None, version="v1")
+    with Journal(None) as journal:
+        journal.set_content("a", opened, found)
+        assert journal.content("a", listed) == found
+        assert journal.content("a", Entry("p", 5, None)) is None
+        assert journal.content("a", Entry("p", 5, 2_000, version="v1")) is None
+    delivery = Delivery("p", 5, 1_000, "v1", found.content, "p", None, "reread")
+    assert delivery.of(opened)
+    assert delivery.of(listed)
+    assert not delivery.of(Entry("p", 5, None, version="v2"))
+    assert not delivery.of(Entry("p", 5, 2_000, version="v1"))
+    assert not delivery.of(Entry("p", 5, None))
+
+
+def test_what_was_retired_has_no_source_any_more() -> None:
+    found = fingerprint(b"photo")
+    with Journal(None) as journal:
+        journal.set_content("a", Entry("p", 5, 1_000), found)
+        journal.set_delivery("a", "d", Delivery("p", 5, 1_000, None, found.content, "p~1", "v", "reread"))
+        journal.retire("a", "d", "p", "now")
+        assert list(journal.deliveries("a", "d")) == []
+        assert [(copy.stored, of) for copy, of in journal.unrecorded("d")[0]] == [("p~1", found)]
+        assert journal.known_contents("d") == {"p~1": (5, "v", found.content)}
+        journal.set_delivery("a", "d", Delivery("p", 5, 2_000, None, found.content, "p", "v", "reread"))
+        assert len(journal.known_contents("d")) == 2, "another file of that path is another copy"
 
 
 def test_tables_that_came_later_are_added(tmp_path: Path) -> None:

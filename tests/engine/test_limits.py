@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from photosync.engine.limits import Gate, LimitError, Timetable, parse_rate
+from photosync.engine.limits import Gate, LimitError, Pace, Timetable, parse_rate
 from photosync.engine.workers import Cancelled, Workers
 from tests.engine.rig import simulate
 from tests.sim.scheduler import Scheduler
@@ -243,3 +243,30 @@ def test_the_users_own_limit_stays_when_a_place_recovers() -> None:
             assert min(gaps) == pytest.approx(0.1)
 
     simulate(body)
+
+
+def test_a_call_may_carry_what_the_line_moves_in_a_quarter_of_a_minute() -> None:
+    pace = Pace(48 << 20)
+    assert pace.limit == 48 << 20
+    pace.took(48 << 20, 48.0)
+    assert pace.limit == 15 << 20
+    pace.took(15 << 20, 15.0)
+    assert pace.limit == 15 << 20
+    pace.took(15 << 20, 1.0)
+    assert pace.limit == 30 << 20, "a faster line is believed step by step"
+    pace.took(1000, 0.001)
+    assert pace.limit == 30 << 20, "a small call says nothing"
+    pace.took(30 << 20, 0.0)
+    assert pace.limit == 48 << 20
+
+
+def test_a_line_that_loses_calls_gets_smaller_ones_but_never_none() -> None:
+    pace = Pace(8 << 20)
+    for _ in range(9):
+        pace.lost()
+    assert pace.limit == 1 << 20
+    pace.took(1 << 20, 3600.0)
+    assert pace.limit == 1 << 20
+    tiny = Pace(100)
+    tiny.lost()
+    assert tiny.limit == 100

@@ -3,7 +3,15 @@
 import pytest
 
 from photosync.engine import retry
-from photosync.engine.errors import Corrupt, DestinationFull, Fatal, Permanent, RateLimited, Transient
+from photosync.engine.errors import (
+    Corrupt,
+    DestinationFull,
+    Fatal,
+    Permanent,
+    RateLimited,
+    Transient,
+    Trouble,
+)
 from photosync.engine.limits import Gate
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.workers import Workers
@@ -48,6 +56,27 @@ def test_transient_errors_are_tried_again_with_growing_waits() -> None:
 
 def test_attempts_are_counted() -> None:
     assert seconds_and_calls([Transient("x")] * 9, Transient)[1] == 4
+
+
+def test_every_further_try_is_counted_by_its_reason() -> None:
+    def body(seam: Scheduler) -> None:
+        left: list[Exception] = [
+            Transient("1", trouble=Trouble.SERVER),
+            ConnectionResetError("2"),
+            Transient("3", 1.0, Trouble.THROTTLED),
+        ]
+
+        def run() -> None:
+            if left:
+                raise left.pop()
+
+        with Workers(seam) as workers:
+            gate = Gate(workers)
+            retry.call(run, "a", workers, gate, POLICY)
+            retry.call(run, "b", workers, gate, POLICY)
+        assert gate.retries == {Trouble.SERVER: 1, Trouble.NETWORK: 1, Trouble.THROTTLED: 1}
+
+    simulate(body)
 
 
 def test_retry_after_is_obeyed() -> None:

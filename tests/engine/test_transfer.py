@@ -8,7 +8,7 @@ from typing import NoReturn
 import pytest
 
 from photosync.engine import transfer
-from photosync.engine.capabilities import Batch, Blob, Stored
+from photosync.engine.capabilities import Batch, Blob, Stored, Upload
 from photosync.engine.errors import (
     AlreadyExists,
     DestinationFull,
@@ -16,6 +16,7 @@ from photosync.engine.errors import (
     Permanent,
     SourceChanged,
     Transient,
+    Trouble,
 )
 from photosync.engine.events import Status
 from photosync.engine.names import POSIX
@@ -71,6 +72,111 @@ def test_a_batch_keeps_to_the_stores_count_and_bytes(tmp_path: Path) -> None:
     assert sum(map(len, sizes)) == 23
     assert max(map(sum, sizes)) <= 100
     assert max(map(len, sizes)) == 3
+    assert len(sizes) == 8, "a batch that is full leaves nothing over for one of its own"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_left_at_the_end_travels_together(tmp_path: Path, seed: int) -> None:
+    rig = Rig(tmp_path, can={"batch": Batch(10, 10_000)}, source_can={"read_concurrency": 4})
+    sizes = batches_of(rig)
+    for number in range(25):
+        rig.photo(f"{number:02}", bytes([number]) * (1 + number % 7))
+    rig.run(memory=10**6, seed=seed)
+    assert sorted(len(batch) for batch in sizes) == [5, 10, 10]
+
+
+def test_batches_shrink_on_a_slow_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer.Pace, "LEAST", 20)
+    rig = Rig(tmp_path, can={"batch": Batch(1000, 1000), "write_concurrency": 1})
+    sizes = batches_of(rig)
+    counted = rig.setup
+
+    def setup(store: SimStore) -> None:
+        counted(store)
+        real = store.put
+
+        def slowly(blobs: Sequence[Blob]) -> list[Stored | Exception]:
+            store.scheduler.park(sum(len(blob.data) for blob in blobs) / 10)
+            return real(blobs)
+
+        store.put = slowly  # type: ignore[method-assign]
+
+    rig.setup = setup
+    for number in range(90):
+        rig.photo(f"{number:02}", bytes([number]) * 50)
+    rig.run(memory=100_000)
+    assert sum(sizes[0]) == 1000
+    assert sum(sizes[-2]) == 150, "fifteen seconds at ten bytes a second"
+
+
+def test_the_parts_of_a_single_large_file_travel_side_by_side(tmp_path: Path) -> None:
+    flying: list[int] = []
+    most: list[int] = []
+
+    def setup(store: SimStore) -> None:
+        begin = store.start_upload
+
+        def start(path: str, size: int, mtime_ns: int | None) -> Upload:
+            upload = begin(path, size, mtime_ns)
+            send = upload.send_part
+
+            def send_part(index: int, data: bytes, sha256: str) -> None:
+                flying.append(index)
+                most.append(len(flying))
+                send(index, data, sha256)
+                flying.remove(index)
+
+            upload.send_part = send_part  # type: ignore[assignment, method-assign]
+            return upload
+
+        store.start_upload = start  # type: ignore[assignment, method-assign]
+
+    rig = Rig(tmp_path, setup=setup)
+    rig.photo("big", BIG)
+    assert rig.run(memory=10**6).status == "ok"
+    assert max(most) > 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_upload_that_wants_its_parts_in_order_gets_them_so(tmp_path: Path, seed: int) -> None:
+    sent: list[int] = []
+    ended: list[int] = []
+
+    def setup(store: SimStore) -> None:
+        begin = store.start_upload
+
+        def start(path: str, size: int, mtime_ns: int | None) -> Upload:
+            upload = begin(path, size, mtime_ns)
+            send = upload.send_part
+
+            def send_part(index: int, data: bytes, sha256: str) -> None:
+                assert sent == ended, "one at a time"
+                sent.append(index)
+                send(index, data, sha256)
+                ended.append(index)
+
+            upload.send_part = send_part  # type: ignore[assignment, method-assign]
+            upload.in_order = True  # type: ignore[attr-defined]
+            return upload
+
+        store.start_upload = start  # type: ignore[assignment, method-assign]
+
+    rig = Rig(tmp_path, setup=setup)
+    rig.photo("big", BIG)
+    assert rig.run(memory=10**6, seed=seed).status == "ok"
+    assert sent == list(range(8))
+
+
+def test_what_was_tried_again_is_counted(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.photo("a", b"1")
+    assert not rig.run().retries
+    for number in range(40):
+        rig.photo(f"{number}", b"2" * number)
+    report = rig.run(faults=Faults(before=0.2), attempts=8)
+    assert report.status == "ok"
+    assert sum(report.retries.values()) > 3
+    assert report.retries.keys() <= {kind.value for kind in Trouble}
 
 
 def test_small_files_travel_together(tmp_path: Path) -> None:
@@ -582,6 +688,8 @@ def parts_sent(rig: Rig, fail_at: int | None = None) -> list[int]:
         store.resume_upload = lambda token: watch(real[1](token))  # type: ignore[method-assign]
 
     rig.setup = setup
+    # One part at a time, so that it is known which one fails.
+    rig.can = {"write_concurrency": 1}
     return sent
 
 

@@ -45,7 +45,7 @@ class CutProxy:
             self.cuts += 1
             pairs, self._pairs = self._pairs, set()
         for pair in pairs:
-            _hang_up(*pair)
+            hang_up(*pair)
 
     def cut_after(self, size: int) -> None:
         """Cuts once ``size`` more bytes went up; ``mend`` calls it off."""
@@ -80,7 +80,7 @@ class CutProxy:
         try:
             server = socket.create_connection(self._server, timeout=10)
         except OSError:
-            _hang_up(client)
+            hang_up(client)
             client.close()
             return
         pair = (client, server)
@@ -89,7 +89,7 @@ class CutProxy:
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             if self._is_cut:
-                _hang_up(*pair)
+                hang_up(*pair)
             else:
                 self._pairs.add(pair)
         back = threading.Thread(target=self._pump, args=(pair, server, client, False), daemon=True)
@@ -130,7 +130,7 @@ class CutProxy:
             return self._cut_at is not None and self.up >= self._cut_at
 
 
-def _hang_up(*ends: socket.socket) -> None:
+def hang_up(*ends: socket.socket) -> None:
     """Wakes whoever reads from them; closing them will then send RST, because of the linger time of zero."""
     for end in ends:
         with contextlib.suppress(OSError):

@@ -47,7 +47,8 @@ class Uploads:
             raise EndpointError(tag("concurrent_session_data_not_allowed"))
         if concurrent and close:
             raise EndpointError(tag("concurrent_session_close_not_allowed"))
-        name = f"pid_upload_session:{next(self._numbers)}{secrets.token_urlsafe(18)}"
+        # As long as the service's own, which matters to whoever packs many into a header.
+        name = f"pid_upload_session:{next(self._numbers)}{secrets.token_urlsafe(35)}"
         session = Session(name, concurrent, self._now(), Content(data), closed=close)
         self._sessions[name] = session
         return session

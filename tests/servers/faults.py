@@ -2,6 +2,7 @@
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -58,13 +59,18 @@ class Faults(list[Fault]):
 
     def __init__(self, faults: Iterable[Fault] = (), seed: int = 0):
         super().__init__(faults)
+        self.struck: Counter[str] = Counter()
+        """Requests that any fault hit, by route."""
         self._random = random.Random(seed)
         self._lock = threading.Lock()
 
     def hitting(self, route: str) -> list[Fault]:
         """The faults that hit this request; each counts it."""
         with self._lock:
-            return [fault for fault in self if fnmatchcase(route, fault.route) and self._hits(fault)]
+            found = [fault for fault in self if fnmatchcase(route, fault.route) and self._hits(fault)]
+            if found:
+                self.struck[route] += 1
+            return found
 
     def _hits(self, fault: Fault) -> bool:
         fault.seen += 1

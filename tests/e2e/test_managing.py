@@ -1,0 +1,254 @@
+"""move, delete, dedupe, cat and mkdir, as people and scripts use them."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cli import Photosync, noise, tree, write
+from tests.e2e.conftest import Plug
+from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where
+from tests.servers.dropbox_emulator import DropboxEmulator
+
+PHOTOS = {
+    "DCIM/a.jpg": noise(100_000, "a"),
+    "DCIM/b.jpg": noise(50_000, "b"),
+    "DCIM/sub/c.jpg": noise(9 << 20, "c"),
+    "notes.txt": b"not a photo",
+}
+PLACES = ["local", pytest.param("bucket", marks=pytest.mark.slow), "dropbox"]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write(tmp_path / "source", PHOTOS, mtime=1_700_000_000)
+
+
+def trash(place: Where) -> list[str]:
+    """What lies in the trash, without the folder named by the time."""
+    found = [path.removeprefix(".photosync/trash/") for path in place.own() if "/trash/" in path]
+    return sorted(path.partition("/")[2] for path in found if "." in path)
+
+
+# move
+
+
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_move(machine: Photosync, source: Path, place: Where) -> None:
+    plan = machine.run("move", source, place.text, "--dry-run").expect(0)
+    assert "Nothing was changed" in plan.out
+    assert tree(source) == PHOTOS
+    done = machine.run("move", source, place.text, "--json").expect(0)
+    assert done.report["verified"] == done.report["removed"] == len(PHOTOS)
+    assert done.report["kept"] == 0
+    assert place.files() == PHOTOS
+    assert tree(source) == {}
+    assert machine.run("move", source, place.text, "--json").expect(0).report["status"] == "nothing"
+    machine.run("verify", place.text).expect(0)
+    # A camera begins to count anew; the earlier photo of that name is not this one's copy.
+    write(source, {"DCIM/a.jpg": noise(100_000, "another"), "again.jpg": PHOTOS["DCIM/b.jpg"]})
+    done = machine.run("move", source, place.text, "--json")
+    assert done.code == 1, "a conflict is told"
+    assert tree(source) == {}
+    files = place.files()
+    assert {path: files[path] for path in PHOTOS} == PHOTOS
+    assert files["again.jpg"] == PHOTOS["DCIM/b.jpg"]
+    assert len(files) == len(PHOTOS) + 2
+    machine.run("verify", place.text).expect(0)
+    machine.run("manifest", "rebuild", place.text).expect(0)
+    assert machine.run("manifest", "show", place.text, "--json").expect(0)
+    machine.run("verify", place.text).expect(0)
+
+
+def test_move_proves_what_was_copied_before(machine: Photosync, source: Path, local: LocalFolder) -> None:
+    machine.copy(source, local.text).expect(0)
+    os.utime(local.folder / "DCIM/a.jpg")
+    (local.folder / "DCIM/b.jpg").write_bytes(noise(50_000, "damaged"))
+    done = machine.run("move", source, local.text, "--json")
+    assert done.report["verified"] + done.report["conflict"] == len(PHOTOS)
+    assert tree(source) == {}
+    kept = list(local.files().values())
+    assert all(data in kept for data in PHOTOS.values())
+
+
+def test_move_only_what_passes_the_filters(machine: Photosync, source: Path, local: LocalFolder) -> None:
+    machine.run("move", source, local.text, "--include", "*.jpg").expect(0)
+    assert tree(source) == {"notes.txt": b"not a photo"}
+
+
+def test_move_takes_nothing_from_phones(
+    machine: Photosync, plug: Plug, source: Path, local: LocalFolder
+) -> None:
+    phone, _ = plug(source)
+    done = machine.run("move", phone, local.text).expect(2)
+    assert "free-up" in done.err
+    assert tree(source) == PHOTOS
+    assert not local.folder.exists()
+
+
+def test_move_wants_proof(machine: Photosync, source: Path, local: LocalFolder) -> None:
+    assert "proven" in machine.run("move", source, local.text, "--verify", "none").expect(2).err
+    assert tree(source) == PHOTOS
+
+
+def test_move_keeps_what_could_not_be_stored(machine: Photosync, source: Path) -> None:
+    with DropboxEmulator(quota=1 << 20) as account:
+        DropboxFolder(account).admit(machine)
+        done = machine.run("move", source, "dropbox:Photos", "--json").expect(7)
+    assert done.report["removed"] == 0
+    assert tree(source) == PHOTOS
+
+
+def test_move_from_a_place_to_itself_by_another_way(machine: Photosync, source: Path, tmp_path: Path) -> None:
+    """A bind mount, or a share that is mounted and reached directly as well."""
+    machine.copy(source, tmp_path / "copy").expect(0)
+    machine.config.write_text('[remotes.other]\ntype = "fsspec"\nprotocol = "pslocal"\n')
+    done = machine.run("move", f"other:{tmp_path}/copy", tmp_path / "copy", "--json").expect(7)
+    assert "one place" in done.report["error"]
+    assert tree(tmp_path / "copy") == PHOTOS
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_move_into_itself(machine: Photosync, source: Path, inner: bool) -> None:
+    places = (source / "DCIM", source) if inner else (source, source / "DCIM")
+    machine.run("move", *places).expect(2)
+    assert tree(source) == PHOTOS
+
+
+def test_move_from_one_service_to_another(machine: Photosync, bucket: Bucket, dropbox: DropboxFolder) -> None:
+    bucket.admit(machine)
+    dropbox.admit(machine)
+    for path, data in PHOTOS.items():
+        bucket.put(path, data)
+    done = machine.run("move", bucket.text, dropbox.text, "--json").expect(0)
+    assert done.report["removed"] == len(PHOTOS)
+    assert dropbox.files() == PHOTOS
+    assert bucket.files() == {}
+
+
+# delete
+
+
+@pytest.mark.parametrize("place", ["local", "dropbox"], indirect=True)
+def test_delete_to_the_trash(machine: Photosync, source: Path, place: Where) -> None:
+    machine.copy(source, place.text).expect(0)
+    plan = machine.run("delete", place.text, "--include", "*.jpg", "--dry-run").expect(0)
+    assert "would move to the trash 3 of 4 files" in plan.out
+    asked = machine.run("delete", place.text, "--include", "*.jpg").expect(2)
+    assert "--yes" in asked.err
+    assert place.files() == PHOTOS
+    done = machine.run("delete", place.text, "--include", "*.jpg", "--yes", "--json").expect(0)
+    assert done.report["trashed"] == 3
+    assert place.files() == {"notes.txt": b"not a photo"}
+    assert trash(place) == ["DCIM/a.jpg", "DCIM/b.jpg", "DCIM/sub/c.jpg"]
+    machine.run("verify", place.text).expect(0)
+    assert machine.copy(source, place.text).expect(0).report["verified"] == 3
+
+
+@pytest.mark.parametrize("place", ["bucket"], indirect=True)
+def test_delete_permanently(machine: Photosync, source: Path, place: Where) -> None:
+    machine.copy(source, place.text).expect(0)
+    done = machine.run("delete", place.text, "--permanently", "--yes", "--include", "b.jpg", "--json").expect(
+        0
+    )
+    assert [row["path"] for row in done.events if row["event"] == "remove"] == ["DCIM/b.jpg"]
+    assert "DCIM/b.jpg" not in place.files()
+    assert trash(place) == []
+    machine.run("verify", place.text).expect(0)
+
+
+def test_delete_where_there_is_no_trash(machine: Photosync, source: Path) -> None:
+    assert "--permanently" in machine.run("delete", source, "--yes").expect(2).err
+    assert tree(source) == PHOTOS
+    machine.run("delete", source, "--yes", "--permanently", "--include", "*.txt").expect(0)
+    assert "notes.txt" not in tree(source)
+    assert not (source / ".photosync").exists(), "no manifest begins where there was none"
+
+
+def test_delete_from_phones_and_from_nowhere(machine: Photosync, plug: Plug, source: Path) -> None:
+    phone, _ = plug(source)
+    assert "free-up" in machine.run("delete", phone, "--permanently", "--yes").expect(2).err
+    machine.run("delete", source / "missing", "--permanently", "--yes").expect(3)
+    assert tree(source) == PHOTOS
+
+
+# dedupe
+
+
+@pytest.mark.parametrize("place", ["local", "dropbox"], indirect=True)
+def test_dedupe(machine: Photosync, source: Path, place: Where) -> None:
+    more = {
+        "DCIM/a (1).jpg": PHOTOS["DCIM/a.jpg"],
+        "Other/a.jpg": PHOTOS["DCIM/a.jpg"],
+        "like-b.jpg": noise(50_000, "of the size of b"),
+        "empty": b"",
+        "empty too": b"",
+    }
+    write(source, more, mtime=1_700_000_000)
+    machine.copy(source, place.text).expect(0)
+    rows = machine.run("dedupe", place.text, "--json").expect(0).events
+    found = [(row["keep"], row["others"]) for row in rows if row["event"] == "duplicates"]
+    assert found == [("DCIM/a.jpg", ["DCIM/a (1).jpg", "Other/a.jpg"])]
+    assert rows[-1]["duplicates"] == 2
+    assert place.files() == PHOTOS | more
+    machine.run("dedupe", place.text, "--mode", "trash", "--dry-run").expect(0)
+    assert place.files() == PHOTOS | more
+    machine.run("dedupe", place.text, "--mode", "trash").expect(0)
+    assert set(PHOTOS | more) - set(place.files()) == {"DCIM/a (1).jpg", "Other/a.jpg"}
+    assert trash(place) == ["DCIM/a (1).jpg", "Other/a.jpg"]
+    machine.run("verify", place.text).expect(0)
+
+
+def test_dedupe_reads_what_nobody_knows(machine: Photosync, source: Path) -> None:
+    write(source, {"copy.jpg": PHOTOS["DCIM/b.jpg"], "other.jpg": noise(50_000, "other")})
+    rows = machine.run("dedupe", source, "--json").expect(0).events
+    assert rows[-1]["unknown"] == 3
+    assert rows[-1]["groups"] == 0
+    rows = machine.run("dedupe", source, "--download", "--json").expect(0).events
+    assert [(row["keep"], row["others"]) for row in rows[:-1]] == [("copy.jpg", ["DCIM/b.jpg"])]
+    assert "--permanently" in machine.run("dedupe", source, "--mode", "trash").expect(2).err
+
+
+# cat and mkdir
+
+
+@pytest.mark.parametrize("place", ["dropbox"], indirect=True)
+def test_cat(machine: Photosync, source: Path, place: Where) -> None:
+    machine.copy(source, place.text).expect(0)
+    text = f"{place.text}/notes.txt"
+    for options, expected in (
+        (["--head", "3"], "not"),
+        (["--tail", "5"], "photo"),
+        (["--offset", "-5", "--count", "2"], "ph"),
+        (["--offset", "99"], ""),
+    ):
+        assert machine.run("cat", text, *options).expect(0).out == expected
+    assert machine.run("cat", text, text, "--head", "1").expect(0).out == "nn"
+    assert machine.run("cat", f"{place.text}/missing.txt").expect(4).out == ""
+    machine.run("cat", text, "--head", "1", "--tail", "1").expect(2)
+
+
+def test_cat_of_a_folder(machine: Photosync, tmp_path: Path) -> None:
+    write(tmp_path / "x", {"b": b"2", "a": b"1", "c/d": b"3"})
+    assert machine.run("cat", tmp_path / "x").expect(0).out == "123"
+
+
+def test_mkdir(machine: Photosync, dropbox: DropboxFolder, bucket: Bucket, tmp_path: Path) -> None:
+    dropbox.admit(machine)
+    bucket.admit(machine)
+    machine.run("mkdir", tmp_path / "a/b", "--dry-run").expect(0)
+    assert not (tmp_path / "a").exists()
+    for _ in range(2):
+        machine.run("mkdir", tmp_path / "a/b").expect(0)
+    assert (tmp_path / "a/b").is_dir()
+    machine.run("mkdir", "dropbox:New/Folder").expect(0)
+    machine.run("ls", "dropbox:New/Folder").expect(0)
+    assert "need not be made" in machine.run("mkdir", bucket.text).expect(0).out
+    (tmp_path / "file").write_bytes(b"")
+    machine.run("mkdir", tmp_path / "file").expect(6)
+
+
+def test_about_as_json(machine: Photosync, tmp_path: Path) -> None:
+    rows = json.loads(machine.run("about", tmp_path, "--json").expect(0).out)
+    assert 0 < rows["free"] <= rows["total"]

@@ -1,0 +1,101 @@
+"""Copies between two places of one service, and between two services."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cli import Photosync, noise, write
+from tests.e2e.places import Bucket, DropboxFolder
+
+PHOTOS = {
+    "DCIM/a.jpg": noise(100_000, "a"),
+    "DCIM/b.jpg": noise(50_000, "b"),
+    "DCIM/sub/c.mp4": noise(20 << 20, "c"),
+    "empty": b"",
+}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write(tmp_path / "source", PHOTOS, mtime=1_700_000_000)
+
+
+def test_dropbox_to_dropbox(machine: Photosync, source: Path, dropbox: DropboxFolder) -> None:
+    dropbox.admit(machine)
+    for path, data in PHOTOS.items():
+        dropbox.account.put(f"/A/{path}", data)
+    before = dropbox.account.received.copy()
+    done = machine.copy("dropbox:A", "dropbox:Photos").expect(0)
+    assert dropbox.files() == PHOTOS
+    assert done.report["verified"] == len(PHOTOS)
+    assert done.report["source_bytes_read"] == 0
+    assert sum((dropbox.account.received - before).values()) < 100_000, "no photo was sent"
+    assert {row["evidence"] for row in done.files().values()} == {"server-hash:dropbox"}
+    assert done.requests["files/copy_v2"] == len(PHOTOS)
+    again = machine.copy("dropbox:A", "dropbox:Photos").expect(0)
+    assert again.report["status"] == "nothing"
+    assert again.report["unchanged"] == len(PHOTOS)
+    machine.run("verify", "dropbox:Photos", "--json")
+    # Reading them once is what the manifest needs.
+    read = machine.copy("dropbox:A", "dropbox:Photos", "--checksum").expect(0)
+    assert read.report["verified"] == len(PHOTOS)
+    assert machine.run("verify", "dropbox:Photos", "--json").expect(0).report["verified"] == len(PHOTOS)
+
+
+def test_dropbox_move_within(machine: Photosync, dropbox: DropboxFolder) -> None:
+    dropbox.admit(machine)
+    for path, data in PHOTOS.items():
+        dropbox.account.put(f"/A/{path}", data)
+    done = machine.run("move", "dropbox:A", "dropbox:Photos", "--json").expect(0)
+    assert done.report["removed"] == len(PHOTOS)
+    assert done.report["source_bytes_read"] == 0
+    assert dropbox.files() == PHOTOS
+    assert not [path for path in dropbox.account.files() if path.startswith("/A/")]
+
+
+def test_a_name_that_is_taken_within(machine: Photosync, dropbox: DropboxFolder) -> None:
+    dropbox.admit(machine)
+    dropbox.account.put("/A/a.jpg", b"one")
+    dropbox.account.put("/Photos/a.jpg", b"two")
+    dropbox.account.put("/A/same.jpg", b"same")
+    dropbox.account.put("/Photos/same.jpg", b"same")
+    done = machine.copy("dropbox:A", "dropbox:Photos").expect(1)
+    assert (done.report["conflict"], done.report["verified"]) == (1, 1)
+    files = dropbox.files()
+    assert files["a.jpg"] == b"two"
+    assert sorted(files.values()) == [b"one", b"same", b"two"]
+
+
+def test_s3_to_s3(machine: Photosync, source: Path, wire: Bucket) -> None:
+    wire.admit(machine)
+    assert wire.line is not None
+    machine.copy(source, f"{wire.text}/first").expect(0)
+    sent = wire.line.up
+    done = machine.copy(f"{wire.text}/first", f"{wire.text}/second", "--exclude", "*.mp4").expect(0)
+    assert done.report["verified"] == len(PHOTOS) - 1
+    assert done.report["source_bytes_read"] == 0
+    assert wire.line.up - sent < 50_000, "no photo was sent"
+    assert {row["evidence"] for row in done.files().values()} == {"server-hash:sha256"}
+    # What the service cannot prove is read, as between any two places.
+    done = machine.copy(f"{wire.text}/first", f"{wire.text}/second").expect(0)
+    assert done.report["verified"] == 1
+    files = wire.files()
+    assert {path: files[f"second/{path}"] for path in PHOTOS} == PHOTOS
+    assert machine.copy(f"{wire.text}/first", f"{wire.text}/second").expect(0).report["status"] == "nothing"
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_from_one_service_to_another(
+    machine: Photosync, source: Path, bucket: Bucket, dropbox: DropboxFolder, way: str
+) -> None:
+    bucket.admit(machine)
+    dropbox.admit(machine)
+    one, other = (bucket, dropbox) if way == "up" else (dropbox, bucket)
+    machine.copy(source, one.text).expect(0)
+    size = sum(map(len, PHOTOS.values()))
+    done = machine.copy(one.text, other.text).expect(0)
+    assert done.report["source_bytes_read"] == size, "every byte is read once"
+    assert other.files() == PHOTOS
+    again = machine.copy(one.text, other.text).expect(0)
+    assert again.report["status"] == "nothing"
+    assert again.report["root"] == done.report["root"]

@@ -1,0 +1,162 @@
+"""``move`` removes at the source what is proven at the destination, and nothing else."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from photosync.engine import move, removal
+from photosync.engine.entry import Entry
+from photosync.engine.errors import Permanent, SafetyGuard
+from photosync.engine.journal import Journal
+from photosync.engine.plan import Policy
+from photosync.engine.removal import Fate
+from photosync.engine.report import Exit, Report
+from photosync.engine.sync import Job
+from photosync.engine.transfer import Pair, Settings
+from photosync.engine.verify import Verify
+from tests.sim.scheduler import Scheduler
+from tests.sim.store import Faults, SimStore, World
+
+PHOTOS = {"a": b"one", "b": b"two", "c": b"three"}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Moving:
+    """A disk, a destination and a journal over several runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.here, self.there = World("disk"), World("disk")
+        self.journal_path = folder / "journal.sqlite"
+        self.runs = 0
+        for path, data in PHOTOS.items():
+            self.here.set(path, data, 1)
+
+    def run(
+        self, setup: Callable[[SimStore], None] = lambda _store: None, how: Verify = Verify.AUTO
+    ) -> Report:
+        self.runs += 1
+        scheduler = Scheduler(0)
+        source, destination = (SimStore(world, scheduler, Faults()) for world in (self.here, self.there))
+        setup(source)
+        reports: list[Report] = []
+
+        def body() -> None:
+            stamp = f"run{self.runs}"
+            pair = Pair(source, destination, "here", "there", "there")
+            job = Job(pair, Policy(stamp=stamp), Settings(how=how, stamp=stamp))
+            with Journal(self.journal_path, scheduler) as journal:
+                reports.append(move.run(job, journal, scheduler, lambda _event: None))
+
+        scheduler.run(body)
+        return reports[0]
+
+    def left(self) -> dict[str, bytes]:
+        return self.here.visible()
+
+    def arrived(self) -> dict[str, bytes]:
+        return self.there.visible()
+
+
+@pytest.fixture
+def moving(tmp_path: Path) -> Moving:
+    return Moving(tmp_path)
+
+
+def test_all_that_is_proven_goes(moving: Moving) -> None:
+    report = moving.run()
+    assert report.exit_code is Exit.OK
+    assert {each.fate for each in report.removals} == {Fate.REMOVED}
+    assert moving.left() == {}
+    assert moving.arrived() == PHOTOS
+    assert moving.run().status == "nothing"
+
+
+def test_what_changes_before_it_is_removed_stays(moving: Moving) -> None:
+    def edit_late(store: SimStore) -> None:
+        real = store.stat
+
+        def stat(path: str) -> Entry:
+            if path == "b":
+                moving.here.set("b", b"edited", 2)
+            return real(path)
+
+        store.stat = stat  # type: ignore[method-assign]
+
+    report = moving.run(edit_late)
+    assert report.exit_code is Exit.OTHER
+    assert [(each.path, each.fate) for each in report.left] == [("b", Fate.KEPT)]
+    assert moving.left() == {"b": b"edited"}
+    assert moving.arrived() == PHOTOS
+    report = moving.run()
+    assert moving.left() == {}
+    assert {b"two", b"edited"} <= set(moving.arrived().values())
+
+
+def test_a_process_that_is_killed_while_it_removes(moving: Moving) -> None:
+    def die(store: SimStore) -> None:
+        real = store.delete
+
+        def delete(path: str) -> None:
+            real(path)
+            raise Killed
+
+        store.delete = delete  # type: ignore[method-assign]
+
+    with pytest.raises(BaseException):  # noqa: B017 - alone, or in a group with its like
+        moving.run(die)
+    left = moving.left()
+    assert 0 < len(left) < len(PHOTOS)
+    assert moving.arrived() == PHOTOS
+    report = moving.run()
+    assert {each.path for each in report.removals} == set(left)
+    assert moving.left() == {}
+    assert moving.arrived() == PHOTOS
+
+
+def test_what_cannot_be_removed_is_told(moving: Moving) -> None:
+    def refuse(store: SimStore) -> None:
+        def delete(path: str) -> None:
+            raise Permanent(f"{path} may not be removed")
+
+        store.delete = delete  # type: ignore[method-assign]
+
+    report = moving.run(refuse)
+    assert report.exit_code is Exit.NO_RETRY
+    assert report.status == "partial"
+    assert moving.left() == moving.arrived() == PHOTOS
+
+
+def test_what_is_not_proven_stays(moving: Moving) -> None:
+    report = moving.run(how=Verify.NONE)
+    assert not report.removals
+    assert moving.left() == PHOTOS
+
+
+def test_one_place_by_two_ways(moving: Moving) -> None:
+    """What is proven at the destination would be the very file that is removed."""
+    moving.there = moving.here
+    report = moving.run()
+    assert isinstance(report.fatal, SafetyGuard)
+    assert report.exit_code is Exit.FATAL
+    assert moving.left() == PHOTOS
+
+
+def test_a_file_of_a_name_that_was_moved_before_is_another(moving: Moving) -> None:
+    """Nor is a new file with moved bytes taken for the moved one, renamed."""
+    moving.run()
+    moving.here.set("a", b"other", 2)
+    moving.here.set("d", b"two", 2)
+    moving.run()
+    arrived = moving.arrived()
+    assert {path: arrived[path] for path in PHOTOS} == PHOTOS
+    assert arrived["d"] == b"two"
+    assert b"other" in arrived.values()
+    assert moving.left() == {}
+
+
+def test_the_fates_are_words_for_scripts() -> None:
+    assert [str(fate) for fate in removal.Fate] == ["removed", "trashed", "kept", "failed"]

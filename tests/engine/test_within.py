@@ -1,0 +1,142 @@
+"""Copies that the service makes by itself: proven by what it says of both objects, or read after all."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from photosync.engine.capabilities import Store, Stored
+from photosync.engine.entry import Entry
+from photosync.engine.errors import AlreadyExists
+from photosync.engine.report import Exit
+from tests.engine.rig import Rig
+from tests.sim.store import SimStore
+
+Say = Callable[[str, bytes], Mapping[str, str]]
+
+
+def honest(_path: str, data: bytes) -> Mapping[str, str]:
+    return {"etag-like": data.hex()}
+
+
+def nothing(_path: str, _data: bytes) -> Mapping[str, str]:
+    return {}
+
+
+class Service:
+    """Two stores of one service.
+
+    Args:
+        rig: whose worlds they are.
+        of_source, of_copy: what the service says of an original, and of a copy that it made.
+        arrives: what a copy holds.
+    """
+
+    def __init__(
+        self, rig: Rig, of_source: Say, of_copy: Say, arrives: Callable[[bytes], bytes] = lambda data: data
+    ) -> None:
+        self.rig, self.of_source, self.of_copy, self.arrives = rig, of_source, of_copy, arrives
+        self.copied: list[str] = []
+        self.before_copy: Callable[[str], None] = lambda _to: None
+        rig.source_setup = self._source
+        rig.setup = self._destination
+
+    def _source(self, store: SimStore) -> None:
+        real = store.stat
+
+        def stat(path: str) -> Entry:
+            return replace(real(path), digests=self.of_source(path, self.rig.phone.things[path].data))
+
+        store.stat = stat  # type: ignore[method-assign]
+
+    def _destination(self, store: SimStore) -> None:
+        def reaches(_source: Store) -> bool:
+            return True
+
+        def copy_from(_source: Store, path: str, to: str) -> Stored:
+            self.copied.append(path)
+            data = self.arrives(self.rig.phone.things[path].data)
+            self.before_copy(to)
+            if to in self.rig.there.things:
+                raise AlreadyExists(to)
+            self.rig.there.set(to, data, 1)
+            found = store.stat(to)
+            return Stored(to, found.size, found.version, self.of_copy(to, data), found.mtime_ns)
+
+        store.reaches = reaches  # type: ignore[attr-defined]
+        store.copy_from = copy_from  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    rig = Rig(tmp_path)
+    rig.photo("a", b"one")
+    rig.photo("b", b"two")
+    return rig
+
+
+def test_nothing_is_read_where_the_service_proves_it(rig: Rig) -> None:
+    service = Service(rig, honest, honest)
+    report = rig.run()
+    assert report.exit_code is Exit.OK
+    assert report.source_bytes == 0
+    assert rig.statuses() == {"a": "verified", "b": "verified"}
+    assert {outcome.evidence for outcome in rig.outcomes.values()} == {"server-hash:etag-like"}
+    assert any("manifest does not list them" in text for text in rig.notices)
+    assert sorted(service.copied) == ["a", "b"]
+    assert rig.run().status == "nothing"
+
+
+def test_a_copy_that_differs_is_set_aside_and_read(rig: Rig) -> None:
+    Service(rig, honest, honest, arrives=lambda data: data[::-1])
+    report = rig.run()
+    assert report.exit_code is Exit.OK
+    assert rig.files() == {"a": b"one", "b": b"two"}
+    assert sorted(rig.quarantine().values()) == [b"eno", b"owt"]
+    assert report.source_bytes == 6
+
+
+def test_a_copy_that_is_short_is_set_aside_and_read(rig: Rig) -> None:
+    Service(rig, honest, nothing, arrives=lambda data: data[:1])
+    assert rig.run().exit_code is Exit.OK
+    assert rig.files() == {"a": b"one", "b": b"two"}
+    assert sorted(rig.quarantine().values()) == [b"o", b"t"]
+
+
+def test_what_the_service_says_nothing_of_is_read(rig: Rig) -> None:
+    service = Service(rig, nothing, honest)
+    report = rig.run()
+    assert report.exit_code is Exit.OK
+    assert report.source_bytes == 6
+    assert service.copied == []
+    assert rig.files() == {"a": b"one", "b": b"two"}
+
+
+def test_a_copy_that_nobody_can_prove_is_read(rig: Rig) -> None:
+    Service(rig, honest, nothing)
+    report = rig.run()
+    assert report.exit_code is Exit.OK
+    assert report.source_bytes == 6
+    assert {outcome.evidence for outcome in rig.outcomes.values()} == {"reread"}
+    assert rig.files() == {"a": b"one", "b": b"two"}
+
+
+def test_a_name_that_is_taken(rig: Rig) -> None:
+    rig.there.set("a", b"theirs", 1)
+    rig.there.set("b", b"two", 1)
+    Service(rig, honest, honest)
+    rig.run()
+    assert rig.statuses() == {"a": "conflict", "b": "verified"}
+    files = rig.files()
+    assert files["a"] == b"theirs"
+    assert sorted(files.values()) == [b"one", b"theirs", b"two"]
+
+
+def test_a_name_that_is_taken_meanwhile(rig: Rig) -> None:
+    """By somebody else, or by an earlier try whose answer was lost."""
+    service = Service(rig, honest, honest)
+    service.before_copy = lambda to: rig.there.set(to, {"a": b"theirs", "b": b"two"}[to], 1)
+    rig.run()
+    assert rig.statuses() == {"a": "conflict", "b": "verified"}
+    assert sorted(rig.files().values()) == [b"one", b"theirs", b"two"]
