@@ -58,6 +58,7 @@ def copied_through(machine: Photosync, place: DriveFolder, source: Path, count: 
         "each request is told, in vain or not"
     )
     assert hits > 1.02 * count, "the faults are visible in the counts"
+    assert {"network", "throttled", "server"} <= report["retries"][place.text].keys()
     # `files` fails if two have one name.
     assert sorted(place.files().values()) == sorted(tree(source).values())
     names = {path: data for path, data in place.files().items() if "%" not in path}
