@@ -6,7 +6,7 @@ from photosync.backends.drive_client import Account
 from photosync.backends.drive_errors import status_error, translated
 from photosync.backends.drive_metadata import Item, entry_of
 from photosync.engine.entry import Entry
-from photosync.engine.errors import Corrupt, Permanent, Transient
+from photosync.engine.errors import Corrupt, Permanent, Transient, Trouble
 from photosync.engine.hashing import Digest, new
 
 _WHOLE, _PARTIAL = 200, 206
@@ -46,7 +46,8 @@ class Download:
         if not data:
             raise Transient(
                 f"Google Drive, reading {self._entry.path!r}: the reply ended after {self._at} of "
-                f"{self._entry.size} bytes."
+                f"{self._entry.size} bytes.",
+                trouble=Trouble.NETWORK,
             )
         self._at += len(data)
         self._check(data)

@@ -20,6 +20,7 @@ from photosync.engine.errors import (
     RateLimited,
     ReadOnly,
     Transient,
+    Trouble,
 )
 from photosync.engine.names import printable
 
@@ -123,7 +124,7 @@ def status_error(status: int, headers: Any, body: bytes, doing: str, path: str) 
     if status == 429:
         return RateLimited(f"{what}: {_LIMITED}", retry_after=retry_after)
     if status >= 500 or status in (408, 425):
-        return Transient(f"{what}: Google has trouble (HTTP {status}).", retry_after=retry_after)
+        return Transient(f"{what}: Google has trouble (HTTP {status}).", retry_after, Trouble.SERVER)
     if status == 403 and reason:
         return PermissionError(errno.EACCES, f"not allowed at Google Drive ({reason})", path)
     if 300 <= status < 400:
@@ -156,7 +157,8 @@ def _meaning(error: Exception, doing: str, path: str) -> Exception:
     if isinstance(error, HttpError):
         return status_error(int(error.resp.status), error.resp, error.content, doing, path)
     if isinstance(error, exceptions.TransportError):
-        return Transient(f"{what}: the sign-in could not be renewed: no connection to Google.")
+        text = f"{what}: the sign-in could not be renewed: no connection to Google."
+        return Transient(text, trouble=Trouble.NETWORK)
     if isinstance(error, exceptions.GoogleAuthError):
         return _sign_in_meaning(error, what)
     if isinstance(error, requests.exceptions.TooManyRedirects):
@@ -166,13 +168,14 @@ def _meaning(error: Exception, doing: str, path: str) -> Exception:
     if isinstance(error, (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)):
         return _network_meaning(error, what)
     if isinstance(error, (Error, ValueError, KeyError)):
-        return Transient(f"{what}: the reply could not be understood ({type(error).__name__}).")
+        text = f"{what}: the reply could not be understood ({type(error).__name__})."
+        return Transient(text, trouble=Trouble.NETWORK)
     return error
 
 
 def _sign_in_meaning(error: Any, what: str) -> Exception:
     if getattr(error, "retryable", False):
-        return Transient(f"{what}: the sign-in could not be renewed at the moment.")
+        return Transient(f"{what}: the sign-in could not be renewed now.", trouble=Trouble.SERVER)
     answer = error.args[1] if len(error.args) > 1 and isinstance(error.args[1], dict) else {}
     code = str(answer.get("error", ""))
     problems = {
@@ -190,4 +193,4 @@ def _network_meaning(error: Exception, what: str) -> Exception:
             f"{what}: the server's certificate is not trusted. Behind a proxy with an authority of its own, "
             "set SSL_CERT_FILE to that authority's PEM file."
         )
-    return Transient(f"{what}: the connection failed ({type(error).__name__}).")
+    return Transient(f"{what}: the connection failed ({type(error).__name__}).", trouble=Trouble.NETWORK)

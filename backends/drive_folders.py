@@ -208,12 +208,10 @@ class Folders:
         except IdTaken:
             made = self.item(id, path)
         except FileNotFoundError:
-            self.forget(split(path)[0])
-            raise Transient(f"Google Drive, making the folder {path!r}: the one above it is gone.") from None
+            raise self.gone(split(path)[0]) from None
         del self._begun[path]
         if made is None or made.trashed:
-            self.forget(split(path)[0])
-            raise Transient(f"Google Drive, making the folder {path!r}: it is in the trash.")
+            raise self.gone(split(path)[0])
         self.placed(parent, made)
         with self._state:
             self.made.add(id)
@@ -252,6 +250,17 @@ class Folders:
         with self._state:
             for each in [each for each in self._by_path if each == path or each.startswith(join(path, ""))]:
                 self.made.discard(self._by_path.pop(each).id)
+
+    def gone(self, path: str) -> Transient:
+        """Forgets what is not there any more on the way to a folder; the error to raise."""
+        at = ""
+        for name in path.split("/") if path else ():
+            at = join(at, name)
+            folder = self._cached(at)
+            if folder is not None and self.item(folder.id, at) is None:
+                self.forget(at)
+                break
+        return Transient(f"Google Drive: the folder {path or '/'!r} is not there any more.")
 
     def load(self, folder: Folder, path: str) -> None:
         """Reads a folder's names, unless that was done.

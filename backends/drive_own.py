@@ -126,8 +126,7 @@ class OwnFiles:
                 raise Transient(f"Google Drive, writing {full!r}: it arrived, and is gone again.") from None
             return item
         except FileNotFoundError:
-            self._folders.forget(folder_path)
-            raise Transient(f"Google Drive: the folder {folder_path!r} is not there any more.") from None
+            raise self._folders.gone(folder_path) from None
 
     def _retire(self, others: Sequence[Item], replaces: str | None, full: str) -> None:
         """Removes what was replaced, now or earlier. What cannot be removed is seen to be replaced, and is

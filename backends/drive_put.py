@@ -39,10 +39,12 @@ class Putter:
             content = _content(blob)
             above, name = split(path)
             folder = self._folders.ensure(above)
-            self._load(folder, above)
+            self._folders.load(folder, above)
             id = self._folders.claim(folder, name, content, path)
         except (NameRefused, Corrupt, Permanent) as error:
             return error
+        except FileNotFoundError:
+            raise self._folders.gone(split(path)[0]) from None
         try:
             item = self._create(folder, name, id, blob, path)
         except Permanent as error:
@@ -54,16 +56,6 @@ class Putter:
         self._folders.placed(folder, item)
         self._folders.settle(folder, name, item.id)
         return stored_of(item, blob.path)
-
-    def _load(self, folder: Folder, path: str) -> None:
-        try:
-            self._folders.load(folder, path)
-        except FileNotFoundError:
-            self._gone(path)
-
-    def _gone(self, path: str) -> None:
-        self._folders.forget(path)
-        raise Transient(f"Google Drive: the folder {path or '/'!r} is not there any more.")
 
     def _create(self, folder: Folder, name: str, id: str, blob: Blob, path: str) -> Item:
         body = {"id": id, "name": name, "parents": [folder.id], **times(blob.mtime_ns, created=True)}
@@ -77,12 +69,11 @@ class Putter:
             item = found
         except FileNotFoundError:
             self._folders.release(folder, name, id)
-            self._gone(split(path)[0])
-            raise
+            raise self._folders.gone(split(path)[0]) from None
         if item.trashed:
             # Somebody put the folder into the trash, where new files go with it.
             self._folders.release(folder, name, id)
-            self._gone(split(path)[0])
+            raise self._folders.gone(split(path)[0])
         return item
 
 

@@ -74,7 +74,10 @@ class SessionUpload:
         from googleapiclient.http import MediaIoBaseUpload
 
         above, name = split(self._full)
-        folder = self._folders.ensure(above)
+        try:
+            folder = self._folders.ensure(above)
+        except FileNotFoundError:
+            raise self._folders.gone(above) from None
         body = {"id": self._id, "name": name, "parents": [folder.id], **times(mtime_ns, created=True)}
         with self._account.calling("starting the upload of", self._path) as service:
             media = MediaIoBaseUpload(_Nothing(), BYTES, resumable=True)
@@ -90,8 +93,7 @@ class SessionUpload:
         if reply.status not in _DONE or "location" not in reply:
             error = status_error(reply.status, reply, content, "starting the upload of", self._path)
             if isinstance(error, FileNotFoundError):
-                self._folders.forget(above)
-                raise Transient(f"Google Drive: the folder {above!r} is not there any more.")
+                raise self._folders.gone(above)
             raise error
         if urlsplit(reply["location"])[:2] != urlsplit(request.uri)[:2]:
             raise Permanent(f"Google Drive: the upload of {self._path!r} was sent elsewhere; not followed.")

@@ -94,9 +94,9 @@ def free_up(session: Session, source: str, wish: Wish) -> Exit:
             show.note(f"Nothing was ever copied from {source} by this machine: run photosync copy first.")
         if remover is None:
             show.note(
-                f"Nothing is deleted on {device.model} by this route ({device.route}): on an iPhone that would "
-                "leave ghosts in its photo library. Delete the photos named here on the device itself (an "
-                "iPhone: in the Photos app)."
+                f"Nothing is deleted on {device.model} by this route ({device.route}): on an iPhone that "
+                "would leave ghosts in its photo library. Delete the photos named here on the device itself "
+                "(an iPhone: in the Photos app)."
             )
         if remover is None or wish.dry_run or not candidates:
             show.end([], len(kept), dry=True)

@@ -161,6 +161,41 @@ def test_a_folder_that_was_deleted_is_made_again(rig: Rig, store: DriveStore) ->
     assert rig.content() == {"Photos/a/c.jpg": [b"photo"]}
 
 
+@pytest.mark.parametrize("how", ["trash", "delete"])
+def test_a_tree_of_folders_that_goes_away(rig: Rig, store: DriveStore, how: str) -> None:
+    put(store, "a/b/c/1.jpg", b"photo")
+    (folder,) = [item for item in rig.emulator.api.drive.items.values() if item.name == "a"]
+    getattr(rig.emulator, how)(folder.id)
+    for path in ("a/b/c/2.jpg", "a/b/d/3.jpg"):
+        for _ in range(4):
+            try:
+                put(store, path, b"photo")
+                break
+            except Transient:
+                continue
+    assert rig.content() == {f"Photos/{path}": [b"photo"] for path in ("a/b/c/2.jpg", "a/b/d/3.jpg")}
+    upload = store.start_upload("a/v.mp4", 20 << 20, None)
+    upload.abort()
+
+
+def test_of_several_writers_of_one_name_one_wins(rig: Rig, store: DriveStore) -> None:
+    put(store, "first.jpg", b"x")
+    barrier = threading.Barrier(6)
+    results: list[Stored | Exception] = []
+
+    def work(number: int) -> None:
+        barrier.wait(30)
+        results.extend(store.put([blob("a.jpg", b"%d" % number)]))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert [type(result) for result in results].count(AlreadyExists) == 5
+    assert len(rig.content()["Photos/a.jpg"]) == 1
+
+
 def test_a_name_whose_file_was_deleted_can_be_used_again(rig: Rig, store: DriveStore) -> None:
     put(store, "a.jpg", b"photo")
     (file,) = rig.emulator.files()["Photos/a.jpg"]

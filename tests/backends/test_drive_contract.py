@@ -35,6 +35,7 @@ class TestOwnFilesOnly(StoreContract):
         return lambda: rig.sign_in().store("Photos")
 
 
+@pytest.mark.slow
 class TestSharedDrive(StoreContract):
     @pytest.fixture
     def reopen(self, rig: Rig) -> Callable[[], Store]:
@@ -42,6 +43,7 @@ class TestSharedDrive(StoreContract):
         return lambda: rig.sign_in(shared_drive=drive).store("Photos")
 
 
+@pytest.mark.slow
 class TestFolderById(StoreContract):
     @pytest.fixture
     def reopen(self, rig: Rig) -> Callable[[], Store]:

@@ -58,6 +58,7 @@ def copied_through(machine: Photosync, place: DriveFolder, source: Path, count: 
         "each request is told, in vain or not"
     )
     assert hits > 1.02 * count, "the faults are visible in the counts"
+    assert {"network", "throttled", "server"} <= report["retries"][place.text].keys()
     # `files` fails if two have one name.
     assert sorted(place.files().values()) == sorted(tree(source).values())
     names = {path: data for path, data in place.files().items() if "%" not in path}
@@ -118,16 +119,11 @@ def test_a_thousand_small_files_cost_a_thousand_requests(
     "fault",
     [
         Fault("upload/chunk", nth=2, count=3, reset="body"),
-        Fault("upload/chunk", nth=2, count=3, reset="reply"),
         Fault("upload/chunk", nth=2, count=2, truncate=MIB),
-        Fault("upload/start", count=2, reset="reply"),
         Fault("upload/files.create", count=12, reset="reply"),
-        Fault("upload/files.create", count=6, status=500),
         Fault("upload/files.create", nth=2, count=2, corrupt=1500),
         Fault("*", nth=3, count=3, status=503),
-        Fault("*", nth=5, count=2, status=429, retry_after=1),
         Fault("files.create", count=3, reset="reply"),
-        Fault("files.list", count=3, reset="body"),
         Fault("*", nth=6, count=3, expire_token=True),
     ],
     ids=lambda fault: f"{fault.route} {fault.reset or fault.status or 'damaged'}",
@@ -167,7 +163,7 @@ def test_killed_while_replies_are_lost(machine: Photosync, drive: DriveFolder, t
 
 def test_a_limit_on_writes_is_kept_to(machine: Photosync, drive: DriveFolder, tmp_path: Path) -> None:
     drive.admit(machine)
-    files = {f"DCIM/IMG_{n:04}.JPG": noise(3_000 + n, n) for n in range(120)}
+    files = {f"DCIM/IMG_{n:04}.JPG": noise(3_000 + n, n) for n in range(60)}
     drive.account.api.write_rate, drive.account.api.write_burst = 20.0, 5.0
     report = machine.copy(write(tmp_path / "phone", files), drive.text).expect(0).report
     assert report["verified"] == len(files)

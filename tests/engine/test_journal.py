@@ -1,5 +1,6 @@
 """The journal: what it remembers, what a crash costs, and what it says of files it cannot use."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +27,22 @@ def others_see(path: Path) -> int:
         return int(db.execute("SELECT count(*) FROM deliveries").fetchone()[0])
     finally:
         db.close()
+
+
+def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+    """Tokens of uploads are in it."""
+    before = os.umask(0o022)
+    try:
+        journal = Journal(tmp_path / "j")
+        journal.set_upload("a", "b", entry("v.mp4"), PendingUpload("v.mp4", "token", {}))
+        journal.flush()
+    finally:
+        os.umask(before)
+    assert {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == dict.fromkeys(
+        [file.name for file in tmp_path.iterdir()], 0o600
+    )
+    assert len(list(tmp_path.iterdir())) > 1
+    journal.close()
 
 
 # groups

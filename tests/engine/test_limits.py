@@ -183,6 +183,68 @@ def test_cancelling_ends_the_waiting() -> None:
     simulate(body)
 
 
+def intervals(gate: Gate, seam: Scheduler, count: int) -> list[float]:
+    """Seconds between requests that all go through."""
+    times = []
+    for _ in range(count):
+        gate.enter()
+        times.append(seam.monotonic())
+        gate.passed()
+    return [later - sooner for sooner, later in pairwise(times)]
+
+
+def test_a_place_that_refuses_is_asked_less_and_then_more_again() -> None:
+    def body(seam: Scheduler) -> None:
+        with Workers(seam) as workers:
+            gate = Gate(workers)
+            for _ in range(3):
+                gate.slow_down()
+                workers.sleep(1)
+            gaps = intervals(gate, seam, 200)
+            assert gaps[0] == pytest.approx(0.2, rel=0.1)
+            assert gaps == sorted(gaps, reverse=True)
+            assert gaps[-1] == 0.0
+
+    simulate(body)
+
+
+def test_refusals_that_come_together_count_once() -> None:
+    def body(seam: Scheduler) -> None:
+        with Workers(seam) as workers:
+            gate = Gate(workers)
+            for _ in range(10):
+                gate.slow_down()
+            assert intervals(gate, seam, 3)[0] == pytest.approx(0.05, rel=0.1)
+
+    simulate(body)
+
+
+def test_a_place_that_always_refuses_is_still_asked() -> None:
+    def body(seam: Scheduler) -> None:
+        with Workers(seam) as workers:
+            gate = Gate(workers)
+            for _ in range(50):
+                gate.slow_down()
+                workers.sleep(10)
+            before = seam.monotonic()
+            gate.enter()
+            gate.enter()
+            assert seam.monotonic() - before <= 4.0
+
+    simulate(body)
+
+
+def test_the_users_own_limit_stays_when_a_place_recovers() -> None:
+    def body(seam: Scheduler) -> None:
+        with Workers(seam) as workers:
+            gate = Gate(workers, requests_per_second=10)
+            gate.slow_down()
+            gaps = intervals(gate, seam, 100)
+            assert min(gaps) == pytest.approx(0.1)
+
+    simulate(body)
+
+
 def test_a_call_may_carry_what_the_line_moves_in_a_quarter_of_a_minute() -> None:
     pace = Pace(48 << 20)
     assert pace.limit == 48 << 20

@@ -3,7 +3,15 @@
 import pytest
 
 from photosync.engine import retry
-from photosync.engine.errors import Corrupt, DestinationFull, Fatal, Permanent, Transient, Trouble
+from photosync.engine.errors import (
+    Corrupt,
+    DestinationFull,
+    Fatal,
+    Permanent,
+    RateLimited,
+    Transient,
+    Trouble,
+)
 from photosync.engine.limits import Gate
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.workers import Workers
@@ -137,3 +145,25 @@ def test_waits_double_up_to_the_longest(jitter: float) -> None:
     waits = [policy.wait(attempt, Transient("x"), jitter) for attempt in range(1, 7)]
     for wait, ceiling in zip(waits, [1, 2, 4, 8, 10, 10], strict=True):
         assert ceiling / 2 <= wait <= ceiling
+
+
+def test_a_limit_slows_down_whoever_comes_after() -> None:
+    def body(seam: Scheduler) -> None:
+        refusals: list[Exception] = [
+            RateLimited("too many"),
+            RateLimited("too many"),
+            RateLimited("too many"),
+        ]
+
+        def limited() -> float:
+            if refusals:
+                raise refusals.pop()
+            return seam.monotonic()
+
+        with Workers(seam) as workers:
+            gate = Gate(workers)
+            first = retry.call(limited, "a", workers, gate, POLICY)
+            second = retry.call(limited, "b", workers, gate, POLICY)
+            assert second - first == pytest.approx(0.2 * 0.95, rel=0.1)
+
+    simulate(body)

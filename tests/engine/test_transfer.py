@@ -743,6 +743,21 @@ def test_other_bytes_of_the_same_size_and_time_are_not_stitched(tmp_path: Path, 
     assert rig.quarantine() == {}
 
 
+def test_a_part_that_may_be_half_there_must_be_what_was_noted(tmp_path: Path) -> None:
+    """Where parts go in order, a service may hold the beginning of one whose sending was cut off."""
+    rig = Rig(tmp_path, "feed")
+    parts_sent(rig, fail_at=3)
+    rig.photo("big", BIG)
+    rig.run()
+    other = bytearray(BIG)
+    other[3 * PART + 1] ^= 1
+    rig.photo("big", bytes(other))
+    sent = parts_sent(rig)
+    assert rig.run().status == "ok"
+    assert rig.files() == {"big": bytes(other)}
+    assert sent == list(range(8))
+
+
 @pytest.mark.parametrize("personality", ["objects", "feed"])
 def test_parts_that_nobody_noted_are_not_believed(tmp_path: Path, personality: str) -> None:
     """As after a power cut that took the journal's last words: the store may hold parts of another file."""
