@@ -248,6 +248,15 @@ class Sweeps(Protocol):
         ...
 
 
+class Readable(Protocol):
+    """The part of a `Store` that a source needs."""
+
+    capabilities: Capabilities
+
+    def list_folder(self, path: str) -> list[Entry]: ...
+    def open(self, path: str, offset: int = 0) -> Reader: ...
+
+
 @runtime_checkable
 class Store(Protocol):
     """A place bound to its root. See the module's text for the rules."""

@@ -332,6 +332,17 @@ class Journal:
         )
         yield from map(_delivery, rows)
 
+    def delivery(self, source: str, destination: str, path: str) -> Delivery | None:
+        """What was delivered of one source file."""
+        rows = self._rows(
+            "SELECT path, size, mtime_ns, version, content, stored, stored_version, evidence "
+            "FROM deliveries WHERE source = ? AND destination = ? AND path = ?",
+            self._place(source),
+            self._place(destination),
+            key(path),
+        )
+        return _delivery(rows[0]) if rows else None
+
     def set_delivery(self, source: str, destination: str, delivery: Delivery) -> None:
         """Remembers a copy that was proven; it is not in the destination's manifest yet."""
         place = self._place(destination)

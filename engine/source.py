@@ -1,11 +1,11 @@
 """Reading the source: each file once, in order, exactly as many bytes as it was said to have."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import NoReturn, Protocol, runtime_checkable
 
 from photosync.engine import retry
-from photosync.engine.capabilities import Reader, Store
+from photosync.engine.capabilities import Readable, Reader
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Fatal, Permanent, SourceChanged, classify
 from photosync.engine.hashing import Fingerprint, Hasher
@@ -35,6 +35,23 @@ class OpenFile:
     entry: Entry
 
 
+@runtime_checkable
+class Shared(Protocol):
+    """A source that several destinations read at once (`photosync.engine.stage_view.StageView`)."""
+
+    def expect(self, entries: Sequence[Entry], wanted: Sequence[Entry], workers: Workers) -> None:
+        """What may be read, and what certainly will, in order; ``workers`` is the reader's scope."""
+        ...
+
+    def ready(self, entry: Entry) -> bool:
+        """Whether reading a file can begin at once."""
+        ...
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether a file can be read even when the source itself is gone."""
+        ...
+
+
 class Source:
     """Where photos come from.
 
@@ -48,7 +65,7 @@ class Source:
 
     def __init__(
         self,
-        store: Store,
+        store: Readable,
         workers: Workers,
         gate: Gate,
         retries: RetryPolicy,
@@ -59,6 +76,19 @@ class Source:
         self._gate = gate
         self._retries = retries
         self._progress = progress
+
+    def expect(self, entries: Sequence[Entry], wanted: Sequence[Entry]) -> None:
+        """Says what may be read, and what certainly will, in order."""
+        if isinstance(self.store, Shared):
+            self.store.expect(entries, wanted, self._workers)
+
+    def ready(self, entry: Entry) -> bool:
+        """Whether reading a file begins without waiting for another destination's sake."""
+        return not isinstance(self.store, Shared) or self.store.ready(entry)
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether a file can be read even when the source itself is gone."""
+        return isinstance(self.store, Shared) and self.store.holds(entry)
 
     def open(self, entry: Entry) -> OpenFile:
         """Opens a file.

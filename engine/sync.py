@@ -66,7 +66,7 @@ class Prepared:
     plan: Plan
 
 
-def run(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Report:
+def run(job: Job, journal: Journal, seam: Seam, listener: Listener, within: Workers | None = None) -> Report:
     """Brings one destination up to date.
 
     Args:
@@ -74,6 +74,7 @@ def run(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Report:
         journal: state of earlier runs; nobody else may be writing it.
         seam: threads and time.
         listener: told what happens, from one thread at a time.
+        within: a scope whose cancellation interrupts the run.
 
     Returns:
         The report; what stopped the run early is in it. It is complete after Ctrl-C, too.
@@ -81,7 +82,7 @@ def run(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Report:
     Raises:
         FileNotFoundError: the source is not there.
     """
-    return _Run(job, journal, seam, listener).run()
+    return _Run(job, journal, seam, listener).run(within)
 
 
 def prepare(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Prepared:
@@ -122,7 +123,7 @@ class _Run:
         self.warnings.append(text)
         self.emit(Notice("warning", text))
 
-    def run(self) -> Report:
+    def run(self, within: Workers | None) -> Report:
         began, started_ns = self.seam.monotonic(), self.seam.wall_ns()
         before = dict(self.pair.destination.requests)
         prepared: Prepared | None = None
@@ -130,7 +131,7 @@ class _Run:
         fatal: PhotosyncError | None = None
         interrupted = False
         try:
-            with Workers(self.seam) as workers:
+            with Workers(self.seam, within) as workers:
                 prepared = self.prepare(workers)
                 gates = self._gates(workers)
                 self._probe(prepared.plan, workers, gates[1])

@@ -1,0 +1,615 @@
+"""A slow source, read once for several destinations that go at their own pace.
+
+One thread, the stager, reads what any destination wants, in order, and keeps it on a local disk until all
+that want it are done with it. A destination sees a `photosync.engine.stage_view.StageView`, which reads like
+the source itself, and follows a file that is still growing.
+
+The disk space is a budget. While it is full the stager waits, as long as no destination starves: each has
+staged bytes to work on. When one starves, room is made at the cost of the slowest: copies that only others
+wait for are dropped, the newest first, and those read them later, in a second pass, when they are staged
+again. So a slow destination costs the phone a second read of some files, never another destination's time.
+
+A file larger than the budget streams: it is kept in pieces, each dropped when all who follow it have passed.
+
+What is staged when a run ends and was not delivered stays, with a small journal; the next run of the same
+mirror takes it from there, without the phone if need be.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from photosync.engine.capabilities import Readable
+from photosync.engine.entry import Entry
+from photosync.engine.errors import Fatal, PhotosyncError, classify, describe
+from photosync.engine.hashing import Fingerprint, Hasher
+from photosync.engine.journal import Delivery, Journal
+from photosync.engine.source import Source, SourceGone
+from photosync.engine.stage_files import StageFiles
+from photosync.engine.stage_listing import StageListing
+from photosync.engine.verify import REREAD
+from photosync.engine.workers import Workers
+
+if TYPE_CHECKING:
+    from photosync.engine.stage_view import StageView
+
+SEGMENT = 64 << 20
+"""Most bytes that one piece of a streamed file has."""
+
+
+class _Unwanted(Exception):
+    """Nobody waits for the file that is being staged."""
+
+
+class State(Enum):
+    """How far a copy is."""
+
+    READING = auto()
+    STAGED = auto()
+    FAILED = auto()
+
+
+class Pass(Enum):
+    """When the stager will read a file; NONE: not, as things are; NOW: it is about to open it."""
+
+    NONE = auto()
+    NOW = auto()
+    FIRST = auto()
+    SECOND = auto()
+
+
+@dataclass(slots=True, eq=False)
+class Copy:
+    """The bytes of one reading of a file.
+
+    Attributes:
+        seen: the file as it was when it was opened.
+        state: how far it is.
+        segment: bytes of each piece but the last; 0: there is one piece.
+        pieces: where the bytes lie; None: dropped.
+        held: bytes of the budget that each piece takes.
+        written: bytes staged so far.
+        content: content id of the whole, once it is known.
+        elsewhere: a destination's own proven copy that stands in for the staged one.
+        error: why it failed.
+        told: who knows that it failed.
+        at: how far those have read who have it open.
+        followers: of a streamed file, for whom its pieces are kept.
+        revoked: it was dropped; who has it open reads no further.
+    """
+
+    seen: Entry
+    state: State = State.READING
+    segment: int = 0
+    pieces: list[Path | None] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
+    written: int = 0
+    content: str | None = None
+    elsewhere: tuple[Readable, str] | None = None
+    error: PhotosyncError | None = None
+    told: "set[StageView]" = field(default_factory=set)
+    at: "dict[StageView, int]" = field(default_factory=dict)
+    followers: "set[StageView]" = field(default_factory=set)
+    revoked: bool = False
+
+    def serves(self, view: "StageView") -> bool:
+        """Whether a destination can read all of it from here."""
+        if self.state is State.FAILED:
+            return False
+        if self.segment:
+            return view in self.followers
+        return self.elsewhere is not None or None not in self.pieces
+
+
+@dataclass(slots=True, eq=False)
+class File:
+    """One file of the source.
+
+    Attributes:
+        entry: as listed.
+        order: its place in the reading order.
+        turn: when the stager will read it.
+        copy: what was read last, None if that was dropped.
+        claims: who still needs it; False for one that gave up in this run.
+        taken: who has read all of it.
+        readings: how often it was read at the source.
+    """
+
+    entry: Entry
+    order: int
+    readings: int = 0
+    turn: Pass = Pass.NONE
+    copy: Copy | None = None
+    claims: "dict[StageView, bool]" = field(default_factory=dict)
+    taken: "set[StageView]" = field(default_factory=set)
+
+    @property
+    def live(self) -> "set[StageView]":
+        return {view for view, alive in self.claims.items() if alive}
+
+    @property
+    def unread(self) -> "set[StageView]":
+        """Who still has to read it."""
+        return self.live - self.taken
+
+
+class Stage:
+    """See the module's text.
+
+    Args:
+        source: reads the source, with retries; None: it is not there.
+        listing: what the source shows.
+        source_id: what journals call the source.
+        files: where copies lie.
+        limit: bytes that they may take.
+        journal: the stage's own, beside the copies.
+        workers: scope of the stager.
+        absent: why the source is not there, or None.
+
+    Attributes:
+        gone: why the source cannot be read any more, or None.
+        read_again: bytes read at the source that had been staged before.
+    """
+
+    def __init__(
+        self,
+        source: Source | None,
+        listing: StageListing,
+        source_id: str,
+        files: StageFiles,
+        limit: int,
+        journal: Journal,
+        workers: Workers,
+        absent: PhotosyncError | None = None,
+    ) -> None:
+        self.listing, self.source_id, self.files, self.limit = listing, source_id, files, limit
+        self.monitor = workers.monitor()
+        self.gone = absent
+        self.read_again = 0
+        self._source = source
+        self._journal = journal
+        self._workers = workers
+        self._views: list[StageView] = []
+        self._files: dict[str, File] = {}
+        self._ordered: list[File] = []
+        self._first: deque[File] = deque()
+        self._second: list[int] = []
+        self._used = 0
+        self._told = False
+
+    # who wants what
+
+    def join(self, view: "StageView") -> None:
+        """A destination will read from here; until it says what, it is taken to want everything."""
+        with self.monitor:
+            self._views.append(view)
+
+    def expect(self, view: "StageView", entries: Iterable[Entry]) -> None:
+        """A destination says what it will read, in order."""
+        wanted = {entry.path: entry for entry in entries}
+        with self.monitor:
+            if wanted:
+                self.listing.keep()
+            view.planned = True
+            for file in self._files.values():
+                if file.entry.path not in wanted:
+                    self._release(file, view)
+            for entry in wanted.values():
+                new = entry.path not in self._files
+                file = self.file(entry)
+                file.claims[view] = True
+                if file.copy is None and file.turn is Pass.NONE:
+                    self._want(file, Pass.FIRST if new else Pass.SECOND)
+            if self._all_planned:
+                copies = [file.copy for file in self._ordered if file.copy is not None]
+                self.files.sweep({piece for copy in copies for piece in copy.pieces if piece})
+            self.monitor.notify_all()
+
+    @property
+    def _all_planned(self) -> bool:
+        return all(view.planned or view.ended for view in self._views)
+
+    def file(self, entry: Entry) -> File:
+        """The file of that name, known from now on."""
+        file = self._files.get(entry.path)
+        if file is None:
+            file = self._files[entry.path] = File(entry, len(self._files))
+            self._ordered.append(file)
+            self._adopt(file)
+        return file
+
+    def find(self, path: str) -> File | None:
+        return self._files.get(path)
+
+    def _want(self, file: File, turn: Pass) -> None:
+        file.turn = turn
+        if turn is Pass.FIRST:
+            self._first.append(file)
+        else:
+            heapq.heappush(self._second, file.order)
+
+    def request(self, file: File, view: "StageView") -> None:
+        """A destination needs a file that no copy serves (any more)."""
+        file.claims[view] = True
+        file.taken.discard(view)
+        if file.turn is Pass.NONE:
+            self._want(file, Pass.SECOND)
+            self.monitor.notify_all()
+
+    def _adopt(self, file: File) -> None:
+        """Takes over what an earlier run staged of it."""
+        entry = file.entry
+        known = self._journal.content(self.source_id, entry)
+        if known is None:
+            return
+        copy = Copy(entry, State.STAGED, written=entry.size, content=known.content)
+        path = self.files.whole(entry)
+        if self.files.holds(path, entry.size):
+            copy.pieces, copy.held = [path], [entry.size]
+            self._used += entry.size
+        else:
+            copy.elsewhere = self._proven_copy(entry)
+            if copy.elsewhere is None:
+                return
+        file.copy = copy
+        self._claim_for_all(file)
+
+    def _claim_for_all(self, file: File) -> None:
+        for view in self._views:
+            if not view.planned and not view.ended:
+                file.claims.setdefault(view, True)
+
+    def _proven_copy(self, entry: Entry) -> tuple[Readable, str] | None:
+        for view in self._views:
+            if view.serves is not None:
+                kept = self._journal.delivery(self.source_id, view.destination, entry.path)
+                if kept is not None and kept.of(entry):
+                    return view.serves, kept.stored
+        return None
+
+    def settled(self, view: "StageView", path: str, delivered: bool) -> None:
+        """A destination is done with a file; one that did not get it may want it in another run."""
+        with self.monitor:
+            file = self._files.get(path)
+            if file is None:
+                return
+            if delivered:
+                self._release(file, view)
+            else:
+                self._give_up(file, view)
+            self.monitor.notify_all()
+
+    def stored(self, view: "StageView", path: str, stored: str) -> None:
+        """A destination on a local disk has a proven copy, which may stand in for the staged one."""
+        with self.monitor:
+            file = self._files.get(path)
+            copy = file.copy if file is not None else None
+            if file is None or copy is None or view.serves is None or copy.content is None or copy.segment:
+                return
+            if copy.elsewhere is not None or copy.state is not State.STAGED or not set(file.claims) - {view}:
+                return
+            seen = copy.seen
+            kept = (path, seen.size, seen.mtime_ns, seen.version, copy.content, stored, None, REREAD)
+            self._journal.set_delivery(self.source_id, view.destination, Delivery(*kept))
+            self._journal.flush()
+            copy.elsewhere = view.serves, stored
+            self._drop_pieces(copy)
+
+    def leave(self, view: "StageView") -> None:
+        """A destination has ended, whatever the reason."""
+        with self.monitor:
+            view.ended = True
+            for file in self._files.values():
+                self._give_up(file, view)
+            self.monitor.notify_all()
+
+    def close(self) -> tuple[int, int]:
+        """Removes what nobody needs any more; files and bytes that stay for another run."""
+        with self.monitor:
+            kept = [(file, copy) for file, copy in self._staged() if file.claims and None not in copy.pieces]
+            self.files.sweep({piece for _, copy in kept for piece in copy.pieces if piece})
+            if not kept:
+                self.files.discard()
+            return len(kept), sum(copy.written for _, copy in kept)
+
+    def _release(self, file: File, view: "StageView") -> None:
+        file.claims.pop(view, None)
+        copy = file.copy
+        if copy is not None and not file.claims and copy.state is State.STAGED:
+            self._drop(file)
+        else:
+            self._trim(copy)
+
+    def _give_up(self, file: File, view: "StageView") -> None:
+        if view in file.claims:
+            file.claims[view] = False
+            self.unfollow(file.copy, view)
+
+    # dropping copies
+
+    def _staged(self) -> Iterator[tuple[File, Copy]]:
+        for file in self._files.values():
+            if file.copy is not None and file.copy.state is State.STAGED:
+                yield file, file.copy
+
+    def _drop(self, file: File) -> None:
+        """Whoever still has to read the file reads it in the second pass."""
+        if file.copy is not None:
+            file.copy.revoked = True
+            self._drop_pieces(file.copy)
+        file.copy = None
+        self.monitor.notify_all()
+        if file.unread and file.turn is Pass.NONE:
+            self._want(file, Pass.SECOND)
+
+    def _drop_pieces(self, copy: Copy) -> None:
+        for index in range(len(copy.pieces)):
+            self._drop_piece(copy, index)
+
+    def _drop_piece(self, copy: Copy, index: int) -> None:
+        piece = copy.pieces[index]
+        if piece is not None:
+            self.files.remove(piece)
+            copy.pieces[index] = None
+            self._used -= copy.held[index]
+
+    def _trim(self, copy: Copy | None) -> None:
+        """Drops the pieces of a streamed file that all who follow it have passed."""
+        if copy is not None and copy.segment:
+            passed = min((copy.at.get(view, 0) for view in copy.followers), default=copy.written)
+            for index in range(min(passed // copy.segment, len(copy.pieces))):
+                self._drop_piece(copy, index)
+            self.monitor.notify_all()
+
+    def passed(self, copy: Copy, view: "StageView", offset: int) -> None:
+        """A destination has read so far."""
+        before, copy.at[view] = copy.at.get(view, 0), offset
+        if copy.segment and before // copy.segment != offset // copy.segment:
+            self._trim(copy)
+
+    def unfollow(self, copy: Copy | None, view: "StageView") -> None:
+        """A destination needs the pieces of a streamed file no longer."""
+        if copy is not None and view in copy.followers:
+            copy.followers.discard(view)
+            self._trim(copy)
+
+    def damaged(self, file: File, copy: Copy) -> None:
+        """A copy is not what was read at the source: nobody shall have it."""
+        with self.monitor:
+            if file.copy is copy:
+                self._drop(file)
+
+    # the budget
+
+    def _reserve(self, file: File, copy: Copy, size: int) -> None:
+        """Waits for room.
+
+        Raises:
+            _Unwanted: nobody is waiting for this any more.
+        """
+        with self.monitor:
+            while True:
+                self._workers.check()
+                if not (copy.followers if copy.pieces else file.live):
+                    raise _Unwanted
+                if not self._used or self._used + size <= self.limit:
+                    break
+                if not (self._make_room(file) or self._shake_off(file, copy)):
+                    self.monitor.wait()
+            self._used += size
+            copy.held.append(size)
+
+    def _make_room(self, coming: File) -> bool:
+        """Drops what is needed least; False if nothing may be dropped now.
+
+        In the second pass what somebody has open stays: two files would take each other's place for ever.
+        """
+        starving = {view for view in self._views if view.waits}
+        waited_for = {view.waits for view in starving}
+        everybody = all(view.waits or view.ended for view in self._views)
+        goal = self._used - self.limit // 16
+        cheap: list[File] = []
+        dear: list[File] = []
+        for file in reversed(self._ordered):
+            copy = file.copy
+            if copy is None or copy.state is not State.STAGED or not any(copy.pieces) or file in waited_for:
+                continue
+            if copy.at:
+                if starving and not file.unread & starving and coming.readings == 1:
+                    dear.append(file)
+            elif not file.unread:
+                self._drop(file)
+            elif everybody or (starving and not file.unread & starving):
+                cheap.append(file)
+            if self._used <= goal:
+                return True
+        for file in [*cheap, *dear]:
+            self._drop(file)
+            if self._used <= goal:
+                break
+        return self._used < goal + self.limit // 16
+
+    def _shake_off(self, file: File, copy: Copy) -> bool:
+        """The slowest of those who follow a streamed file loses it, if somebody starves.
+
+        In the second pass the last one keeps it, unless it waits for another file itself.
+        """
+        behind = [
+            view for view in copy.followers if copy.at.get(view, 0) < copy.written and view.waits is not file
+        ]
+        if not behind or not any(view.waits for view in self._views):
+            return False
+        slowest = min(
+            behind, key=lambda view: (view in copy.at, copy.at.get(view, 0), self._views.index(view))
+        )
+        if file.readings > 1 and len(copy.followers) == 1 and slowest.waits is None:
+            return False
+        self.unfollow(copy, slowest)
+        return True
+
+    # the stager
+
+    def run(self, all_staged: Callable[[int, int], None]) -> None:
+        """Stages what is wanted until every destination has ended.
+
+        Args:
+            all_staged: told (files, bytes) each time that nothing is left to be read at the source.
+        """
+        while True:
+            with self.monitor:
+                file = self._take()
+            if file is not None:
+                self._told = False
+                self._stage(file)
+            elif all(view.ended for view in self._views):
+                return
+            else:
+                self._told = True
+                with self.monitor:
+                    held = [copy.written for _, copy in self._staged()]
+                all_staged(len(held), sum(held))
+
+    def _take(self) -> File | None:
+        """The next file to read; None: there is none, and that is news."""
+        while True:
+            self._workers.check()
+            if self.gone is None and (file := self._in_turn()) is not None:
+                return file
+            if all(view.ended for view in self._views):
+                return None
+            if not self._told and self.gone is None and self._all_planned:
+                return None
+            self.monitor.wait()
+
+    def _in_turn(self) -> File | None:
+        while self._first:
+            file = self._first.popleft()
+            file.turn = Pass.NOW if file.live else Pass.NONE
+            if file.live:
+                return file
+        asked = [view.waits for view in self._views if view.waits and view.waits.turn is Pass.SECOND]
+        for file in sorted(asked, key=lambda each: each.order)[:1]:
+            file.turn = Pass.NOW
+            return file
+        while self._second:
+            file = self._ordered[heapq.heappop(self._second)]
+            if file.turn is Pass.SECOND:
+                file.turn = Pass.NOW if file.unread else Pass.NONE
+                if file.unread:
+                    return file
+        return None
+
+    def _stage(self, file: File) -> None:
+        copy = Copy(file.entry)
+        file.readings += 1
+        try:
+            self._read(file, copy)
+        except _Unwanted:
+            with self.monitor:
+                file.copy, file.turn = copy, Pass.NONE
+                self._give_back(copy)
+                self._drop(file)
+        except SourceGone as gone:
+            cause = gone.__cause__
+            assert isinstance(cause, PhotosyncError)
+            self._lose(file, copy, cause)
+        except OSError as error:
+            text = (
+                f"the stage {self.files.folder} cannot be written ({describe(error)}). Free some space there"
+            )
+            failure = Fatal(f"{text}, or choose another disk with --stage; then run again.")
+            failure.__cause__ = error
+            self._lose(file, copy, failure)
+        except Exception as error:
+            self._fail(file, copy, classify(error, f"reading {file.entry.path}"))
+
+    def _lose(self, file: File, copy: Copy, error: PhotosyncError) -> None:
+        """The source, or the stage, is of no use any more; what is staged is."""
+        with self.monitor:
+            self.gone = error
+            self._fail(file, copy, error)
+
+    def _fail(self, file: File, copy: Copy, error: PhotosyncError) -> None:
+        with self.monitor:
+            copy.state, copy.error = State.FAILED, error
+            file.copy = copy
+            if file.turn is Pass.NOW:
+                file.turn = Pass.NONE
+            self._give_back(copy)
+            self.monitor.notify_all()
+
+    def _give_back(self, copy: Copy) -> None:
+        self._drop_pieces(copy)
+        self._used -= sum(copy.held[len(copy.pieces) :])
+        del copy.held[len(copy.pieces) :]
+
+    def _read(self, file: File, copy: Copy) -> None:
+        assert self._source is not None
+        size = file.entry.size
+        if size > self.limit:
+            copy.segment = max(1, min(SEGMENT, self.limit // 4))
+        else:
+            self._reserve(file, copy, size)
+        opened = self._source.open(file.entry)
+        hasher = Hasher()
+        try:
+            with self.monitor:
+                self._begin(file, copy, opened.entry)
+        except BaseException:
+            opened.reader.close()
+            raise
+        for block in self._source.blocks(opened):
+            hasher.update(block)
+            if file.readings > 1:
+                self.read_again += len(block)
+            self._write(file, copy, block)
+        self._finish(file, copy, hasher.finish())
+
+    def _begin(self, file: File, copy: Copy, seen: Entry) -> None:
+        copy.seen = seen
+        self._claim_for_all(file)
+        if copy.segment:
+            copy.followers = file.unread
+        else:
+            # It may have another size now than when it was listed.
+            self._used += seen.size - copy.held[0]
+            copy.held[0] = seen.size
+            copy.pieces.append(self.files.begin())
+        file.copy, file.turn = copy, Pass.NONE
+        self.monitor.notify_all()
+
+    def _write(self, file: File, copy: Copy, block: bytes) -> None:
+        rest = memoryview(block)
+        while rest:
+            room = len(rest)
+            if copy.segment:
+                room = len(copy.pieces) * copy.segment - copy.written
+                if not room:
+                    self._reserve(file, copy, copy.segment)
+                    with self.monitor:
+                        copy.pieces.append(self.files.begin())
+                    room = copy.segment
+            part, rest = rest[:room], rest[room:]
+            piece = copy.pieces[-1]
+            if piece is None:
+                raise _Unwanted
+            self.files.append(piece, part)
+            with self.monitor:
+                copy.written += len(part)
+                self.monitor.notify_all()
+
+    def _finish(self, file: File, copy: Copy, found: Fingerprint) -> None:
+        with self.monitor:
+            if not copy.segment:
+                copy.pieces[0] = self.files.complete(copy.pieces[0], copy.seen)
+                self._journal.set_content(self.source_id, copy.seen, found)
+            copy.content, copy.state = found.content, State.STAGED
+            if not file.claims:
+                self._drop(file)
+            else:
+                self._trim(copy)
+            self.monitor.notify_all()
