@@ -361,14 +361,15 @@ class Stage:
         """Drops the pieces of a streamed file that all who follow it have passed."""
         if copy is not None and copy.segment:
             passed = min((copy.at.get(view, 0) for view in copy.followers), default=copy.written)
-            for index in range(min(passed // copy.segment, len(copy.pieces))):
+            whole = copy.state is not State.READING and passed == copy.written
+            for index in range(len(copy.pieces) if whole else min(passed // copy.segment, len(copy.pieces))):
                 self._drop_piece(copy, index)
             self.monitor.notify_all()
 
     def passed(self, copy: Copy, view: "StageView", offset: int) -> None:
         """A destination has read so far."""
         before, copy.at[view] = copy.at.get(view, 0), offset
-        if copy.segment and before // copy.segment != offset // copy.segment:
+        if copy.segment and (before // copy.segment != offset // copy.segment or offset == copy.written):
             self._trim(copy)
 
     def unfollow(self, copy: Copy | None, view: "StageView") -> None:
@@ -571,6 +572,9 @@ class Stage:
 
     def _begin(self, file: File, copy: Copy, seen: Entry) -> None:
         copy.seen = seen
+        if file.copy is not None:
+            file.copy.revoked = True
+            self._drop_pieces(file.copy)
         self._claim_for_all(file)
         if copy.segment:
             copy.followers = file.unread
@@ -607,6 +611,7 @@ class Stage:
             if not copy.segment:
                 copy.pieces[0] = self.files.complete(copy.pieces[0], copy.seen)
                 self._journal.set_content(self.source_id, copy.seen, found)
+                self._journal.flush()
             copy.content, copy.state = found.content, State.STAGED
             if not file.claims:
                 self._drop(file)

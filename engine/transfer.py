@@ -293,7 +293,6 @@ class Transfer:
     def problem(self, item: Item, error: PhotosyncError) -> None:
         """Ends an item that failed, or has it read anew if that may help."""
         if isinstance(error, Deferred):
-            item.to, item.content = item.action.to, None
             self._queue.put(item)
             return
         if isinstance(error, SourceChanged | Corrupt):

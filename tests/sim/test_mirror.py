@@ -1,12 +1,17 @@
 """Several destinations from one reading, under seeds: each keeps every promise, whatever the others do."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from photosync.engine.events import Status
+from photosync.engine.stage import File, Stage, State
+from photosync.engine.stage_view import StageReader, StageView
 from tests.sim.fleet import Fleet
+from tests.sim.scheduler import Crashed
 from tests.sim.store import Faults
 from tests.sim.test_sim import CALM, storm
 
@@ -135,3 +140,87 @@ def test_unplugged_early_and_killed(tmp_path: Path, seed: int) -> None:
     assert report is not None
     assert report.clean, [part.fatal for part in report.reports]
     assert report.source_bytes == 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_rot_on_the_stage_is_not_spread(tmp_path: Path, seed: int) -> None:
+    fleet = Fleet(seed, tmp_path, ("disk", "objects"))
+    fleet.execute(faults=(Faults(before=1.0), CALM[1]))
+    fleet.rot()
+    report = fleet.execute(plugged=False)
+    assert report is not None
+    for model in fleet.models:
+        model.check_whole(damaged=False)
+    assert report.clean is not any(part.count(Status.PENDING) for part in report.reports)
+    report = fleet.execute()
+    assert report is not None
+    assert report.clean
+
+
+def freed_early(patch: pytest.MonkeyPatch) -> None:
+    """A staged copy goes as soon as one destination has it."""
+    real = Stage._release
+
+    def release(self: Stage, file: File, view: StageView) -> None:
+        real(self, file, view)
+        if file.copy is not None and file.copy.state is State.STAGED:
+            self._drop(file)
+
+    patch.setattr(Stage, "_release", release)
+
+
+def laggard_lost(patch: pytest.MonkeyPatch) -> None:
+    """Who loses a copy to a faster destination is forgotten."""
+
+    def drop(self: Stage, file: File) -> None:
+        if file.copy is not None:
+            file.copy.revoked = True
+            self._drop_pieces(file.copy)
+        file.copy = None
+        file.claims.clear()
+
+    def request(self: Stage, file: File, view: StageView) -> None:
+        file.claims[view] = True
+
+    patch.setattr(Stage, "_drop", drop)
+    patch.setattr(Stage, "request", request)
+
+
+def laggard_waited_for(patch: pytest.MonkeyPatch) -> None:
+    """A full stage waits for the slowest."""
+    patch.setattr(Stage, "_make_room", lambda *_args: False)
+    patch.setattr(Stage, "_shake_off", lambda *_args: False)
+
+
+def rot_believed(patch: pytest.MonkeyPatch) -> None:
+    """What lies on the stage is not compared with what was read at the source."""
+    real = StageReader.read
+
+    def read(self: StageReader, size: int, /) -> bytes:
+        if self._copy is not None and self._copy.content is not None:
+            self._copy.content = self._hasher.hexdigest()
+        return real(self, size)
+
+    patch.setattr(StageReader, "read", read)
+
+
+@pytest.mark.parametrize("plant", [freed_early, laggard_lost, laggard_waited_for, rot_believed])
+def test_planted_bug_is_found(
+    plant: Callable[[pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    trials = (
+        lambda seed, folder: live(seed, folder),
+        lambda seed, folder: test_the_source_is_read_once(folder, seed),
+        lambda seed, folder: test_a_slow_destination_holds_back_none(folder, seed, 300),
+        lambda seed, folder: test_rot_on_the_stage_is_not_spread(folder, seed),
+    )
+    for seed in range(40):
+        for number, trial in enumerate(trials):
+            folder = tmp_path / f"{seed}-{number}"
+            folder.mkdir()
+            try:
+                trial(seed, folder)
+            except (AssertionError, Crashed, KeyError, ExceptionGroup):
+                return
+    pytest.fail(f"{plant.__name__} was not noticed")
