@@ -118,7 +118,7 @@ def copy(
     A file whose name is taken by another one is kept beside it. A file renamed at the source is renamed at
     the destination without sending it again.
     """
-    _transfer(context, source, destination, "copy", None, locals())
+    transfer(context, source, [destination], "copy", None, locals())
 
 
 def sync(
@@ -154,17 +154,23 @@ def sync(
     Refuses if the source could not be listed completely, is empty, lost most of its files, or if more
     than --max-delete files would go.
     """
-    _transfer(context, source, destination, "sync", max_delete, locals())
+    transfer(context, source, [destination], "sync", max_delete, locals())
 
 
-def _transfer(
+def transfer(
     context: typer.Context,
     source: str,
-    destination: str,
+    destinations: list[str],
     mode: str,
     max_delete: int | None,
     given: dict[str, object],
 ) -> None:
+    """What ``copy``, ``sync`` and ``mirror`` have in common.
+
+    Args:
+        given: the command's own arguments by name.
+    """
+    from photosync import mirrors
     from photosync.failures import explain
     from photosync.jobs import Options, execute
 
@@ -178,12 +184,19 @@ def _transfer(
         names = set(Options.__dataclass_fields__) - {"mode", "max_delete", "wanted"}
         chosen: dict[str, Any] = {name: value for name, value in given.items() if name in names}
         options = Options(mode=mode, max_delete=max_delete, wanted=_filter(given), **chosen)
-        code = execute(session, source, destination, options, output, dry_run=bool(given["dry_run"]))
+        dry_run = bool(given["dry_run"])
+        if "unplug_early" in given:
+            staging = mirrors.StageOptions(
+                **{name: given[name] for name in mirrors.StageOptions.__dataclass_fields__}  # type: ignore[arg-type]
+            )
+            code = mirrors.execute(session, source, destinations, options, staging, output, dry_run=dry_run)
+        else:
+            code = execute(session, source, destinations[0], options, output, dry_run=dry_run)
     except BaseException as error:
         found = explain(error)
         if found is None:
             raise
-        output.failed(redact(found[1]), destination)
+        output.failed(redact(found[1]), destinations)
         raise typer.Exit(int(found[0])) from error
     raise typer.Exit(int(code))
 

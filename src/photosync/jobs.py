@@ -66,7 +66,7 @@ def execute(
         with session.journal(target) as journal:
             if dry_run:
                 prepared = sync.prepare(job, journal, session.seam, lambda _event: None)
-                _show(prepared, target, isinstance(output, Json))
+                show_plan(prepared, target, isinstance(output, Json))
                 return Exit.RETRY if prepared.source.errors else Exit.OK
             report = sync.run(job, journal, session.seam, output)
     output.report(report)
@@ -131,7 +131,8 @@ def refuse_overlap(source: Place, destination: Place, mode: str) -> None:
         )
 
 
-def _show(prepared: sync.Prepared, destination: Place, as_json: bool) -> None:
+def show_plan(prepared: sync.Prepared, destination: Place, as_json: bool) -> None:
+    """Prints what would be done."""
     rows = list(prepared.plan.describe())
     if as_json:
         for row in rows:

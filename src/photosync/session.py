@@ -73,27 +73,14 @@ class Session:
             JournalError: it cannot be used.
             Fatal: the state folder cannot be written.
         """
-        from filelock import FileLock, Timeout
-
         path = journal_path(place.identity)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = FileLock(path.with_suffix(".lock"), timeout=0)
-            lock.acquire()
-        except Timeout:
-            raise Transient(
-                f"another photosync is working with {place.text} at the moment; run again when it has ended"
-            ) from None
-        except OSError as error:
-            raise Fatal(
-                f"the state folder {path.parent} cannot be used ({error.strerror}). "
-                "Mend that, or set PHOTOSYNC_STATE_DIR to another folder."
-            ) from error
-        try:
-            with Journal(path, self.seam) as journal, _probes(place, journal):
-                yield journal
-        finally:
-            lock.release()
+        busy = f"another photosync is working with {place.text} at the moment; run again when it has ended"
+        with (
+            locked(path.with_suffix(".lock"), busy),
+            Journal(path, self.seam) as journal,
+            _probes(place, journal),
+        ):
+            yield journal
 
     @contextmanager
     def target(self, place: Place) -> Iterator[Target]:
@@ -108,6 +95,37 @@ class Session:
 
         with self.journal(place) as journal, self.target(place) as target:
             yield Snapshots(TargetFiles(target), journal), journal
+
+
+@contextmanager
+def locked(path: Path, busy: str) -> Iterator[None]:
+    """Holds a lock that dies with its process.
+
+    Args:
+        path: the lock's file.
+        busy: what to say if somebody else holds it.
+
+    Raises:
+        Transient: somebody else does.
+        Fatal: its folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FileLock(path, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise Transient(busy) from None
+    except OSError as error:
+        raise Fatal(
+            f"the folder {path.parent} cannot be used ({error.strerror}). "
+            "Mend that, or set PHOTOSYNC_STATE_DIR or PHOTOSYNC_CACHE_DIR to another one."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
