@@ -308,13 +308,18 @@ class Stage:
             self.monitor.notify_all()
 
     def close(self) -> tuple[int, int]:
-        """Removes what nobody needs any more; files and bytes that stay for another run."""
+        """Removes what nobody needs any more; files that stay for another run, and their bytes here."""
         with self.monitor:
-            kept = [(file, copy) for file, copy in self._staged() if file.claims and None not in copy.pieces]
-            self.files.sweep({piece for _, copy in kept for piece in copy.pieces if piece})
+            kept = [
+                copy
+                for file, copy in self._staged()
+                if file.claims and (copy.elsewhere is not None or None not in copy.pieces)
+            ]
+            pieces = {piece for copy in kept for piece in copy.pieces if piece}
+            self.files.sweep(pieces)
             if not kept:
                 self.files.discard()
-            return len(kept), sum(copy.written for _, copy in kept)
+            return len(kept), sum(copy.written for copy in kept if pieces.intersection(copy.pieces))
 
     def _release(self, file: File, view: "StageView") -> None:
         file.claims.pop(view, None)

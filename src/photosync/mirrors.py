@@ -23,7 +23,7 @@ from photosync.output import Json, Output, human_size
 from photosync.places import Place, PlaceError, parse
 from photosync.session import Session, locked
 
-SMALLEST_STAGE = 64 << 20
+SMALLEST_STAGE = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def _run(
         listener(
             Notice(
                 "info",
-                f"{report.kept_files} files ({human_size(report.kept_bytes)}) stay staged in {folder} for "
+                f"{report.kept_files} files stay staged ({human_size(report.kept_bytes)} in {folder}) for "
                 "the next run of this mirror, which does not need the source for them",
             )
         )
@@ -222,7 +222,8 @@ def _staged(session: Session, text: str, destinations: Sequence[str], root: Path
     found = []
     for file in sorted(_stage_root(root).glob("*/journal.sqlite")):
         with suppress(Transient), _stage_journal(session, file.parent) as journal:
-            if journal.fact("mirror") == _label(text, destinations) and any(file.parent.glob("files/*")):
+            listed = journal.fact("unlisted") is not None
+            if listed and journal.fact("mirror") == _label(text, destinations):
                 found.append(journal.fact("source"))
     if len(found) > 1:
         raise DeviceGone(
