@@ -118,6 +118,17 @@ class PendingUpload:
     parts: Mapping[int, str]
 
 
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """A run that has ended; see `Journal.add_run`."""
+
+    source: str
+    destination: str
+    started_ns: int
+    files: int | None
+    report: Mapping[str, Any]
+
+
 def key(path: str) -> bytes:
     """The bytes by which paths are sorted everywhere in the engine."""
     return path.encode("utf-8", "surrogateescape")
@@ -572,15 +583,44 @@ class Journal:
     def last_count(self, source: str, destination: str) -> int | None:
         """Files that the source had at the last run that saw all of it."""
         rows = self._rows(
-            "SELECT files FROM runs WHERE source = ? AND destination = ? AND report IS NOT NULL "
+            "SELECT files FROM runs WHERE source = ? AND destination = ? AND files >= 0 "
             "ORDER BY id DESC LIMIT 1",
             self._place(source),
             self._place(destination),
         )
         return int(rows[0][0]) if rows else None
 
-    def add_run(self, source: str, destination: str, started_ns: int, files: int, report: str) -> None:
+    def add_run(
+        self,
+        source: str,
+        destination: str,
+        started_ns: int,
+        files: int | None,
+        report: Mapping[str, object],
+    ) -> None:
+        """Remembers a run.
+
+        Args:
+            started_ns: when it began.
+            files: that the source had; None: the run did not see all of it.
+            report: how it ended, JSON-able.
+        """
         self._write(
             "INSERT INTO runs (source, destination, started_ns, files, report) VALUES (?, ?, ?, ?, ?)",
-            (self._place(source), self._place(destination), started_ns, files, report),
+            (
+                self._place(source),
+                self._place(destination),
+                started_ns,
+                -1 if files is None else files,
+                json.dumps(report, separators=(",", ":")),
+            ),
         )
+
+    def runs(self) -> Iterator[PastRun]:
+        """Every run, oldest first."""
+        rows = self._stream(
+            "SELECT s.identity, d.identity, started_ns, files, report FROM runs r "
+            "JOIN places s ON s.id = r.source JOIN places d ON d.id = r.destination ORDER BY r.id"
+        )
+        for source, destination, started_ns, files, report in rows:
+            yield PastRun(source, destination, started_ns, files if files >= 0 else None, json.loads(report))

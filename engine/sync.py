@@ -166,15 +166,12 @@ class _Run:
             warnings=self.warnings,
             manifest_error=self.manifest_error,
         )
-        if prepared is not None and prepared.source.complete and self.job.filter is None:
-            self.journal.add_run(
-                self.pair.source_id,
-                self.pair.destination_id,
-                started_ns,
-                len(prepared.source.entries),
-                report.status,
-            )
-            self.journal.flush()
+        whole = prepared is not None and prepared.source.complete and self.job.filter is None
+        files = len(prepared.source.entries) if prepared is not None and whole else None
+        self.journal.add_run(
+            self.pair.source_id, self.pair.destination_id, started_ns, files, report.record()
+        )
+        self.journal.flush()
         return report
 
     def _gates(self, workers: Workers) -> tuple[Gate, Gate]:

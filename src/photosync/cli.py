@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from photosync import commands_look, commands_manifest, commands_mirror, commands_setup, commands_transfer
+from photosync import (
+    commands_jobs,
+    commands_look,
+    commands_manifest,
+    commands_mirror,
+    commands_setup,
+    commands_transfer,
+)
 from photosync.context import Context
 
 app = typer.Typer(
@@ -20,6 +27,7 @@ app = typer.Typer(
 )
 commands_transfer.register(app)
 commands_mirror.register(app)
+commands_jobs.register(app)
 commands_look.register(app)
 commands_manifest.register(app)
 commands_setup.register(app)
