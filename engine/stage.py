@@ -32,13 +32,17 @@ from photosync.engine.source import Source, SourceGone
 from photosync.engine.stage_files import StageFiles
 from photosync.engine.stage_listing import StageListing
 from photosync.engine.verify import REREAD
-from photosync.engine.workers import Workers
+from photosync.engine.workers import ByteBudget, Channel, Workers
 
 if TYPE_CHECKING:
     from photosync.engine.stage_view import StageView
 
 SEGMENT = 64 << 20
 """Most bytes that one piece of a streamed file has."""
+
+
+AHEAD = 16 << 20
+"""Bytes that are read ahead of what is hashed and written."""
 
 
 class _Unwanted(Exception):
@@ -180,6 +184,9 @@ class Stage:
         self._second: list[int] = []
         self._used = 0
         self._told = False
+        self._under_way = 0
+        self._memory = ByteBudget(workers, AHEAD)
+        self._blocks: Channel[tuple[File, Copy, bytes | Exception | None]] = Channel(workers)
 
     # who wants what
 
@@ -465,19 +472,23 @@ class Stage:
         Args:
             all_staged: told (files, bytes) each time that nothing is left to be read at the source.
         """
-        while True:
-            with self.monitor:
-                file = self._take()
-            if file is not None:
-                self._told = False
-                self._stage(file)
-            elif all(view.ended for view in self._views):
-                return
-            else:
-                self._told = True
+        self._workers.start(self._write_all, "stage-write")
+        try:
+            while True:
                 with self.monitor:
-                    held = [copy.written for _, copy in self._staged()]
-                all_staged(len(held), sum(held))
+                    file = self._take()
+                if file is not None:
+                    self._told = False
+                    self._stage(file)
+                elif all(view.ended for view in self._views):
+                    return
+                else:
+                    self._told = True
+                    with self.monitor:
+                        held = [copy.written for _, copy in self._staged()]
+                    all_staged(len(held), sum(held))
+        finally:
+            self._blocks.close()
 
     def _take(self) -> File | None:
         """The next file to read; None: there is none, and that is news."""
@@ -487,7 +498,7 @@ class Stage:
                 return file
             if all(view.ended for view in self._views):
                 return None
-            if not self._told and self.gone is None and self._all_planned:
+            if not (self._told or self._under_way) and self.gone is None and self._all_planned:
                 return None
             self.monitor.wait()
 
@@ -510,27 +521,78 @@ class Stage:
         return None
 
     def _stage(self, file: File) -> None:
+        """Reads one file; hashing and writing are the other thread's, so that the source never waits."""
         copy = Copy(file.entry)
         file.readings += 1
+        streams = file.entry.size > self.limit
+        with self.monitor:
+            self._settle(streams)
+            self._under_way += 1
         try:
-            self._read(file, copy)
-        except _Unwanted:
+            for block in self._read(file, copy):
+                self._memory.acquire(len(block))
+                self._blocks.put((file, copy, block))
+                if copy.revoked:
+                    raise _Unwanted
+        except Exception as error:
+            self._blocks.put((file, copy, error))
+        else:
+            self._blocks.put((file, copy, None))
+        with self.monitor:
+            self._settle(streams)
+
+    def _settle(self, streams: bool) -> None:
+        """A streamed file takes room piece by piece, so nothing may take room behind it or before it."""
+        while streams and self._under_way:
+            self._workers.check()
+            self.monitor.wait()
+
+    def _write_all(self) -> None:
+        hasher = Hasher()
+        for file, copy, block in self._blocks:
+            try:
+                if isinstance(block, bytes):
+                    if not copy.revoked:
+                        hasher.update(block)
+                        self._write(file, copy, block)
+                elif block is not None:
+                    raise block
+                elif not copy.revoked:
+                    self._finish(file, copy, hasher.finish())
+            except Exception as error:
+                self._failed(file, copy, error)
+            finally:
+                if isinstance(block, bytes):
+                    self._memory.release(len(block))
+                else:
+                    hasher = Hasher()
+                    with self.monitor:
+                        self._under_way -= 1
+                        self.monitor.notify_all()
+
+    def _failed(self, file: File, copy: Copy, error: Exception) -> None:
+        """Ends a copy that did not become whole; what else there is to say of it is not news."""
+        if copy.revoked or copy.state is not State.READING:
+            return
+        if isinstance(error, _Unwanted):
             with self.monitor:
-                file.copy, file.turn = copy, Pass.NONE
+                copy.revoked = True
                 self._give_back(copy)
-                self._drop(file)
-        except SourceGone as gone:
-            cause = gone.__cause__
+                if file.copy is copy or file.turn is Pass.NOW:
+                    file.turn = Pass.NONE
+                    self._drop(file)
+        elif isinstance(error, SourceGone):
+            cause = error.__cause__
             assert isinstance(cause, PhotosyncError)
             self._lose(file, copy, cause)
-        except OSError as error:
-            text = (
-                f"the stage {self.files.folder} cannot be written ({describe(error)}). Free some space there"
+        elif isinstance(error, OSError):
+            failure = Fatal(
+                f"the stage {self.files.folder} cannot be written ({describe(error)}). Free some space "
+                "there, or choose another disk with --stage; then run again."
             )
-            failure = Fatal(f"{text}, or choose another disk with --stage; then run again.")
             failure.__cause__ = error
             self._lose(file, copy, failure)
-        except Exception as error:
+        else:
             self._fail(file, copy, classify(error, f"reading {file.entry.path}"))
 
     def _lose(self, file: File, copy: Copy, error: PhotosyncError) -> None:
@@ -541,7 +603,7 @@ class Stage:
 
     def _fail(self, file: File, copy: Copy, error: PhotosyncError) -> None:
         with self.monitor:
-            copy.state, copy.error = State.FAILED, error
+            copy.state, copy.error, copy.revoked = State.FAILED, error, True
             file.copy = copy
             if file.turn is Pass.NOW:
                 file.turn = Pass.NONE
@@ -553,7 +615,7 @@ class Stage:
         self._used -= sum(copy.held[len(copy.pieces) :])
         del copy.held[len(copy.pieces) :]
 
-    def _read(self, file: File, copy: Copy) -> None:
+    def _read(self, file: File, copy: Copy) -> Iterator[bytes]:
         assert self._source is not None
         size = file.entry.size
         if size > self.limit:
@@ -561,7 +623,6 @@ class Stage:
         else:
             self._reserve(file, copy, size)
         opened = self._source.open(file.entry)
-        hasher = Hasher()
         try:
             with self.monitor:
                 self._begin(file, copy, opened.entry)
@@ -569,11 +630,9 @@ class Stage:
             opened.reader.close()
             raise
         for block in self._source.blocks(opened):
-            hasher.update(block)
             if file.readings > 1:
                 self.read_again += len(block)
-            self._write(file, copy, block)
-        self._finish(file, copy, hasher.finish())
+            yield block
 
     def _begin(self, file: File, copy: Copy, seen: Entry) -> None:
         copy.seen = seen
