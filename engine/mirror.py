@@ -11,7 +11,7 @@ from pathlib import Path
 from photosync.engine import sync
 from photosync.engine.capabilities import Capabilities, Readable, Reader
 from photosync.engine.entry import Entry
-from photosync.engine.errors import PhotosyncError, classify
+from photosync.engine.errors import PhotosyncError, classify, describe
 from photosync.engine.events import Event, Finished, Listener, MayUnplug, Moved, Notice, Status
 from photosync.engine.journal import Journal
 from photosync.engine.limits import Gate
@@ -21,6 +21,7 @@ from photosync.engine.stage import Stage
 from photosync.engine.stage_files import StageFiles
 from photosync.engine.stage_listing import StageListing
 from photosync.engine.stage_view import StageView
+from photosync.engine.stager import Stager
 from photosync.engine.sync import Job
 from photosync.engine.workers import Cancelled, Seam, Workers
 
@@ -147,6 +148,7 @@ class _Mirror:
         self.destinations, self.staging, self.seam = destinations, staging, seam
         self.reports: dict[int, Report] = {}
         self.source_bytes = 0
+        self._stager: Stager | None = None
         self._listener = listener
         self._listener_error: Exception | None = None
         self._telling = seam.monitor()
@@ -189,11 +191,7 @@ class _Mirror:
     def _open_stage(self, staging: Staging, scope: Workers) -> tuple[Stage, list[StageView | None]]:
         pair, settings = self.destinations[0].job.pair, self.destinations[0].job.settings
         store: Readable | None = pair.source if staging.absent is None else None
-        source = (
-            Source(store, scope, Gate(scope), settings.retries, self._read) if store is not None else None
-        )
         stage = Stage(
-            source,
             StageListing(store, pair.source_id, staging.journal, scope),
             pair.source_id,
             StageFiles(staging.folder),
@@ -202,6 +200,9 @@ class _Mirror:
             scope,
             staging.absent,
         )
+        if store is not None:
+            source = Source(store, scope, Gate(scope), settings.retries, self._read)
+            self._stager = Stager(stage, source, scope)
         return stage, [
             StageView(
                 stage,
@@ -213,16 +214,25 @@ class _Mirror:
         ]
 
     def _start_stage(self, stage: Stage, scope: Workers) -> None:
-        staging = self.staging
-        assert staging is not None
+        staging, stager = self.staging, self._stager
+        if staging is None or stager is None:
+            return
 
         def all_staged(files: int, size: int) -> None:
-            if staging.unplug_early:
-                staging.journal.flush()
+            if not staging.unplug_early:
+                return
+            staging.journal.flush()
+            try:
                 stage.files.make_durable()
+            except OSError as error:
+                text = (
+                    f"what is staged could not be made durable ({describe(error)}): do not unplug the phone"
+                )
+                self._emit(Notice("warning", f"{text} before the end"))
+            else:
                 self._emit(MayUnplug(files, size))
 
-        scope.start(lambda: stage.run(all_staged), "stage")
+        scope.start(lambda: stager.run(all_staged), "stage")
 
     def _read(self, path: str, size: int) -> None:
         self.source_bytes += size

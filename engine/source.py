@@ -122,8 +122,8 @@ class Source:
             return OpenFile(reader, entry)
         return OpenFile(reader, replace(entry, size=now.size, mtime_ns=now.mtime_ns, version=now.version))
 
-    def blocks(self, file: OpenFile) -> Iterator[bytes]:
-        """The file's bytes; closes it.
+    def blocks(self, file: OpenFile, size: int = BLOCK) -> Iterator[bytes]:
+        """The file's bytes, at most ``size`` at once; closes it.
 
         Raises:
             SourceChanged: it gave fewer or more bytes than it was said to have, or looks different now.
@@ -133,7 +133,7 @@ class Source:
         try:
             while True:
                 self._workers.check()
-                block = file.reader.read(BLOCK)
+                block = file.reader.read(size)
                 if not block:
                     break
                 done += len(block)

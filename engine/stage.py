@@ -18,134 +18,27 @@ mirror takes it from there, without the phone if need be.
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from enum import Enum, auto
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from photosync.engine.capabilities import Readable
 from photosync.engine.entry import Entry
-from photosync.engine.errors import Fatal, PhotosyncError, classify, describe
-from photosync.engine.hashing import Fingerprint, Hasher
+from photosync.engine.errors import PhotosyncError
+from photosync.engine.hashing import Fingerprint
 from photosync.engine.journal import Delivery, Journal
-from photosync.engine.source import Source, SourceGone
 from photosync.engine.stage_files import StageFiles
 from photosync.engine.stage_listing import StageListing
+from photosync.engine.staged import Copy, File, Pass, State, Unwanted
 from photosync.engine.verify import REREAD
-from photosync.engine.workers import ByteBudget, Channel, Workers
+from photosync.engine.workers import Workers
 
 if TYPE_CHECKING:
     from photosync.engine.stage_view import StageView
-
-SEGMENT = 64 << 20
-"""Most bytes that one piece of a streamed file has."""
-
-
-AHEAD = 16 << 20
-"""Bytes that are read ahead of what is hashed and written."""
-
-
-class _Unwanted(Exception):
-    """Nobody waits for the file that is being staged."""
-
-
-class State(Enum):
-    """How far a copy is."""
-
-    READING = auto()
-    STAGED = auto()
-    FAILED = auto()
-
-
-class Pass(Enum):
-    """When the stager will read a file; NONE: not, as things are; NOW: it is about to open it."""
-
-    NONE = auto()
-    NOW = auto()
-    FIRST = auto()
-    SECOND = auto()
-
-
-@dataclass(slots=True, eq=False)
-class Copy:
-    """The bytes of one reading of a file.
-
-    Attributes:
-        seen: the file as it was when it was opened.
-        state: how far it is.
-        segment: bytes of each piece but the last; 0: there is one piece.
-        pieces: where the bytes lie; None: dropped.
-        held: bytes of the budget that each piece takes.
-        written: bytes staged so far.
-        content: content id of the whole, once it is known.
-        elsewhere: a destination's own proven copy that stands in for the staged one.
-        error: why it failed.
-        told: who knows that it failed.
-        at: how far those have read who have it open.
-        followers: of a streamed file, for whom its pieces are kept.
-        revoked: it was dropped; who has it open reads no further.
-    """
-
-    seen: Entry
-    state: State = State.READING
-    segment: int = 0
-    pieces: list[Path | None] = field(default_factory=list)
-    held: list[int] = field(default_factory=list)
-    written: int = 0
-    content: str | None = None
-    elsewhere: tuple[Readable, str] | None = None
-    error: PhotosyncError | None = None
-    told: "set[StageView]" = field(default_factory=set)
-    at: "dict[StageView, int]" = field(default_factory=dict)
-    followers: "set[StageView]" = field(default_factory=set)
-    revoked: bool = False
-
-    def serves(self, view: "StageView") -> bool:
-        """Whether a destination can read all of it from here."""
-        if self.state is State.FAILED:
-            return False
-        if self.segment:
-            return view in self.followers
-        return self.elsewhere is not None or None not in self.pieces
-
-
-@dataclass(slots=True, eq=False)
-class File:
-    """One file of the source.
-
-    Attributes:
-        entry: as listed.
-        order: its place in the reading order.
-        turn: when the stager will read it.
-        copy: what was read last, None if that was dropped.
-        claims: who still needs it; False for one that gave up in this run.
-        taken: who has read all of it.
-        readings: how often it was read at the source.
-    """
-
-    entry: Entry
-    order: int
-    readings: int = 0
-    turn: Pass = Pass.NONE
-    copy: Copy | None = None
-    claims: "dict[StageView, bool]" = field(default_factory=dict)
-    taken: "set[StageView]" = field(default_factory=set)
-
-    @property
-    def live(self) -> "set[StageView]":
-        return {view for view, alive in self.claims.items() if alive}
-
-    @property
-    def unread(self) -> "set[StageView]":
-        """Who still has to read it."""
-        return self.live - self.taken
 
 
 class Stage:
     """See the module's text.
 
     Args:
-        source: reads the source, with retries; None: it is not there.
         listing: what the source shows.
         source_id: what journals call the source.
         files: where copies lie.
@@ -161,7 +54,6 @@ class Stage:
 
     def __init__(
         self,
-        source: Source | None,
         listing: StageListing,
         source_id: str,
         files: StageFiles,
@@ -174,7 +66,6 @@ class Stage:
         self.monitor = workers.monitor()
         self.gone = absent
         self.read_again = 0
-        self._source = source
         self._journal = journal
         self._workers = workers
         self._views: list[StageView] = []
@@ -183,10 +74,6 @@ class Stage:
         self._first: deque[File] = deque()
         self._second: list[int] = []
         self._used = 0
-        self._told = False
-        self._under_way = 0
-        self._memory = ByteBudget(workers, AHEAD)
-        self._blocks: Channel[tuple[File, Copy, bytes | Exception | None]] = Channel(workers)
 
     # who wants what
 
@@ -398,17 +285,17 @@ class Stage:
 
     # the budget
 
-    def _reserve(self, file: File, copy: Copy, size: int) -> None:
+    def reserve(self, file: File, copy: Copy, size: int) -> None:
         """Waits for room.
 
         Raises:
-            _Unwanted: nobody is waiting for this any more.
+            Unwanted: nobody is waiting for this any more.
         """
         with self.monitor:
             while True:
                 self._workers.check()
                 if not (copy.followers if copy.pieces else file.live):
-                    raise _Unwanted
+                    raise Unwanted
                 if not self._used or self._used + size <= self.limit:
                     break
                 if not (self._make_room(file) or self._shake_off(file, copy)):
@@ -464,41 +351,36 @@ class Stage:
         self.unfollow(copy, slowest)
         return True
 
-    # the stager
+    # for the stager
 
-    def run(self, all_staged: Callable[[int, int], None]) -> None:
-        """Stages what is wanted until every destination has ended.
+    @property
+    def over(self) -> bool:
+        """Whether every destination has ended."""
+        return all(view.ended for view in self._views)
+
+    def held(self) -> tuple[int, int]:
+        """Files that are staged, and their bytes."""
+        with self.monitor:
+            sizes = [copy.written for _, copy in self._staged()]
+        return len(sizes), sum(sizes)
+
+    def take(self, told: bool, under_way: Callable[[], bool]) -> File | None:
+        """The next file to read, as soon as there is one; the monitor is held.
 
         Args:
-            all_staged: told (files, bytes) each time that nothing is left to be read at the source.
-        """
-        self._workers.start(self._write_all, "stage-write")
-        try:
-            while True:
-                with self.monitor:
-                    file = self._take()
-                if file is not None:
-                    self._told = False
-                    self._stage(file)
-                elif all(view.ended for view in self._views):
-                    return
-                else:
-                    self._told = True
-                    with self.monitor:
-                        held = [copy.written for _, copy in self._staged()]
-                    all_staged(len(held), sum(held))
-        finally:
-            self._blocks.close()
+            told: it is known that nothing is left to be read.
+            under_way: whether something is still being written.
 
-    def _take(self) -> File | None:
-        """The next file to read; None: there is none, and that is news."""
+        Returns:
+            None if nothing is left and that is news, or if every destination has ended.
+        """
         while True:
             self._workers.check()
             if self.gone is None and (file := self._in_turn()) is not None:
                 return file
-            if all(view.ended for view in self._views):
+            if self.over:
                 return None
-            if not (self._told or self._under_way) and self.gone is None and self._all_planned:
+            if not told and not under_way() and self.gone is None and self._all_planned:
                 return None
             self.monitor.wait()
 
@@ -520,121 +402,8 @@ class Stage:
                     return file
         return None
 
-    def _stage(self, file: File) -> None:
-        """Reads one file; hashing and writing are the other thread's, so that the source never waits."""
-        copy = Copy(file.entry)
-        file.readings += 1
-        streams = file.entry.size > self.limit
-        with self.monitor:
-            self._settle(streams)
-            self._under_way += 1
-        try:
-            for block in self._read(file, copy):
-                self._memory.acquire(len(block))
-                self._blocks.put((file, copy, block))
-                if copy.revoked:
-                    raise _Unwanted
-        except Exception as error:
-            self._blocks.put((file, copy, error))
-        else:
-            self._blocks.put((file, copy, None))
-        with self.monitor:
-            self._settle(streams)
-
-    def _settle(self, streams: bool) -> None:
-        """A streamed file takes room piece by piece, so nothing may take room behind it or before it."""
-        while streams and self._under_way:
-            self._workers.check()
-            self.monitor.wait()
-
-    def _write_all(self) -> None:
-        hasher = Hasher()
-        for file, copy, block in self._blocks:
-            try:
-                if isinstance(block, bytes):
-                    if not copy.revoked:
-                        hasher.update(block)
-                        self._write(file, copy, block)
-                elif block is not None:
-                    raise block
-                elif not copy.revoked:
-                    self._finish(file, copy, hasher.finish())
-            except Exception as error:
-                self._failed(file, copy, error)
-            finally:
-                if isinstance(block, bytes):
-                    self._memory.release(len(block))
-                else:
-                    hasher = Hasher()
-                    with self.monitor:
-                        self._under_way -= 1
-                        self.monitor.notify_all()
-
-    def _failed(self, file: File, copy: Copy, error: Exception) -> None:
-        """Ends a copy that did not become whole; what else there is to say of it is not news."""
-        if copy.revoked or copy.state is not State.READING:
-            return
-        if isinstance(error, _Unwanted):
-            with self.monitor:
-                copy.revoked = True
-                self._give_back(copy)
-                if file.copy is copy or file.turn is Pass.NOW:
-                    file.turn = Pass.NONE
-                    self._drop(file)
-        elif isinstance(error, SourceGone):
-            cause = error.__cause__
-            assert isinstance(cause, PhotosyncError)
-            self._lose(file, copy, cause)
-        elif isinstance(error, OSError):
-            failure = Fatal(
-                f"the stage {self.files.folder} cannot be written ({describe(error)}). Free some space "
-                "there, or choose another disk with --stage; then run again."
-            )
-            failure.__cause__ = error
-            self._lose(file, copy, failure)
-        else:
-            self._fail(file, copy, classify(error, f"reading {file.entry.path}"))
-
-    def _lose(self, file: File, copy: Copy, error: PhotosyncError) -> None:
-        """The source, or the stage, is of no use any more; what is staged is."""
-        with self.monitor:
-            self.gone = error
-            self._fail(file, copy, error)
-
-    def _fail(self, file: File, copy: Copy, error: PhotosyncError) -> None:
-        with self.monitor:
-            copy.state, copy.error, copy.revoked = State.FAILED, error, True
-            file.copy = copy
-            if file.turn is Pass.NOW:
-                file.turn = Pass.NONE
-            self._give_back(copy)
-            self.monitor.notify_all()
-
-    def _give_back(self, copy: Copy) -> None:
-        self._drop_pieces(copy)
-        self._used -= sum(copy.held[len(copy.pieces) :])
-        del copy.held[len(copy.pieces) :]
-
-    def _read(self, file: File, copy: Copy) -> Iterator[bytes]:
-        assert self._source is not None
-        size = file.entry.size
-        if size > self.limit:
-            copy.segment = max(1, min(SEGMENT, self.limit // 4))
-        else:
-            self._reserve(file, copy, size)
-        opened = self._source.open(file.entry)
-        try:
-            with self.monitor:
-                self._begin(file, copy, opened.entry)
-        except BaseException:
-            opened.reader.close()
-            raise
-        for block in self._source.blocks(opened):
-            if file.readings > 1:
-                self.read_again += len(block)
-            yield block
-
-    def _begin(self, file: File, copy: Copy, seen: Entry) -> None:
+    def begin(self, file: File, copy: Copy, seen: Entry) -> None:
+        """The source has opened a file: whoever waits for it may follow; the monitor is held."""
         copy.seen = seen
         if file.copy is not None:
             file.copy.revoked = True
@@ -650,27 +419,8 @@ class Stage:
         file.copy, file.turn = copy, Pass.NONE
         self.monitor.notify_all()
 
-    def _write(self, file: File, copy: Copy, block: bytes) -> None:
-        rest = memoryview(block)
-        while rest:
-            room = len(rest)
-            if copy.segment:
-                room = len(copy.pieces) * copy.segment - copy.written
-                if not room:
-                    self._reserve(file, copy, copy.segment)
-                    with self.monitor:
-                        copy.pieces.append(self.files.begin())
-                    room = copy.segment
-            part, rest = rest[:room], rest[room:]
-            piece = copy.pieces[-1]
-            if piece is None:
-                raise _Unwanted
-            self.files.append(piece, part)
-            with self.monitor:
-                copy.written += len(part)
-                self.monitor.notify_all()
-
-    def _finish(self, file: File, copy: Copy, found: Fingerprint) -> None:
+    def finish(self, file: File, copy: Copy, found: Fingerprint) -> None:
+        """A copy is whole."""
         with self.monitor:
             if not copy.segment:
                 copy.pieces[0] = self.files.complete(copy.pieces[0], copy.seen)
@@ -682,3 +432,33 @@ class Stage:
             else:
                 self._trim(copy)
             self.monitor.notify_all()
+
+    def fail(self, file: File, copy: Copy, error: PhotosyncError) -> None:
+        """A file could not be read."""
+        with self.monitor:
+            copy.state, copy.error, copy.revoked = State.FAILED, error, True
+            file.copy = copy
+            if file.turn is Pass.NOW:
+                file.turn = Pass.NONE
+            self._give_back(copy)
+            self.monitor.notify_all()
+
+    def lose(self, file: File, copy: Copy, error: PhotosyncError) -> None:
+        """The source, or the stage, is of no use any more; what is staged is."""
+        with self.monitor:
+            self.gone = error
+            self.fail(file, copy, error)
+
+    def abandon(self, file: File, copy: Copy) -> None:
+        """Nobody follows a copy to its end; who still needs the file reads it in the second pass."""
+        with self.monitor:
+            copy.revoked = True
+            self._give_back(copy)
+            if file.copy is copy or file.turn is Pass.NOW:
+                file.turn = Pass.NONE
+                self._drop(file)
+
+    def _give_back(self, copy: Copy) -> None:
+        self._drop_pieces(copy)
+        self._used -= sum(copy.held[len(copy.pieces) :])
+        del copy.held[len(copy.pieces) :]

@@ -11,7 +11,8 @@ from blake3 import blake3
 from photosync.engine.capabilities import Capabilities, Readable, Reader
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Corrupt, Deferred, PhotosyncError, Unsupported
-from photosync.engine.stage import Copy, File, Pass, Stage, State
+from photosync.engine.stage import Stage
+from photosync.engine.staged import Copy, File, Pass, State
 from photosync.engine.workers import Workers
 
 

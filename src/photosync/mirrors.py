@@ -1,7 +1,9 @@
 """``mirror``: from what a person asked for to one run of the engine with several destinations."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -203,7 +205,11 @@ def _open_source(
 ) -> Place:
     """The source; where it is gone, but an earlier run staged what it had, a stand-in for it."""
     try:
-        return stack.enter_context(session.open(text))
+        place = stack.enter_context(session.open(text))
+        if place.is_local and not os.path.isdir(place.identity):
+            # A phone's mount, perhaps: what stands for it is gone with it.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place.identity)
+        return place
     except (DeviceGone, FileNotFoundError) as error:
         found = _staged(session, text, destinations, staging.stage)
         if found is None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from photosync.engine.events import Status
-from photosync.engine.stage import File, Stage, State
+from photosync.engine.stage import Stage
 from photosync.engine.stage_view import StageReader, StageView
+from photosync.engine.staged import File, State
 from tests.sim.fleet import Fleet
 from tests.sim.scheduler import Crashed
 from tests.sim.store import Faults
