@@ -12,9 +12,11 @@ from typing import Any
 from fsspec import AbstractFileSystem
 
 from photosync.backends.dropbox_client import SECRETS, Account
-from photosync.backends.dropbox_files import BUFFER, RemoteReader, StagedWriter, os_errors
+from photosync.backends.dropbox_download import Download, download
+from photosync.backends.dropbox_files import SessionWriter, os_errors
 from photosync.backends.dropbox_metadata import folder_path, full_path
 from photosync.backends.dropbox_store import CONCURRENCY, DropboxStore
+from photosync.backends.remote_files import BUFFER, RemoteReader
 from photosync.engine.entry import join
 
 _UNSHARED = (*SECRETS, "expires_at", "on_token")
@@ -187,10 +189,14 @@ class DropboxBackend(AbstractFileSystem):  # type: ignore[misc]
     def _open(self, path: str, mode: str = "rb", autocommit: bool = True, **kwargs: Any) -> Any:
         full = full_path("", path)
         if mode == "rb":
-            return io.BufferedReader(RemoteReader(self._account, full, path), BUFFER)
+
+            def open_at(offset: int, version: str | None) -> Download:
+                return download(self._account, full, path, offset, version)
+
+            return io.BufferedReader(RemoteReader(open_at, path), BUFFER)
         if mode not in ("wb", "xb"):
             raise ValueError(f"mode {mode!r} is not possible at Dropbox; use rb, wb or xb")
-        return StagedWriter(self._account, full, path, exclusive=mode == "xb", autocommit=autocommit)
+        return SessionWriter(self._account, full, path, exclusive=mode == "xb", autocommit=autocommit)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         """Bytes of a file from ``start`` up to ``end``; negative ones count from its end."""

@@ -8,6 +8,7 @@ from photosync.backends.dropbox_listing import Feed, Pages, TreeListing
 from photosync.backends.dropbox_metadata import entry_of, folder_path, full_path, stored_of
 from photosync.backends.dropbox_put import Putter
 from photosync.backends.dropbox_upload import PART, SessionUpload
+from photosync.backends.tokens import Identity
 from photosync.engine.capabilities import Batch, Blob, Capabilities, Changes, Stored, Usage
 from photosync.engine.entry import Entry, join
 from photosync.engine.errors import Corrupt, Unsupported
@@ -178,6 +179,12 @@ class DropboxStore:
             return whole
         own = _usage(team.user_within_team_space_allocated, team.user_within_team_space_used_cached)
         return min(whole, own, key=lambda each: each.free or 0)
+
+    def who(self) -> Identity:
+        """See `photosync.backends.tokens.Signed.who`."""
+        from photosync.backends.dropbox_auth import identify
+
+        return identify(self._account)
 
     def close(self) -> None:
         """Closes idle connections."""

@@ -26,7 +26,7 @@ import os
 import stat
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,7 +34,7 @@ from photosync.backends.device_facts import Facts, gather_facts, mount_at
 from photosync.backends.devices import UNLOCK, Device, Seen, Storage, is_plugged_in, trouble
 from photosync.backends.mount_worker import MountWorker, NoAnswer
 from photosync.backends.posix import entry_of
-from photosync.engine.capabilities import Blob, Capabilities, Changes, Stored, Upload, Usage
+from photosync.engine.capabilities import Capabilities, Usage
 from photosync.engine.entry import Entry, Kind, join
 from photosync.engine.errors import (
     Corrupt,
@@ -43,9 +43,9 @@ from photosync.engine.errors import (
     PhotosyncError,
     ReadOnly,
     Transient,
-    Unsupported,
 )
 from photosync.engine.names import check_relative
+from photosync.engine.readonly import ReadOnlyStore
 
 _OPERATIONS = "photosync.backends.phone_files:operations"
 
@@ -103,7 +103,7 @@ def phone_store(
     return store
 
 
-class PhoneStore:
+class PhoneStore(ReadOnlyStore):
     """See `phone_store`, which makes it."""
 
     def __init__(self, device: Device, facts: Callable[[], Facts], patience: float) -> None:
@@ -232,7 +232,7 @@ class PhoneStore:
 
     # ---- paths -------------------------------------------------------------------------------------------
 
-    def _real(self, path: str) -> str | None:
+    def real(self, path: str) -> str | None:
         """The path on the device; None above all roots."""
         if path:
             check_relative(path)
@@ -272,7 +272,7 @@ class PhoneStore:
 
     def list_folder(self, path: str) -> list[Entry]:
         """Direct children. An empty answer is believed only while the device is certainly there."""
-        real = self._real(path)
+        real = self.real(path)
         if real is None:
             steps = self._steps(path)
             if not steps:
@@ -292,7 +292,7 @@ class PhoneStore:
         return [_entry(join(path, name), join(real, name), told) for name, told in found]
 
     def stat(self, path: str) -> Entry:
-        real = self._real(path)
+        real = self.real(path)
         if real is None:
             if not self._steps(path):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -302,7 +302,7 @@ class PhoneStore:
 
     def open(self, path: str, offset: int = 0) -> "PhoneReader":
         """Opens a file, to be read from front to back."""
-        real = self._real(path)
+        real = self.real(path)
         if real is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         size = self.stat(path).size
@@ -328,38 +328,6 @@ class PhoneStore:
         with self._lock:
             self._closed = True
         self._worker.close()
-
-    # ---- the protocol: all that a phone can't or must not do ---------------------------------------------
-
-    def list_tree(self) -> Iterator[Entry]:
-        raise Unsupported("a phone is listed folder by folder")
-
-    def changes(self, cursor: str | None) -> Changes:
-        raise Unsupported("a phone keeps no record of changes")
-
-    def put(self, blobs: Sequence[Blob]) -> list[Stored | Exception]:
-        raise self._read_only()
-
-    def start_upload(self, path: str, size: int, mtime_ns: int | None) -> Upload:
-        raise self._read_only()
-
-    def resume_upload(self, token: str) -> Upload:
-        raise self._read_only()
-
-    def move(self, path: str, to: str) -> Stored:
-        raise self._read_only()
-
-    def copy(self, path: str, to: str) -> Stored:
-        raise self._read_only()
-
-    def set_mtime(self, path: str, mtime_ns: int) -> Stored:
-        raise self._read_only()
-
-    def replace_small(self, path: str, data: bytes, replaces: str | None) -> str | None:
-        raise self._read_only()
-
-    def delete(self, path: str) -> None:
-        raise self._read_only()
 
     def _read_only(self) -> ReadOnly:
         return ReadOnly(f"{self.device.model} is only read from; choose another destination.")

@@ -48,7 +48,7 @@ def _look(root: str) -> Seen:
 
 
 @contextlib.contextmanager
-def _folder(root: str, path: str, flags: int) -> Iterator[int]:
+def folder_of(root: str, path: str, flags: int = _STEP) -> Iterator[int]:
     here = os.dup(_held(root))
     try:
         for name in path.split("/") if path else ():
@@ -70,7 +70,7 @@ def _folder(root: str, path: str, flags: int) -> Iterator[int]:
 def _list(root: str, path: str) -> tuple[list[tuple[str, os.stat_result]], int]:
     """Children of a folder, and how many names vanished before they could be asked about."""
     found, vanished = [], 0
-    with _folder(root, path, _LIST) as folder, os.scandir(folder) as entries:
+    with folder_of(root, path, _LIST) as folder, os.scandir(folder) as entries:
         for entry in entries:
             try:
                 found.append((entry.name, entry.stat(follow_symlinks=False)))
@@ -81,7 +81,7 @@ def _list(root: str, path: str) -> tuple[list[tuple[str, os.stat_result]], int]:
 
 def _stat(root: str, path: str) -> os.stat_result:
     parent, _, name = path.rpartition("/")
-    with _folder(root, parent, _STEP) as folder:
+    with folder_of(root, parent, _STEP) as folder:
         if not name:
             return os.stat(folder)
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -102,7 +102,7 @@ class _Files:
 
     def open(self, root: str, path: str, offset: int) -> tuple[int, os.stat_result]:
         parent, _, name = path.rpartition("/")
-        with _folder(root, parent, _STEP) as folder:
+        with folder_of(root, parent, _STEP) as folder:
             descriptor = os.open(name, _READ, dir_fd=folder)
         try:
             found = os.fstat(descriptor)

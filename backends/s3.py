@@ -16,6 +16,7 @@ from photosync.backends.s3_copy import copy_object
 from photosync.backends.s3_errors import translated
 from photosync.backends.s3_files import ReadFile, TextWriteFile, WriteFile
 from photosync.backends.s3_objects import Pages, version_of
+from photosync.backends.s3_pages import timestamp
 from photosync.backends.s3_service import Account, Service
 from photosync.backends.s3_store import S3Store
 from photosync.engine.errors import Permanent, SourceChanged, Unsupported
@@ -350,6 +351,6 @@ def _file(name: str, said: dict[str, Any], size: str) -> dict[str, Any]:
         "size": said[size],
         "type": "file",
         "ETag": version_of(said),
-        "LastModified": said["LastModified"],
+        "LastModified": timestamp(said["LastModified"]),
         "StorageClass": said.get("StorageClass", "STANDARD"),
     }

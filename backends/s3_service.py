@@ -1,14 +1,14 @@
 """One signed-in connection to an S3 service: boto3's client set up for photosync, and what it cost."""
 
-import contextlib
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from photosync.backends.s3_errors import status_of, translated
+from photosync.backends.s3_lane import Lane
+from photosync.backends.s3_pages import take_page, timestamp
 from photosync.backends.tls import ca_bundle
 from photosync.engine.errors import Fatal, Transient
 
@@ -51,6 +51,7 @@ class Service:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._lock = threading.Lock()
+        self._lanes: dict[str, Lane | None] = {}
         self.requests: Counter[str] = Counter()
 
     def call(self, operation: str, doing: str, **parameters: Any) -> dict[str, Any]:
@@ -87,9 +88,25 @@ class Service:
                 raise
             return status, dict(cause.response)
 
+    def lane(self, bucket: str) -> Lane | None:
+        """The fast lane to a bucket; None where it cannot be used."""
+        client = self.client
+        with self._lock:
+            if bucket not in self._lanes:
+                usable = not self._account.anon and client._request_signer._credentials is not None
+                self._lanes[bucket] = Lane(client, bucket, self._ca_bundle) if usable else None
+            found = self._lanes[bucket]
+            return None if found is None or found.closed else found
+
+    def count(self, operation: str) -> None:
+        """Counts a request that did not go through botocore."""
+        with self._lock:
+            self.requests[operation] += 1
+
     def close(self) -> None:
         """Closes idle connections; a later call opens new ones."""
         with self._lock:
+            self._lanes.clear()
             if client := self.__dict__.pop("_made", None):
                 client.close()
 
@@ -125,8 +142,9 @@ class Service:
         )
         with translated("signing in to S3"):
             session = Session(profile=account.profile)
+            self._ca_bundle = ca_bundle(session.get_config_variable("ca_bundle"))
             parsers = session.get_component("response_parser_factory")
-            parsers.set_parser_defaults(timestamp_parser=_timestamp)
+            parsers.set_parser_defaults(timestamp_parser=timestamp)
             try:
                 client: Any = boto3.session.Session(botocore_session=session).client(
                     "s3",
@@ -135,7 +153,7 @@ class Service:
                     aws_access_key_id=account.key,
                     aws_secret_access_key=account.secret,
                     aws_session_token=account.token,
-                    verify=ca_bundle(session.get_config_variable("ca_bundle")),
+                    verify=self._ca_bundle,
                     config=config,
                 )
             except ValueError as error:
@@ -146,11 +164,12 @@ class Service:
             client.meta.config.s3["payload_signing_enabled"] = False
         client.meta.events.register_last("before-call.s3", _hurry)
         client.meta.events.register("before-send.s3", self._count)
+        # Before botocore looks for errors hidden behind a 200, for which it parses the answer once more.
+        client.meta.events.register_first("before-parse.s3.ListObjectsV2", take_page)
         return client
 
     def _count(self, event_name: str, **_: Any) -> None:
-        with self._lock:
-            self.requests[event_name.rpartition(".")[2]] += 1
+        self.count(event_name.rpartition(".")[2])
 
 
 def _hurry(params: dict[str, Any], **_: Any) -> None:
@@ -161,15 +180,3 @@ def _hurry(params: dict[str, Any], **_: Any) -> None:
     headers = params["headers"]
     if "Expect" in headers and (determine_content_length(params["body"]) or _WAITS) < _WAITS:
         del headers["Expect"]
-
-
-def _timestamp(value: Any) -> datetime:
-    """botocore's own parser takes two thirds of the time of a listing."""
-    from botocore.utils import parse_timestamp
-
-    with contextlib.suppress(TypeError, ValueError):
-        when = datetime.fromisoformat(value)
-        if when.tzinfo is not None:
-            return when
-    parsed: datetime = parse_timestamp(value)
-    return parsed

@@ -1,5 +1,6 @@
 """Looking without touching: two places against each other, or a destination against its manifest."""
 
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +11,7 @@ from photosync.engine.entry import Entry
 from photosync.engine.errors import Fatal, PhotosyncError, Transient, classify
 from photosync.engine.hashing import CHUNK, Fingerprint
 from photosync.engine.journal import Journal
-from photosync.engine.names import decode
+from photosync.engine.names import NameRules, decode
 from photosync.engine.nodes import ManifestEntry
 from photosync.engine.scan import Listing
 from photosync.engine.source import Source, SourceGone
@@ -45,6 +46,7 @@ class Finding:
         detail: what is wrong, for people.
         chunks: indexes of the 4 MiB chunks that differ, where they are known.
         transient: another try may get further.
+        content: content id that the file should have, or "" where no manifest says.
     """
 
     path: str
@@ -55,6 +57,7 @@ class Finding:
     detail: str = ""
     chunks: tuple[int, ...] = ()
     transient: bool = False
+    content: str = ""
 
 
 _Item: TypeAlias = tuple[str, Entry | None, Fingerprint | Entry]
@@ -94,6 +97,45 @@ def by_logical_path(listing: Listing, stored: Mapping[str, str]) -> tuple[dict[s
     found = {stored[entry.path]: entry for entry in listing.entries if entry.path in stored}
     others = [entry for entry in listing.entries if entry.path not in stored]
     return found, [entry for entry in others if found.setdefault(decode(entry.path), entry) is not entry]
+
+
+class Located:
+    """Finds the objects that a manifest's entries stand for.
+
+    By what their names decode to, since only a listing tells which of two names that a destination takes for
+    one had to be escaped. Where a service composes characters, an object whose name was not composed before
+    is found under the composed one, unless another entry has that name for its own.
+
+    Args:
+        listing: of the destination.
+        entries: all of the manifest.
+        rules: what names it can hold.
+    """
+
+    def __init__(self, listing: Listing, entries: Iterable[ManifestEntry], rules: NameRules) -> None:
+        self._plain = {entry.path: entry for entry in listing.entries}
+        self._logical: dict[str, list[Entry]] = {}
+        for entry in listing.entries:
+            self._logical.setdefault(decode(entry.path), []).append(entry)
+        self._composed: dict[str, Entry] = {}
+        if rules.fold_unicode:
+            for each in entries:
+                if not each.path.isascii() and each.stored is None and each.path not in self._logical:
+                    self._compose(each.path)
+
+    def _compose(self, path: str) -> None:
+        composed = unicodedata.normalize("NFC", path)
+        spelled = [each for each in self._logical.get(composed, ()) if "%" not in each.path]
+        if spelled:
+            self._composed[path] = spelled[0]
+            self._logical[composed].remove(spelled[0])
+
+    def find(self, entry: ManifestEntry) -> Entry | None:
+        """What has the entry's name."""
+        if entry.stored:
+            return self._plain.get(entry.stored)
+        exact = self._logical.get(entry.path)
+        return exact[0] if exact else self._composed.get(entry.path)
 
 
 def check(
@@ -163,6 +205,7 @@ def audit(
     workers: Workers,
     *,
     deep: bool,
+    due: Callable[[ManifestEntry], bool] = lambda _entry: True,
 ) -> Iterator[Finding]:
     """Compares a destination with its manifest.
 
@@ -174,9 +217,11 @@ def audit(
         listing: of the place.
         workers: scope for the threads.
         deep: read everything back; else a hash that the service itself reports is enough.
+        due: which files to look at; of the others only those that are missing are told.
     """
-    plain = {entry.path: entry for entry in listing.entries}
-    there, _ = by_logical_path(listing, {})
+    entries = list(manifest)
+    located = Located(listing, entries, target.store.capabilities.names)
+    over = {entry.path: entry for entry in listing.entries}
 
     def one(item: _Item) -> Finding:
         path, existing, found = item
@@ -186,7 +231,7 @@ def audit(
         try:
             evidence = None if deep else _listed(target, existing, found)
             if evidence is not None:
-                return Finding(path, existing.path, Result.MATCH, evidence, found.size)
+                return _proven(path, existing, evidence, found)
             back = target.call(
                 lambda: verify.reread(target.store.open(existing.path), check=workers.check),
                 f"reading {existing.path}",
@@ -198,19 +243,25 @@ def audit(
         except Exception as error:
             return _unreadable(path, existing.path, found.size, classify(error, f"reading {existing.path}"))
         if back.content == found.content:
-            return Finding(path, existing.path, Result.MATCH, verify.REREAD, found.size)
+            return _proven(path, existing, verify.REREAD, found)
         return _damage(path, existing.path, found, back)
 
     items: list[_Item] = []
-    for entry in manifest:
-        stored = plain.get(entry.stored) if entry.stored else there.get(entry.path)
+    for entry in entries:
+        stored = located.find(entry)
         if stored is not None:
-            plain.pop(stored.path, None)
+            over.pop(stored.path, None)
+            if not due(entry):
+                continue
         items.append((entry.path, stored, _fingerprint(entry, journal, destination, stored)))
     yield from _each(workers, target.store.capabilities.read_concurrency, items, one)
-    for entry_ in plain.values():
+    for entry_ in over.values():
         detail = "not in the manifest"
         yield Finding(decode(entry_.path), entry_.path, Result.EXTRA, bytes=entry_.size, detail=detail)
+
+
+def _proven(path: str, existing: Entry, evidence: str, found: Fingerprint) -> Finding:
+    return Finding(path, existing.path, Result.MATCH, evidence, found.size, content=found.content)
 
 
 def _fingerprint(

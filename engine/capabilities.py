@@ -172,8 +172,9 @@ class Upload(Protocol):
     `send_part` and `commit` raise ``FileNotFoundError`` when the store has forgotten the upload: start anew.
 
     Attributes:
-        token: all that `Store.resume_upload` needs in another process; no secrets. It may grow with the
-            parts.
+        token: all that `Store.resume_upload` needs in another process. It may grow with the parts. It holds
+            no credentials, but may hold an address at which anybody could go on with this one upload: it is
+            kept in the journal, which only its owner may read, and never shown.
         part_size: bytes of each part but the last.
         digest: name of the content hash that `commit` will report (say "sha256-parts/8388608"), so that
             it can be computed while the parts are read; None: the object must be read back.
@@ -229,6 +230,15 @@ class Probes(Protocol):
 
     def probe(self) -> None:
         """Asks, unless ``probed`` is known. `Store.capabilities` may be other ones afterwards."""
+        ...
+
+
+@runtime_checkable
+class Remarks(Protocol):
+    """A store that may have noticed something about its place that a person should know."""
+
+    def remarks(self) -> Sequence[str]:
+        """Sentences about what the last listing or change feed showed; makes no request."""
         ...
 
 

@@ -2,7 +2,8 @@
 
     PhotosyncError
     ├── Transient(retry_after)   may work if tried again: network, rate limit, server trouble
-    │   └── SourceChanged        the file moved under the reader: discard the attempt, read it anew
+    │   ├── SourceChanged        the file moved under the reader: discard the attempt, read it anew
+    │   └── RateLimited          the place wants fewer requests a second
     ├── Permanent                this one item will not work however often it is tried
     │   ├── NameRefused          no destination name can stand for it
     │   ├── AlreadyExists        the final name is taken by an object that is not ours to replace
@@ -43,6 +44,10 @@ class Transient(PhotosyncError):
 
 class SourceChanged(Transient):
     """The source file grew, shrank or was replaced while it was read."""
+
+
+class RateLimited(Transient):
+    """The place wants fewer requests a second; `photosync.engine.limits.Gate` slows every caller down."""
 
 
 class Permanent(PhotosyncError):

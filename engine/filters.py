@@ -131,8 +131,8 @@ class Filter:
             tuple(rules),
             _size(min_size, "--min-size"),
             _size(max_size, "--max-size"),
-            _moment(max_age, now_ns, "--max-age"),
-            _moment(min_age, now_ns, "--min-age"),
+            moment(max_age, now_ns, "--max-age"),
+            moment(min_age, now_ns, "--min-age"),
         )
         for low, high, words in (
             (made.min_size, made.max_size, f"--min-size {min_size} is more than --max-size {max_size}"),
@@ -381,7 +381,12 @@ def _size(text: str | None, option: str) -> int | None:
     return int(float(found[1]) * 1024**power)
 
 
-def _moment(text: str | None, now_ns: int, option: str) -> int | None:
+def moment(text: str | None, now_ns: int, option: str) -> int | None:
+    """Nanoseconds since the epoch of a date in local time ("2024-01-31"), or of an age before now ("30d").
+
+    Raises:
+        FilterError: it is neither.
+    """
     if text is None or text == "off":
         return None
     if found := _SPANS.fullmatch(text):

@@ -12,7 +12,7 @@ undecodable names survive.
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,49 +27,60 @@ VERSION = 1
 GROUP = 500
 INTERVAL = 0.5
 
-_SCHEMA = f"""
-BEGIN;
-PRAGMA user_version={VERSION};
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE places (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE);
-CREATE TABLE contents (
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS places (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS contents (
     place INTEGER NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER, version TEXT,
     digests TEXT NOT NULL, chunks BLOB NOT NULL,
     PRIMARY KEY (place, path)
 ) WITHOUT ROWID;
-CREATE TABLE deliveries (
+CREATE TABLE IF NOT EXISTS deliveries (
     source INTEGER NOT NULL, destination INTEGER NOT NULL, path BLOB NOT NULL,
     size INTEGER NOT NULL, mtime_ns INTEGER, version TEXT, content TEXT NOT NULL,
     stored BLOB NOT NULL, stored_version TEXT, evidence TEXT NOT NULL, verified_ns INTEGER NOT NULL,
     recorded INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (source, destination, path)
 ) WITHOUT ROWID;
-CREATE INDEX unrecorded ON deliveries (destination) WHERE recorded = 0;
-CREATE INDEX by_stored ON deliveries (destination, stored);
-CREATE TABLE withdrawn (
+CREATE INDEX IF NOT EXISTS unrecorded ON deliveries (destination) WHERE recorded = 0;
+CREATE INDEX IF NOT EXISTS by_stored ON deliveries (destination, stored);
+CREATE TABLE IF NOT EXISTS proofs (
+    destination INTEGER NOT NULL, stored BLOB NOT NULL, content TEXT NOT NULL,
+    evidence TEXT NOT NULL, verified_ns INTEGER NOT NULL,
+    PRIMARY KEY (destination, stored)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS kept (
+    source INTEGER NOT NULL, destination INTEGER NOT NULL, path BLOB NOT NULL,
+    PRIMARY KEY (source, destination, path)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS frees (
+    source INTEGER NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER,
+    content TEXT NOT NULL, intended_ns INTEGER NOT NULL, freed_ns INTEGER,
+    PRIMARY KEY (source, path, content)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS withdrawn (
     destination INTEGER NOT NULL, stored BLOB NOT NULL, PRIMARY KEY (destination, stored)
 ) WITHOUT ROWID;
-CREATE TABLE uploads (
+CREATE TABLE IF NOT EXISTS uploads (
     source INTEGER NOT NULL, destination INTEGER NOT NULL, path BLOB NOT NULL,
     size INTEGER NOT NULL, mtime_ns INTEGER, version TEXT,
     stored BLOB NOT NULL, token TEXT NOT NULL, parts TEXT NOT NULL,
     PRIMARY KEY (source, destination, path)
 ) WITHOUT ROWID;
-CREATE TABLE listed (
+CREATE TABLE IF NOT EXISTS listed (
     place INTEGER NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER,
     version TEXT, digests TEXT NOT NULL,
     PRIMARY KEY (place, path)
 ) WITHOUT ROWID;
-CREATE TABLE cursors (place INTEGER PRIMARY KEY, cursor TEXT NOT NULL);
-CREATE TABLE heads (
+CREATE TABLE IF NOT EXISTS cursors (place INTEGER PRIMARY KEY, cursor TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS heads (
     place INTEGER PRIMARY KEY, number INTEGER NOT NULL, root TEXT NOT NULL
 );
-CREATE TABLE nodes (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE runs (
+CREATE TABLE IF NOT EXISTS nodes (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, source INTEGER NOT NULL, destination INTEGER NOT NULL,
     started_ns INTEGER NOT NULL, files INTEGER NOT NULL, report TEXT
 );
-COMMIT;
 """
 
 
@@ -129,6 +140,46 @@ class PastRun:
     report: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The destination that a journal is about.
+
+    Attributes:
+        text: how people name it.
+        identity: what the journal calls it.
+    """
+
+    text: str
+    identity: str
+
+
+def peek(path: Path, source: str) -> Known | None:
+    """The destination that a journal is about, if anything was ever delivered there from a source.
+
+    Takes no lock and changes nothing. A file that cannot be understood says nothing.
+
+    Args:
+        path: the SQLite file.
+        source: what journals call the source.
+    """
+    try:
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error:
+        return None
+    try:
+        rows = db.execute(
+            "SELECT (SELECT value FROM facts WHERE name = 'place'), t.identity FROM deliveries d "
+            "JOIN places s ON s.id = d.source JOIN places t ON t.id = d.destination "
+            "WHERE s.identity = ? LIMIT 1",
+            (source,),
+        ).fetchall()
+    except sqlite3.Error:
+        return None
+    finally:
+        db.close()
+    return Known(str(rows[0][0] or rows[0][1]), str(rows[0][1])) if rows else None
+
+
 def key(path: str) -> bytes:
     """The bytes by which paths are sorted everywhere in the engine."""
     return path.encode("utf-8", "surrogateescape")
@@ -176,6 +227,11 @@ class Journal:
         self._since = 0.0
         self._path = path or ":memory:"
         with self._guard():
+            if path is not None:
+                # Tokens of uploads are for nobody else; SQLite's other files get the mode of this one. What
+                # is wrong with the path, it says itself.
+                with suppress(OSError):
+                    path.touch(mode=0o600)
             self._db = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         try:
             with self._guard():
@@ -191,15 +247,20 @@ class Journal:
                 f"{self._path} was written by a newer photosync (state format {found}, known is {VERSION}). "
                 "Install a newer photosync, or name another folder in PHOTOSYNC_STATE_DIR."
             )
-        if found == 0 and self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master")}
+        if tables and (found == 0 or "deliveries" not in tables):
             raise JournalError(
-                f"{self._path} belongs to another program. Move it away, or name another folder in "
-                "PHOTOSYNC_STATE_DIR."
+                f"{self._path} is no state of photosync's and belongs to another program. Move it away, or "
+                "name another folder in PHOTOSYNC_STATE_DIR."
             )
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        if found == 0:
-            self._db.executescript(_SCHEMA)
+        # Tables that came later are added to the state of an earlier photosync.
+        version = f"PRAGMA user_version={VERSION};" if found == 0 else ""
+        self._db.executescript(f"BEGIN;{version}{_SCHEMA}COMMIT;")
+        # Most runs have neither, and asking for them with every file would double what a file costs here.
+        self._has_uploads = bool(self._db.execute("SELECT EXISTS (SELECT * FROM uploads)").fetchone()[0])
+        self._has_withdrawn = bool(self._db.execute("SELECT EXISTS (SELECT * FROM withdrawn)").fetchone()[0])
         self._places = {
             str(identity): int(number)
             for number, identity in self._db.execute("SELECT id, identity FROM places")
@@ -357,9 +418,10 @@ class Journal:
     def set_delivery(self, source: str, destination: str, delivery: Delivery) -> None:
         """Remembers a copy that was proven; it is not in the destination's manifest yet."""
         place = self._place(destination)
-        self._write(
-            "DELETE FROM withdrawn WHERE destination = ? AND stored = ?", (place, key(delivery.stored))
-        )
+        if self._has_withdrawn:
+            self._write(
+                "DELETE FROM withdrawn WHERE destination = ? AND stored = ?", (place, key(delivery.stored))
+            )
         self._write(
             "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             (
@@ -406,10 +468,33 @@ class Journal:
 
     def distrust(self, destination: str, stored: str) -> None:
         """Forgets that a destination path was ever proven: the next run looks at it again."""
+        for table in ("deliveries", "proofs"):
+            self._write(
+                f"DELETE FROM {table} WHERE destination = ? AND stored = ?",  # noqa: S608 - see above
+                (self._place(destination), key(stored)),
+            )
+
+    def set_proof(self, destination: str, stored: str, content: str, evidence: str) -> None:
+        """Remembers that a destination path was proven again, now."""
         self._write(
-            "DELETE FROM deliveries WHERE destination = ? AND stored = ?",
-            (self._place(destination), key(stored)),
+            "INSERT OR REPLACE INTO proofs VALUES (?, ?, ?, ?, ?)",
+            (self._place(destination), key(stored), content, evidence, self._seam.wall_ns()),
         )
+
+    def proofs(self, destination: str) -> dict[tuple[str, str], tuple[str, int]]:
+        """(destination path, content id) → the newest evidence and its time in ns since the epoch."""
+        found: dict[tuple[str, str], tuple[str, int]] = {}
+        place = self._place(destination)
+        for stored, content, evidence, verified_ns in self._rows(
+            "SELECT stored, content, evidence, verified_ns FROM deliveries WHERE destination = ? UNION ALL "
+            "SELECT stored, content, evidence, verified_ns FROM proofs WHERE destination = ? "
+            "ORDER BY verified_ns",
+            place,
+            place,
+        ):
+            if evidence != "none":
+                found[_path(stored), content] = str(evidence), int(verified_ns)
+        return found
 
     def forget_head(self, destination: str) -> None:
         """Forgets the destination's manifest, so that the next snapshot tells all that is proven there."""
@@ -420,6 +505,7 @@ class Journal:
 
     def set_withdrawn(self, destination: str, stored: str) -> None:
         """Remembers that a destination path holds nothing any more; its manifest does not say so yet."""
+        self._has_withdrawn = True
         self._write("INSERT OR REPLACE INTO withdrawn VALUES (?, ?)", (self._place(destination), key(stored)))
 
     def unrecorded(self, destination: str) -> tuple[list[tuple[Delivery, Fingerprint]], list[str]]:
@@ -448,6 +534,70 @@ class Journal:
         self.set_head(destination, number, root)
         self.flush()
 
+    # freeing space at a source
+
+    def kept(self, source: str, destination: str) -> frozenset[str]:
+        """Source paths whose copies stay though the source does not have them any more: it was freed."""
+        rows = self._rows(
+            "SELECT path FROM kept WHERE source = ? AND destination = ?",
+            self._place(source),
+            self._place(destination),
+        )
+        return frozenset(_path(path) for (path,) in rows)
+
+    def set_kept(self, source: str, destination: str, path: str) -> None:
+        self._write(
+            "INSERT OR REPLACE INTO kept VALUES (?, ?, ?)",
+            (self._place(source), self._place(destination), key(path)),
+        )
+
+    def forget_kept(self, source: str, destination: str, path: str) -> None:
+        self._write(
+            "DELETE FROM kept WHERE source = ? AND destination = ? AND path = ?",
+            (self._place(source), self._place(destination), key(path)),
+        )
+
+    def intend(self, source: str, entry: Entry, content: str) -> None:
+        """Writes down that a source file is about to be deleted; call `settle` before it is."""
+        self._write(
+            "INSERT OR REPLACE INTO frees VALUES (?, ?, ?, ?, ?, ?, NULL)",
+            (
+                self._place(source),
+                key(entry.path),
+                entry.size,
+                entry.mtime_ns,
+                content,
+                self._seam.wall_ns(),
+            ),
+        )
+
+    def intended(self, source: str) -> list[str]:
+        """Source paths that were about to be deleted when the process that wrote it down ended."""
+        rows = self._rows("SELECT path FROM frees WHERE source = ? AND freed_ns IS NULL", self._place(source))
+        return [_path(path) for (path,) in rows]
+
+    def set_freed(self, source: str, path: str) -> None:
+        self._write(
+            "UPDATE frees SET freed_ns = ? WHERE source = ? AND path = ? AND freed_ns IS NULL",
+            (self._seam.wall_ns(), self._place(source), key(path)),
+        )
+
+    def forget_intent(self, source: str, path: str) -> None:
+        self._write(
+            "DELETE FROM frees WHERE source = ? AND path = ? AND freed_ns IS NULL",
+            (self._place(source), key(path)),
+        )
+
+    def settle(self) -> None:
+        """Makes everything written so far outlive a power cut.
+
+        In WAL mode with ``synchronous=NORMAL`` a commit survives a crash of this process; a checkpoint is
+        what waits for the disk (SQLite, "Write-Ahead Logging", Performance Considerations).
+        """
+        self.flush()
+        with self._guard():
+            self._db.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+
     # uploads begun
 
     def upload(self, source: str, destination: str, entry: Entry) -> PendingUpload | None:
@@ -470,6 +620,7 @@ class Journal:
 
     def set_upload(self, source: str, destination: str, entry: Entry, upload: PendingUpload) -> None:
         """Remembers an upload at once: what is not remembered would be sent again."""
+        self._has_uploads = True
         self._write(
             "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -487,10 +638,11 @@ class Journal:
         self.flush()
 
     def forget_upload(self, source: str, destination: str, path: str) -> None:
-        self._write(
-            "DELETE FROM uploads WHERE source = ? AND destination = ? AND path = ?",
-            (self._place(source), self._place(destination), key(path)),
-        )
+        if self._has_uploads:
+            self._write(
+                "DELETE FROM uploads WHERE source = ? AND destination = ? AND path = ?",
+                (self._place(source), self._place(destination), key(path)),
+            )
 
     def uploads(self, destination: str) -> list[tuple[str, str]]:
         """(path, token) of every upload that was begun and not finished."""
@@ -590,6 +742,17 @@ class Journal:
         )
         return int(rows[0][0]) if rows else None
 
+    def set_count(self, source: str, destination: str, files: int) -> None:
+        """Notes that a source is meant to have that many files from now on."""
+        if self.last_count(source, destination) is not None:
+            self.add_run(
+                source,
+                destination,
+                self._seam.wall_ns(),
+                files,
+                {"status": "freed", "destination": destination},
+            )
+
     def add_run(
         self,
         source: str,
@@ -620,7 +783,8 @@ class Journal:
         """Every run, oldest first."""
         rows = self._stream(
             "SELECT s.identity, d.identity, started_ns, files, report FROM runs r "
-            "JOIN places s ON s.id = r.source JOIN places d ON d.id = r.destination ORDER BY r.id"
+            "JOIN places s ON s.id = r.source JOIN places d ON d.id = r.destination "
+            "WHERE json_valid(report) ORDER BY r.id"
         )
         for source, destination, started_ns, files, report in rows:
             yield PastRun(source, destination, started_ns, files if files >= 0 else None, json.loads(report))

@@ -77,8 +77,22 @@ class Timetable:
         return past[-1] if past else self.steps[-1][1]
 
 
+SLOWEST = 4.0
+"""Seconds between two requests that a place can drive the gate to by refusing them."""
+STEP = 0.05
+"""Seconds between two requests at the first refusal; each further one doubles it."""
+RECOVERY = 0.95
+"""What a request that went through leaves of the interval."""
+SETTLING = 0.5
+"""Seconds after a refusal in which further ones are answers to requests that were under way already."""
+
+
 class Gate:
     """Every request to one place passes here first.
+
+    A place that refuses requests for being too many (`slow_down`) gets them spaced out from then on: further
+    with each refusal, closer again with each request that goes through. Callers that each wait on their own
+    would not do, because such limits are on all of them together.
 
     Args:
         workers: the scope.
@@ -99,16 +113,19 @@ class Gate:
         self._next_request = 0.0
         self._next_byte = 0.0
         self._held_until = 0.0
+        self._pace = 0.0
+        self._refused_at = float("-inf")
 
     def enter(self) -> None:
         """Waits for the right to make one request."""
         while True:
             with self._monitor:
                 now = self._workers.seam.monotonic()
-                at = max(self._held_until, self._next_request if self._interval else 0.0)
+                interval = max(self._interval, self._pace)
+                at = max(self._held_until, self._next_request if interval else 0.0)
                 if at <= now:
-                    if self._interval:
-                        self._next_request = max(now, self._next_request) + self._interval
+                    if interval:
+                        self._next_request = max(now, self._next_request) + interval
                     break
             self._workers.sleep(at - now)
         self._workers.check()
@@ -117,6 +134,24 @@ class Gate:
         """Holds back every request from now on for that long: the place asked for it."""
         with self._monitor:
             self._held_until = max(self._held_until, self._workers.seam.monotonic() + seconds)
+
+    def slow_down(self) -> None:
+        """Spaces requests out: the place refused one for being one too many."""
+        with self._monitor:
+            now = self._workers.seam.monotonic()
+            if now - self._refused_at < SETTLING + self._pace:
+                return
+            self._refused_at = now
+            self._pace = min(max(2 * self._pace, STEP), SLOWEST)
+            self._next_request = max(self._next_request, now + self._pace)
+
+    def passed(self) -> None:
+        """Lets requests come closer again: one went through."""
+        if self._pace:
+            with self._monitor:
+                self._pace *= RECOVERY
+                if self._pace < STEP / 8:
+                    self._pace = 0.0
 
     def spend(self, size: int) -> None:
         """Waits until ``size`` bytes may be sent.

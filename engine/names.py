@@ -59,6 +59,7 @@ class NameRules:
         unit: "bytes" of UTF-8, or "utf16" code units.
         utf8_only: bytes that are not UTF-8 can't be stored.
         flat: there are no real folders, so a file ``a`` may stand beside a file ``a/b``.
+        plain: names will not be read back by `decode`: only what the destination can't hold is escaped.
     """
 
     forbidden: frozenset[str] = frozenset()
@@ -73,6 +74,7 @@ class NameRules:
     unit: Literal["bytes", "utf16"] = "bytes"
     utf8_only: bool = True
     flat: bool = False
+    plain: bool = False
 
 
 POSIX = NameRules(utf8_only=False, max_path=3840)
@@ -110,6 +112,9 @@ DROPBOX = NameRules(
 """Dropbox. Sources: its help pages "Naming Dropbox files and folders" (as of October 2025, when characters
 beyond the Basic Multilingual Plane became allowed, counting twice) and "Files not syncing"."""
 
+DRIVE = NameRules(max_component=1000, max_path=32_000, unit="utf16")
+"""Google Drive, where a name is any text, ``/`` included: no character is forbidden, nothing is folded."""
+
 ANY = NameRules(
     forbidden=_CONTROL,
     leading=" ",
@@ -129,6 +134,7 @@ _ESCAPE = re.compile(rb"%(?!2[Ff]|00)([0-9A-Fa-f]{2})")
 _PERCENT = r"%(?=[0-9A-Fa-f]{2}|[0-9A-Fa-f]?[^\x00-\x7f]|~)"
 _DIGITS = 20
 _SHORTENED = re.compile(rf"%~[0-9a-f]{{{_DIGITS}}}(?:\.[0-9A-Za-z]{{1,8}})?(?=/|\Z)", re.IGNORECASE)
+_TEMPORARY = re.compile(re.escape(OURS) + r"-[0-9a-f]+\.part\Z")
 _EXTENSION = re.compile(r"(?<=.)\.[0-9A-Za-z]{1,8}\Z", re.DOTALL)
 _MIN_ROOM = 2 + _DIGITS + 9
 # Unicode's Default_Ignorable_Code_Point: HFS+ and the case-folding folders of ext4 and f2fs skip them.
@@ -191,6 +197,9 @@ def _printable(char: str) -> str:
 
 def is_ours(path: str) -> bool:
     """Whether a component of the stored path begins with `OURS`, however it is spelled."""
+    if path.isascii():
+        lowered = path.lower()
+        return lowered.startswith(OURS) or f"/{OURS}" in lowered
     return any(map(_begins_ours, path.split("/")))
 
 
@@ -198,6 +207,11 @@ def _begins_ours(name: str) -> bool:
     if name.isascii() and not name.startswith("."):
         return False
     return unicodedata.normalize("NFD", match_key(name, ANY)).startswith(OURS)
+
+
+def is_ours_among_plain(path: str) -> bool:
+    """As `is_ours` where names are `NameRules.plain`: the folder at the root, and files not complete yet."""
+    return path.partition("/")[0] == OURS or _TEMPORARY.search(path) is not None
 
 
 def is_shortened(stored: str) -> bool:
@@ -409,7 +423,7 @@ def _needed(name: str, rules: NameRules) -> set[int]:
         name[0] in rules.leading
         or (rules.reserved and _DEVICE.match(name))
         or (rules.disallowed is not None and rules.disallowed.match(name))
-        or _begins_ours(name)
+        or (name == OURS if rules.plain else _begins_ours(name))
     ):
         needed.add(0)
     if name[-1] in rules.trailing:
@@ -426,6 +440,8 @@ def _escaped(name: str, which: Container[int]) -> list[str]:
 def _always(rules: NameRules) -> re.Pattern[str]:
     surrogates = "\udc80-\udcff" if rules.utf8_only else ""
     chars = "".join(map(re.escape, sorted(rules.forbidden))) + surrogates
+    if rules.plain:
+        return re.compile(f"[{chars}]" if chars else r"(?!)")
     return re.compile(f"[{chars}]|{_PERCENT}" if chars else _PERCENT)
 
 

@@ -9,6 +9,7 @@ source              destination            action
 ==================  =====================  =====================================================
 as in D             as in D                nothing
 as in D             gone                   copy again
+as in D             as in D, not proven    compare
 as in D             differs from D         compare: equal bytes are adopted, others both kept
 differs in size     there                  copy beside it (``copy``), or in its place (``sync``)
 differs in time     there                  compare
@@ -23,7 +24,7 @@ no D                another size there     copy beside it, or in its place
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -31,10 +32,10 @@ from photosync.engine.capabilities import Capabilities
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import NameRefused, SafetyGuard
 from photosync.engine.journal import Delivery, key
-from photosync.engine.names import OURS, NameRules, Names, decode, match_key
+from photosync.engine.names import NameRules, Names, decode, match_key
 from photosync.engine.scan import Listing
-
-TRASH = f"{OURS}/trash"
+from photosync.engine.trash import TRASH
+from photosync.engine.verify import NONE
 
 
 class Mode(StrEnum):
@@ -53,18 +54,24 @@ class Policy:
     Attributes:
         mode: see `Mode`.
         checksum: read every source file again instead of trusting size and time.
+        prove: what an earlier run only wrote is proven now.
         max_delete: most files that ``sync`` may move to the trash; None: a tenth of what is there,
             at least ten.
         stamp: names this run's folder in the trash.
         in_scope: whether a file (path, size, mtime_ns) passes the user's filters; what does not is neither
             trashed nor taken for renamed.
+        kept: source paths that were freed on purpose: their copies are never in the way of anything.
+        plain_names: names stand for themselves, as in a restored folder that nobody decodes.
     """
 
     mode: Mode = Mode.COPY
     checksum: bool = False
+    prove: bool = True
     max_delete: int | None = None
     stamp: str = "now"
     in_scope: Callable[[str, int, int | None], bool] = field(default=lambda _path, _size, _mtime_ns: True)
+    kept: frozenset[str] = frozenset()
+    plain_names: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +207,8 @@ def make_plan(
         SafetyGuard: ``sync`` would trash more than ``max_delete`` allows, or the source listing is
             incomplete.
     """
-    return _Planner(source, destination, policy, capabilities.names).plan(known)
+    rules = replace(capabilities.names, plain=policy.plain_names)
+    return _Planner(source, destination, policy, rules).plan(known)
 
 
 class _Planner:
@@ -250,15 +258,15 @@ class _Planner:
         if existing is None:
             gone = "gone from the destination" if delivery.of(entry) else "modified since it was copied"
             self.actions.append(Copy(entry, delivery.stored, gone))
-        elif delivery.of(entry) and same_there(existing, delivery) and not self.policy.checksum:
-            self.unchanged += 1
         elif delivery.of(entry):
-            why = (
-                "asked to compare contents"
-                if same_there(existing, delivery)
-                else "changed at the destination"
-            )
-            self._compare(entry, existing, why)
+            if not same_there(existing, delivery):
+                self._compare(entry, existing, "changed at the destination")
+            elif self.policy.checksum:
+                self._compare(entry, existing, "asked to compare contents")
+            elif self.policy.prove and delivery.evidence == NONE:
+                self._compare(entry, existing, "was written, but never proven")
+            else:
+                self.unchanged += 1
         elif entry.size != existing.size:
             self._differs(entry, existing, "modified since it was copied")
         else:
@@ -271,13 +279,17 @@ class _Planner:
                 existing.path,
                 existing,
                 reason,
-                replace=self.policy.mode is Mode.SYNC,
+                replace=self._replaces(entry),
                 reread=self.policy.checksum,
             )
         )
 
+    def _replaces(self, entry: Entry) -> bool:
+        """Whether an object in the way goes to the trash. The only copy of what was freed never does."""
+        return self.policy.mode is Mode.SYNC and entry.path not in self.policy.kept
+
     def _differs(self, entry: Entry, existing: Entry, reason: str) -> None:
-        if self.policy.mode is Mode.SYNC:
+        if self._replaces(entry):
             self.actions.append(Copy(entry, existing.path, reason, displaces=existing.path))
         else:
             self.actions.append(Copy(entry, existing.path, reason, beside=True))
@@ -286,7 +298,7 @@ class _Planner:
         if not new:
             return
         for place, entry in self.there.items():
-            logical.setdefault(place, decode(entry.path))
+            logical.setdefault(place, entry.path if self.rules.plain else decode(entry.path))
         names = Names(self.rules, logical)
         renamed = _Renames(self._movable() if self.source.complete else ())
         for entry in new:
@@ -326,6 +338,10 @@ class _Planner:
         path = decode(existing.path)
         return path not in self.declined and self.policy.in_scope(path, existing.size, existing.mtime_ns)
 
+    def _was_freed(self, place: str) -> bool:
+        delivery = self.vanished.get(place)
+        return delivery is not None and delivery.path in self.policy.kept
+
     def _trash(self) -> None:
         if not self.source.complete:
             first = self.source.errors[0]
@@ -336,7 +352,7 @@ class _Planner:
         extra = [
             entry
             for place, entry in self.there.items()
-            if place not in self.claimed and self._in_scope(place, entry)
+            if place not in self.claimed and not self._was_freed(place) and self._in_scope(place, entry)
         ]
         limit = self.policy.max_delete
         if limit is None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from photosync.engine.errors import PhotosyncError, Transient, classify
+from photosync.engine.errors import PhotosyncError, RateLimited, Transient, classify
 from photosync.engine.limits import Gate
 from photosync.engine.workers import Workers
 
@@ -60,11 +60,13 @@ def call(
         attempt += 1
         gate.enter()
         try:
-            return run()
+            result = run()
         except FileNotFoundError:
             raise
         except Exception as error:
             found: PhotosyncError = classify(error, doing)
+            if isinstance(found, RateLimited):
+                gate.slow_down()
             if not isinstance(found, Transient) or attempt >= policy.attempts:
                 raise found from (error if error is not found else error.__cause__)
             wait = policy.wait(attempt, found, workers.seam.random())
@@ -72,3 +74,6 @@ def call(
                 gate.hold(wait)
             else:
                 workers.sleep(wait)
+        else:
+            gate.passed()
+            return result

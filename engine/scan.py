@@ -60,8 +60,15 @@ class _Collector:
     user's, whose name gets escaped where it goes.
     """
 
-    def __init__(self, wants: Callable[[Entry], bool], *, is_source: bool = False) -> None:
+    def __init__(
+        self,
+        wants: Callable[[Entry], bool],
+        *,
+        is_source: bool = False,
+        own: Callable[[str], bool] = is_ours,
+    ) -> None:
         self.wants = wants
+        self._is_own = own
         self._is_source = is_source
         self.entries: list[Entry] = []
         self.others: list[Entry] = []
@@ -75,7 +82,7 @@ class _Collector:
         except NameRefused as error:
             self.others.append(replace(entry, kind=Kind.OTHER, note=entry.note or str(error)))
             return
-        if is_ours(entry.path) and not self._is_source:
+        if self._is_own(entry.path) and not self._is_source:
             self.own.append(entry)
         elif not self.wants(entry):
             self.declined.append(entry.path)
@@ -90,7 +97,7 @@ class _Collector:
             note = "the manifest of an earlier copy to here"
             self.others.append(Entry(folder, kind=Kind.SKIPPED, note=note))
             return False
-        return self._is_source or not is_ours(folder) or folder == OURS
+        return self._is_source or not self._is_own(folder) or folder == OURS
 
     def listing(self) -> Listing:
         self.entries.sort(key=lambda entry: key(entry.path))
@@ -112,6 +119,7 @@ def walk(
     is_source: bool = False,
     wants: Callable[[Entry], bool] = _everything,
     enters: Callable[[str], bool] = every_folder,
+    own: Callable[[str], bool] = is_ours,
     retry: Callable[[Callable[[], list[Entry]], str], list[Entry]] = lambda run, _doing: run(),
 ) -> Listing:
     """Lists a store folder by folder.
@@ -122,6 +130,7 @@ def walk(
         is_source: photos come from there; else photosync's own files are told apart.
         wants: filter on files and others.
         enters: filter on folders; one that it declines is not listed at all.
+        own: which paths are photosync's own.
         retry: runs a call with retries.
 
     Returns:
@@ -131,7 +140,7 @@ def walk(
         FileNotFoundError: the root is not there.
         Fatal: the place itself is gone.
     """
-    found = _Collector(wants, is_source=is_source)
+    found = _Collector(wants, is_source=is_source, own=own)
     pending = [""]
     while pending:
         check()
@@ -160,9 +169,9 @@ def walk(
     return found.listing()
 
 
-def flat(store: Store, *, check: Callable[[], None]) -> Listing:
+def flat(store: Store, *, check: Callable[[], None], own: Callable[[str], bool] = is_ours) -> Listing:
     """Lists a store that declares ``flat_listing``. An absent root is an empty listing."""
-    found = _Collector(_everything)
+    found = _Collector(_everything, own=own)
     for number, entry in enumerate(store.list_tree()):
         if number % 1000 == 0:
             check()
@@ -170,10 +179,10 @@ def flat(store: Store, *, check: Callable[[], None]) -> Listing:
     return found.listing()
 
 
-def fed(store: Store, journal: Journal, place: str) -> Listing:
+def fed(store: Store, journal: Journal, place: str, own: Callable[[str], bool] = is_ours) -> Listing:
     """Lists a store that declares ``change_feed``: what the journal remembers, brought up to date."""
     drain(store, journal, place)
-    found = _Collector(_everything)
+    found = _Collector(_everything, own=own)
     for entry in journal.listed(place):
         found.add(entry)
     return found.listing()

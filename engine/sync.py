@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from photosync.engine import record, retry, scan
-from photosync.engine.capabilities import Probes, Store, Sweeps
+from photosync.engine.capabilities import Probes, Remarks, Store, Sweeps
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, classify
 from photosync.engine.events import Event, Finished, Listener, Notice, Phase, Planned, Status
 from photosync.engine.filters import Filter
 from photosync.engine.journal import Journal
 from photosync.engine.limits import Gate, Timetable
+from photosync.engine.names import is_ours, is_ours_among_plain
 from photosync.engine.nodes import ManifestError, NewerFormat
 from photosync.engine.plan import Mode, Plan, Policy, make_plan
 from photosync.engine.report import Report, Tally
@@ -40,6 +41,7 @@ class Job:
         requests_per_second: to the destination; None: as many as there are.
         bandwidth: to the destination; None: all of it.
         device: names this machine in snapshots.
+        snapshot: write what is proven into a manifest at the destination.
     """
 
     pair: Pair
@@ -51,6 +53,7 @@ class Job:
     requests_per_second: float | None = None
     bandwidth: Timetable | None = None
     device: str = ""
+    snapshot: bool = True
 
 
 class _Unheard(BaseException):
@@ -83,6 +86,11 @@ def run(job: Job, journal: Journal, seam: Seam, listener: Listener, within: Work
         FileNotFoundError: the source is not there.
     """
     return _Run(job, journal, seam, listener).run(within)
+
+
+def carry_out(job: Job, plan: Plan, journal: Journal, seam: Seam, listener: Listener) -> Report:
+    """As `run`, with a plan that was made elsewhere: nothing is listed."""
+    return _Run(job, journal, seam, listener).run(plan=plan)
 
 
 def prepare(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Prepared:
@@ -123,7 +131,7 @@ class _Run:
         self.warnings.append(text)
         self.emit(Notice("warning", text))
 
-    def run(self, within: Workers | None) -> Report:
+    def run(self, within: Workers | None = None, plan: Plan | None = None) -> Report:
         began, started_ns = self.seam.monotonic(), self.seam.wall_ns()
         before = dict(self.pair.destination.requests)
         prepared: Prepared | None = None
@@ -132,13 +140,14 @@ class _Run:
         interrupted = False
         try:
             with Workers(self.seam, within) as workers:
-                prepared = self.prepare(workers)
+                prepared = self.prepare(workers) if plan is None else self._given(plan)
                 gates = self._gates(workers)
                 self._probe(prepared.plan, workers, gates[1])
                 transfer = Transfer(self.pair, self.journal, workers, gates, self.job.settings, self.emit)
                 self.emit(Phase("transfer", self.pair.name))
                 transfer.run(prepared.plan)
-                self._record(transfer)
+                if self.job.snapshot:
+                    self._record(transfer)
                 self._sweep(prepared.destination)
         except* KeyboardInterrupt:
             interrupted = True
@@ -189,16 +198,25 @@ class _Run:
             workers,
             gates[1],
             self.job.settings.retries,
+            is_ours_among_plain if self.job.policy.plain_names else is_ours,
         )
         for error in destination.errors:
             raise error.error
+        self._tell_remarks()
         self._guard_destination(destination)
         self.emit(Phase("plan", self.pair.name))
         known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
         plan = make_plan(source, destination, known, self._policy(), self.pair.destination.capabilities)
+        self._planned(plan)
+        return Prepared(source, destination, plan)
+
+    def _given(self, plan: Plan) -> Prepared:
+        self._planned(plan)
+        return Prepared(Listing(()), Listing(()), plan)
+
+    def _planned(self, plan: Plan) -> None:
         self.tally.counts[Status.UNCHANGED] = plan.unchanged
         self.emit(Planned(self.pair.name, len(plan.actions), plan.bytes, plan.unchanged))
-        return Prepared(source, destination, plan)
 
     def _probe(self, plan: Plan, workers: Workers, gate: Gate) -> None:
         store = self.pair.destination
@@ -206,10 +224,10 @@ class _Run:
             retry.call(store.probe, f"trying out {self.pair.name}", workers, gate, self.job.settings.retries)
 
     def _policy(self) -> Policy:
+        kept = self.journal.kept(self.pair.source_id, self.pair.destination_id)
+        policy = replace(self.job.policy, kept=kept)
         found = self.job.filter
-        if found is None:
-            return self.job.policy
-        return replace(self.job.policy, in_scope=found.wants)
+        return policy if found is None else replace(policy, in_scope=found.wants)
 
     def _scan_source(self, workers: Workers, gate: Gate) -> Listing:
         store, wanted = self.pair.source, self.job.filter
@@ -240,6 +258,12 @@ class _Run:
         for note, names in sorted(by_note.items()):
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             self.emit(Notice("info", f"left out: {', '.join(names[:3])}{more} ({note})"))
+
+    def _tell_remarks(self) -> None:
+        for place, store in (("the source", self.pair.source), (self.pair.name, self.pair.destination)):
+            if isinstance(store, Remarks):
+                for remark in store.remarks():
+                    self.warn(f"{place}: {remark}")
 
     def _guard(self, source: Listing) -> None:
         """Absence is not evidence: a source that lost most of its files is not believed."""
@@ -311,7 +335,13 @@ class _Run:
 
 
 def list_place(
-    store: Store, identity: str, journal: Journal, workers: Workers, gate: Gate, retries: RetryPolicy
+    store: Store,
+    identity: str,
+    journal: Journal,
+    workers: Workers,
+    gate: Gate,
+    retries: RetryPolicy,
+    own: Callable[[str], bool] = is_ours,
 ) -> Listing:
     """Everything at a destination, the cheapest way that the store offers. An absent root is empty."""
 
@@ -319,11 +349,11 @@ def list_place(
         return retry.call(run, doing, workers, gate, retries)
 
     if store.capabilities.change_feed:
-        return retried(lambda: scan.fed(store, journal, identity), "listing the destination")
+        return retried(lambda: scan.fed(store, journal, identity, own), "listing the destination")
     if store.capabilities.flat_listing:
-        return retried(lambda: scan.flat(store, check=workers.check), "listing the destination")
+        return retried(lambda: scan.flat(store, check=workers.check, own=own), "listing the destination")
     try:
-        return scan.walk(store, check=workers.check, retry=retried)
+        return scan.walk(store, check=workers.check, own=own, retry=retried)
     except FileNotFoundError:
         return Listing((), exists=False)
 

@@ -157,6 +157,13 @@ class Target:
         """Gives an object another name, out of the way. One that is gone by itself is out of the way, too."""
         self.call(self._mover(path, to), f"moving {path} to {to}")
 
+    def remove(self, path: str) -> None:
+        """Deletes one of photosync's own files for good. One that is gone by itself is gone."""
+        try:
+            self.call(lambda: self.store.delete(path), f"removing {path}")
+        except FileNotFoundError:
+            return
+
     def rename(self, path: str, to: str) -> Stored | None:
         """Renames; None if the old object is gone or the new name is taken."""
         try:

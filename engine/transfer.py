@@ -24,20 +24,22 @@ from photosync.engine.errors import (
     NameRefused,
     Permanent,
     PhotosyncError,
+    RateLimited,
     SourceChanged,
     Transient,
     classify,
 )
-from photosync.engine.events import Event, Finished, Moved, Outcome, Status
+from photosync.engine.events import Event, Finished, Moved, Notice, Outcome, Status
 from photosync.engine.hashing import Fingerprint, fingerprint
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.large import Large
 from photosync.engine.limits import Gate
-from photosync.engine.names import NameRules, encode
-from photosync.engine.plan import TRASH, Compare, Copy, Move, Plan, Refuse, Trash
+from photosync.engine.names import NameRules, encode, printable
+from photosync.engine.plan import Compare, Copy, Move, Plan, Refuse, Trash
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.source import Source, SourceGone
 from photosync.engine.target import Target
+from photosync.engine.trash import TRASH
 from photosync.engine.workers import ByteBudget, Channel, Workers
 
 ITEM_ATTEMPTS = 3
@@ -477,6 +479,8 @@ class Transfer:
                 if isinstance(result, Transient) and tries < self.settings.retries.attempts:
                     jitter = self._workers.seam.random()
                     wait = max(wait, self.settings.retries.wait(tries, result, jitter))
+                    if isinstance(result, RateLimited):
+                        self.target.gate.slow_down()
                     again.append(package)
                 else:
                     self._settle(package, result)
@@ -590,6 +594,9 @@ class Transfer:
                 self._again(item, Copy(item.source, action.to, "gone from the destination"), package)
             elif evidence is not None:
                 self._adopt(item, found, existing, evidence)
+            elif self._rotten(item, found):
+                self.emit(Notice("error", _ROT.format(path=printable(item.source.path))))
+                self._keep_both(item, found, package)
             elif action.replace:
                 copy = Copy(item.source, action.to, action.reason, displaces=existing.path)
                 self._again(item, copy, package)
@@ -598,6 +605,11 @@ class Transfer:
         finally:
             if package is not None:
                 self.budget.release(package.cost)
+
+    def _rotten(self, item: Item, found: Fingerprint) -> bool:
+        """Whether a source file that looks as it did when it was copied has other bytes now."""
+        known = self.journal.content(self.pair.source_id, item.source)
+        return known is not None and known.content != found.content
 
     def _move(self, item: Item, action: Move, found: Fingerprint, package: _Package | None) -> None:
         try:
@@ -617,6 +629,12 @@ class Transfer:
         self.target.set_aside(action.entry.path, action.to)
         self.journal.set_withdrawn(self.pair.destination_id, action.entry.path)
         self._close(item, self._outcome(item, Status.TRASHED, verify.NONE, action.to))
+
+
+_ROT = (
+    "{path} has other bytes at the source than when it was copied, though its size and times are the same: "
+    "it may be rotting there. The good copy stays as it is; what the source says now is kept beside it."
+)
 
 
 class _Exhausted(Permanent):

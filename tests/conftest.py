@@ -6,10 +6,17 @@ runs, such a skip is a failure; only tests that do not apply to what they are gi
 """
 
 import os
+import signal
 from collections.abc import Generator
 from typing import Any
 
 import pytest
+
+
+def pytest_configure() -> None:
+    # A shell starts what it puts into the background with Ctrl-C ignored, and every process below inherits
+    # that; the commands under test must hear it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

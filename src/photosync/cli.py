@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from photosync import (
+    commands_connect,
     commands_jobs,
+    commands_library,
     commands_look,
     commands_manifest,
     commands_mirror,
@@ -30,6 +32,8 @@ commands_mirror.register(app)
 commands_jobs.register(app)
 commands_look.register(app)
 commands_manifest.register(app)
+commands_library.register(app)
+commands_connect.register(app)
 commands_setup.register(app)
 
 

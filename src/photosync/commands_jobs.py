@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from photosync.commands_transfer import AsJson, DryRun, LogFile, Quiet, Verbose
-from photosync.context import Context, redact
+from photosync.context import Context
 
 Rows = Annotated[bool, typer.Option("--json", help="As JSON on stdout.")]
 
@@ -28,20 +28,14 @@ def run(
     log_file: LogFile = None,
 ) -> None:
     """Run a job of the configuration."""
-    from photosync.failures import explain
+    from photosync.failures import told
     from photosync.job_runs import run_job
 
     ctx: Context = context.obj
     ctx.louder(verbose, quiet, log_file)
     output = ctx.output(as_json)
-    try:
+    with told(output):
         code = run_job(ctx.session(), name, output, dry_run=dry_run)
-    except BaseException as error:
-        found = explain(error)
-        if found is None:
-            raise
-        output.failed(redact(found[1]), [])
-        raise typer.Exit(int(found[0])) from error
     raise typer.Exit(int(code))
 
 

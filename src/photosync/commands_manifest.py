@@ -37,6 +37,18 @@ def verify(
     context: typer.Context,
     destination: PlaceText,
     deep: Annotated[bool, typer.Option("--deep", help="Read everything back.")] = False,
+    sample: Annotated[
+        str | None,
+        typer.Option(
+            "--sample", metavar="SHARE", help="Look at a share only, say 5%: what was proven longest ago."
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", metavar="DATE", help="Only files not proven since then: 2024-01-31, or an age as 30d."
+        ),
+    ] = None,
     as_json: AsJson = False,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Name every file.")] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what went wrong.")] = False,
@@ -44,16 +56,37 @@ def verify(
     """Prove that a destination still holds what its manifest says.
 
     By the service's own hashes where it has them, else by reading. Exits with 1 if anything is damaged
-    or missing.
+    or missing. When each file was last proven is remembered: --sample and --since go by that.
     """
     from photosync.audits import verify_place
+    from photosync.engine.filters import moment
 
     ctx: Context = context.obj
     ctx.louder(verbose, quiet, None)
     session = ctx.session()
-    raise typer.Exit(
-        int(verify_place(session, destination, deep=deep, as_json=as_json, verbosity=ctx.verbosity))
+    code = verify_place(
+        session,
+        destination,
+        deep=deep,
+        sample=_share(sample),
+        since_ns=moment(since, session.seam.wall_ns(), "--since"),
+        as_json=as_json,
+        verbosity=ctx.verbosity,
     )
+    raise typer.Exit(int(code))
+
+
+def _share(text: str | None) -> float | None:
+    """ "5%" as 0.05."""
+    if text is None:
+        return None
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise typer.BadParameter("write a share such as 5%", param_hint="--sample")
+    return share
 
 
 def _snapshot(snapshots: "Snapshots", number: int | None, destination: str) -> "Snapshot":

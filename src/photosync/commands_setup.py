@@ -1,27 +1,18 @@
-"""``connect``, ``disconnect``, ``config``, ``version``: setting up."""
+"""``config``, ``version``, ``demo``: setting up."""
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from photosync.context import Context
 
-if TYPE_CHECKING:
-    from photosync.config import Remote
-    from photosync.connect import SignIn
-
 config_app = typer.Typer(
     help="Look at the configuration, or take over rclone's.", no_args_is_help=True, rich_markup_mode=None
 )
 
-Name = Annotated[str, typer.Argument(help="What you will write before the colon.")]
-
 
 def register(app: typer.Typer) -> None:
-    app.command()(connect)
-    app.command()(disconnect)
     app.add_typer(config_app, name="config")
     app.command("version")(version)
     app.command()(demo)
@@ -43,133 +34,6 @@ def demo(
     from photosync.demo import demo as show_demo
 
     raise typer.Exit(show_demo(folder))
-
-
-def connect(
-    context: typer.Context,
-    name: Name,
-    kind: Annotated[
-        str | None,
-        typer.Option("--type", metavar="TYPE", help="dropbox, s3, sftp, webdav, ftp, smb, local, fsspec."),
-    ] = None,
-    root: Annotated[
-        str, typer.Option("--root", help="Folder or bucket/prefix at which the remote begins.")
-    ] = "",
-    app_key: Annotated[str, typer.Option("--app-key", help="Dropbox: key of your own app.")] = "",
-    endpoint: Annotated[str, typer.Option("--endpoint", help="S3: URL of a service other than AWS.")] = "",
-    region: Annotated[str, typer.Option("--region", help="S3: region.")] = "",
-    profile: Annotated[str, typer.Option("--profile", help="S3: profile in ~/.aws.")] = "",
-    host: Annotated[str, typer.Option("--host", help="SFTP, FTP, SMB: server.")] = "",
-    port: Annotated[int | None, typer.Option("--port", help="SFTP, FTP, SMB: port.")] = None,
-    user: Annotated[str, typer.Option("--user", help="SFTP, FTP, SMB, WebDAV: user.")] = "",
-    key_file: Annotated[str, typer.Option("--key-file", help="SFTP: private key.")] = "",
-    url: Annotated[str, typer.Option("--url", help="WebDAV: address.")] = "",
-    protocol: Annotated[str, typer.Option("--protocol", help="fsspec: protocol.")] = "",
-    option: Annotated[
-        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Any other setting of the type.")
-    ] = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option("--token-file", help="Credentials from a file instead of a browser or a prompt."),
-    ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Only try the sign-in that is kept.")] = False,
-) -> None:
-    """Sign in to a remote and keep it under a name."""
-    from photosync import connect as signing
-
-    ctx: Context = context.obj
-    session = ctx.session()
-    if check:
-        with session.open(f"{name}:") as place:
-            signing.check(place)
-        typer.echo(f"{name}: works.")
-        return
-    given = {
-        "root": root, "app_key": app_key, "endpoint": endpoint, "region": region, "profile": profile,
-        "host": host, "port": port, "user": user, "key_file": key_file, "url": url, "protocol": protocol,
-    }  # fmt: skip
-    remote = _remote(session.config.remotes.get(name), name, kind, given, option or [])
-    sign_in = _sign_in(remote, token_file)
-    for warning in sign_in.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    proven = signing.connect(name, sign_in, config_path=ctx.config, secrets=session.secrets)
-    typer.echo(
-        f"{name}: connected." if proven else f"{name}: kept; name a bucket or share after {name}: to use it."
-    )
-
-
-def _remote(
-    old: "Remote | None", name: str, kind: str | None, given: dict[str, Any], options: list[str]
-) -> "Remote":
-    import msgspec
-
-    from photosync.config import TYPES, Remote, type_of
-    from photosync.connect import ConnectError
-
-    kind = kind or (type_of(old) if old is not None else name if name in TYPES else None)
-    if kind is None:
-        raise ConnectError(f"say what {name} is: --type {'|'.join(TYPES)}")
-    if kind not in TYPES:
-        raise ConnectError(f"there is no type {kind!r}; choose one of {', '.join(TYPES)}")
-    settings: dict[str, Any] = {}
-    if old is not None and type_of(old) == kind:
-        settings = msgspec.to_builtins(old)
-    settings |= {key: value for key, value in given.items() if value} | {"type": kind}
-    extra = {}
-    for pair in options:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise ConnectError(f"--option {pair!r}: write KEY=VALUE")
-        extra[key] = value
-    if kind == "fsspec":
-        settings["options"] = {**settings.get("options", {}), **extra}
-    else:
-        settings |= extra
-    try:
-        made: Remote = msgspec.convert(settings, Remote, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConnectError(f"{name}: {error}") from None
-    return made
-
-
-def _sign_in(remote: "Remote", token_file: Path | None) -> "SignIn":
-    from photosync import connect as signing
-    from photosync.config import S3, Drive, Dropbox
-
-    if token_file is not None:
-        text = sys.stdin.read() if str(token_file) == "-" else token_file.read_text(encoding="utf-8")
-        return signing.with_token(remote, text)
-    if isinstance(remote, Dropbox):
-        return signing.with_code(remote, _ask_code)
-    if isinstance(remote, Drive):
-        raise signing.ConnectError("Google Drive is not supported yet")
-    if isinstance(remote, S3) and remote.profile:
-        return signing.with_answers(remote, {})
-    answers = {
-        question.name: typer.prompt(
-            question.prompt, default="", hide_input=question.hidden, show_default=False
-        )
-        for question in signing.questions(remote)
-    }
-    return signing.with_answers(remote, answers)
-
-
-def _ask_code(url: str) -> str:
-    typer.echo(
-        f"Open this address in a browser, on this machine or any other, and allow access:\n\n  {url}\n"
-    )
-    return str(typer.prompt("Paste the code that is shown there")).strip()
-
-
-def disconnect(context: typer.Context, name: Name) -> None:
-    """Sign out of a remote and forget it. Nothing at the remote is deleted."""
-    from photosync import connect as signing
-
-    ctx: Context = context.obj
-    session = ctx.session()
-    for warning in signing.disconnect(name, config_path=ctx.config, secrets=session.secrets):
-        typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"{name}: disconnected.")
 
 
 @config_app.command()

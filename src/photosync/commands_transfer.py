@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from photosync.context import Context, redact
+from photosync.context import Context
 
 if TYPE_CHECKING:
     from photosync.config import Config
@@ -171,19 +171,19 @@ def transfer(
         given: the command's own arguments by name.
     """
     from photosync import mirrors
-    from photosync.failures import explain
+    from photosync.failures import told
     from photosync.jobs import Options, execute
 
     ctx: Context = context.obj
     ctx.louder(_int(given["verbose"]), bool(given["quiet"]), _path(given["log_file"]))
     output = ctx.output(bool(given["as_json"]))
-    try:
+    with told(output, *destinations):
         session = ctx.session()
         given = _with_defaults(given, session.config)
         ctx.louder(0, False, _path(given["log_file"]))
         names = set(Options.__dataclass_fields__) - {"mode", "max_delete", "wanted"}
         chosen: dict[str, Any] = {name: value for name, value in given.items() if name in names}
-        options = Options(mode=mode, max_delete=max_delete, wanted=_filter(given), **chosen)
+        options = Options(mode=mode, max_delete=max_delete, wanted=make_filter(**given), **chosen)
         dry_run = bool(given["dry_run"])
         if "unplug_early" in given:
             staging = mirrors.StageOptions(
@@ -192,12 +192,6 @@ def transfer(
             code = mirrors.execute(session, source, destinations, options, staging, output, dry_run=dry_run)
         else:
             code = execute(session, source, destinations[0], options, output, dry_run=dry_run)
-    except BaseException as error:
-        found = explain(error)
-        if found is None:
-            raise
-        output.failed(redact(found[1]), destinations)
-        raise typer.Exit(int(found[0])) from error
     raise typer.Exit(int(code))
 
 
@@ -220,9 +214,14 @@ def _path(value: object) -> Path | None:
     return value if isinstance(value, Path) else None
 
 
-def _filter(given: dict[str, object]) -> "Filter | None":
+def make_filter(**given: object) -> "Filter | None":
+    """The filter that options ask for, by their names; None: everything is wanted.
+
+    Raises:
+        FilterError: a rule or limit can't be understood.
+    """
     names = ("include", "exclude", "filter_from", "min_size", "max_size", "min_age", "max_age")
-    chosen = {name: given[name] for name in names if given[name]}
+    chosen = {name: given[name] for name in names if given.get(name)}
     if not chosen:
         return None
     from photosync.engine.filters import Filter
@@ -256,7 +255,7 @@ def check(
 
     ctx: Context = context.obj
     ctx.louder(verbose, quiet, log_file)
-    wanted = _filter(locals())
+    wanted = make_filter(**locals())
     code = check_places(
         ctx.session(),
         source,

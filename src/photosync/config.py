@@ -97,6 +97,7 @@ class Drive(_Remote, frozen=True, kw_only=True, tag="drive"):
         root_folder_id: id of the folder that is the root.
         shared_drive: id of a shared drive.
         service_account_file: path of a service account's key file.
+        account: Google's id of the account signed in to.
     """
 
     client_id: str = ""
@@ -104,6 +105,7 @@ class Drive(_Remote, frozen=True, kw_only=True, tag="drive"):
     root_folder_id: str = ""
     shared_drive: str = ""
     service_account_file: str = ""
+    account: str = ""
 
 
 class Local(_Remote, frozen=True, kw_only=True, tag="local"):

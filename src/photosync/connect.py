@@ -1,27 +1,23 @@
-"""Signing in to a remote, and out again.
+"""Proving and keeping a sign-in, trying it, and signing out.
 
-    sign_in = with_code(Dropbox(app_key="…"), ask)        # or with_token, with_answers
-    connect("dropbox", sign_in, config_path=None, secrets=Secrets())
+    connect("dropbox", sign_in, config_path=None, secrets=Secrets())     # `photosync.sign_in` makes them
 
-Nothing here prompts: questions are asked through what the caller passes in. Nothing is kept before a request
-to the service has proven it, so a failed sign-in leaves everything as it was.
+Nothing is kept before a request to the service has proven it: a failed sign-in leaves everything as it was.
 """
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from photosync.backends.tokens import Signed
 from photosync.config import (
     S3,
     Config,
     ConfigError,
     Drive,
     Dropbox,
-    Fsspec,
     Ftp,
     Remote,
     Sftp,
@@ -32,151 +28,17 @@ from photosync.config import (
     type_of,
     update,
 )
-from photosync.engine.errors import PhotosyncError
+from photosync.engine.errors import Permanent, PhotosyncError
 from photosync.engine.names import OURS
-from photosync.places import Kind, Place, PlaceSpec, open_place
-from photosync.rclone_file import Unusable, read_token
+from photosync.places import Keys, Kind, Place, PlaceSpec, open_place
 from photosync.secrets import Credentials, Secrets, redact
+from photosync.sign_in import RENEWABLE, ConnectError, SignIn, kept
 
-LIMIT = 1 << 16
-
-CONNECTED_APPS = "https://www.dropbox.com/account/connected_apps"
-
-
-class ConnectError(ValueError):
-    """What was given is no sign-in; the text says what would be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A credential that a type of remote may need.
-
-    Attributes:
-        name: its key in the kept record.
-        prompt: to show to a person.
-        hidden: not to be shown while it is typed.
-    """
-
-    name: str
-    prompt: str
-    hidden: bool = True
-
-
-_QUESTIONS: Mapping[type, tuple[Question, ...]] = {
-    S3: (
-        Question("access_key_id", "Access key id", hidden=False),
-        Question("secret_access_key", "Secret access key"),
-        Question("session_token", "Session token (of temporary keys)"),
-    ),
-    Sftp: (
-        Question("password", "Password (empty: key file or SSH agent)"),
-        Question("key_passphrase", "Passphrase of the private key"),
-        Question("key_pem", "Private key"),
-    ),
-    Webdav: (Question("password", "Password or app password"), Question("bearer_token", "Bearer token")),
-    Ftp: (Question("password", "Password"),),
-    Smb: (Question("password", "Password"),),
+_PAGES = {
+    "dropbox": ("Dropbox", "https://www.dropbox.com/account/connected_apps"),
+    "drive": ("Google", "https://myaccount.google.com/connections"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class SignIn:
-    """A sign-in that was made but not kept yet.
-
-    Attributes:
-        remote: how to reach the place, for the configuration.
-        credentials: for the keyring; None: those that are kept already.
-        warnings: what a person should know about it.
-    """
-
-    remote: Remote
-    credentials: Credentials | None
-    warnings: tuple[str, ...] = ()
-
-
-def questions(remote: Remote) -> tuple[Question, ...]:
-    """The credentials that this type of remote may need; each may be left empty."""
-    return _QUESTIONS.get(type(remote), ())
-
-
-def with_code(remote: Dropbox, ask: Callable[[str], str]) -> SignIn:
-    """Signs in to Dropbox in a browser, on this machine or another (OAuth 2 with PKCE; no app secret).
-
-    Args:
-        remote: with the key of the user's own Dropbox app.
-        ask: shows the address it is given, and returns the code that Dropbox shows there.
-
-    Raises:
-        ConnectError: there is no app key.
-        NotSignedIn: Dropbox does not accept the code.
-        Transient: Dropbox could not be reached.
-    """
-    if not remote.app_key:
-        raise ConnectError(
-            "Dropbox needs the app key of an app of your own (five minutes, free): see docs/connect.md. "
-            "Then run: photosync connect NAME --type dropbox --app-key KEY"
-        )
-    from photosync.backends.dropbox_auth import finish, start
-
-    url, flow = start(remote.app_key)
-    token = finish(flow, ask(url))
-    record = {name: token.get(name) for name in ("access_token", "refresh_token", "expires_at")}
-    account = str(token.get("account_id") or "")
-    return SignIn(
-        msgspec.structs.replace(remote, account=account),
-        Credentials({name: value for name, value in record.items() if value is not None}),
-    )
-
-
-def with_token(remote: Remote, text: str) -> SignIn:
-    """Signs in with what a file holds (``--token-file``), for machines without a browser or a terminal.
-
-    Args:
-        remote: how to reach the place.
-        text: of the file. For Dropbox and Drive: JSON with access_token and what goes with it (rclone's
-            token, the output of ``rclone authorize``, or the service's own answer), or a bare access token.
-            For other types: JSON with names as in `questions`, or the bare password.
-
-    Raises:
-        ConnectError: it is neither; the text never repeats what the file holds.
-    """
-    text = text.strip()
-    if not text or len(text) > LIMIT:
-        raise ConnectError(
-            "the token file is empty" if not text else "the token file is too long for a token"
-        )
-    start, end = text.find("{"), text.rfind("}")
-    body = text[start : end + 1] if 0 <= start < end else ""
-    if isinstance(remote, (Dropbox, Drive)):
-        return _with_oauth_token(remote, text, body)
-    asked = questions(remote)
-    if body:
-        return with_answers(remote, _json(body))
-    if not asked or isinstance(remote, S3) or "\n" in text:
-        names = ", ".join(question.name for question in asked) or "the filesystem's own options"
-        raise ConnectError(f"the token file must hold JSON with: {names}")
-    name = "password" if not isinstance(remote, Webdav) or remote.user else "bearer_token"
-    return with_answers(remote, {name: text})
-
-
-def with_answers(remote: Remote, answers: Mapping[str, Any]) -> SignIn:
-    """Signs in with credentials as they are; empty ones are left out.
-
-    Args:
-        remote: how to reach the place.
-        answers: to `questions`, by name; for type fsspec, any options of the filesystem.
-
-    Raises:
-        ConnectError: one of them is not known for this type, or its partner is missing.
-    """
-    given = Credentials({name: value for name, value in answers.items() if value not in ("", None)})
-    known = [question.name for question in questions(remote)]
-    unknown = [] if isinstance(remote, Fsspec) else [name for name in given if name not in known]
-    if unknown:
-        raise ConnectError(f"a remote of type {type_of(remote)} takes {', '.join(known) or 'no credentials'}")
-    if isinstance(remote, S3) and ("access_key_id" in given) != ("secret_access_key" in given):
-        raise ConnectError("an access key id and its secret access key go together: give both, or a profile")
-    return SignIn(remote, given)
+"""Where a person ends a sign-in by hand."""
 
 
 def connect(
@@ -199,7 +61,8 @@ def connect(
         test: makes the request that proves it; None: `check`.
 
     Returns:
-        Whether it was proven. False: the remote names no bucket or share yet, so there is nothing to ask for.
+        Whether it was proven. False: the remote names no bucket or share yet, so there is nothing to ask for,
+        and its keys may not list buckets.
 
     Raises:
         ConfigError: the name can't be used, or is taken by a remote of another type.
@@ -214,8 +77,7 @@ def connect(
     record = secrets.get(name) if sign_in.credentials is None else sign_in.credentials
     fresh = _Fresh(record or Credentials())
     rootless = isinstance(remote, (S3, Smb)) and not (remote.root or path)
-    # Drive's turn comes with the version that has it; until then its remote is only kept.
-    proven = not rootless and not isinstance(remote, Drive)
+    spec = PlaceSpec(f"{name}:{path}", Kind.REMOTE, name, path, remote)
 
     def put(config: Config) -> Config:
         old = config.remotes.get(name)
@@ -231,8 +93,11 @@ def connect(
         return config
 
     update(config_path, refuse_early)
-    if proven:
-        place = open_place(PlaceSpec(f"{name}:{path}", Kind.REMOTE, name, path, remote), fresh)
+    if rootless:
+        proven = buckets(spec, fresh) is not None
+    else:
+        proven = True
+        place = open_place(spec, fresh)
         try:
             (test or check)(place)
         finally:
@@ -244,6 +109,45 @@ def connect(
             secrets.delete(name)
     update(config_path, put)
     return proven
+
+
+def buckets(spec: PlaceSpec, keys: Keys) -> list[str] | None:
+    """The buckets that an S3 remote's keys give access to; None if they may not be listed, or it is another
+    type of remote.
+
+    Raises:
+        NotSignedIn: the keys are not accepted.
+        Transient: the service could not be reached.
+    """
+    if not isinstance(spec.remote, S3):
+        return None
+    from photosync.openers import buckets as listed
+
+    try:
+        return listed(spec, spec.remote, keys)
+    except Permanent:
+        return None
+
+
+def who(place: Place, keys: Keys) -> str:
+    """Who is signed in: by the service's word where it has one, else by what is configured; may be empty.
+
+    Raises:
+        NotSignedIn, Transient: see `photosync.backends.tokens.Signed.who`.
+    """
+    if isinstance(place.store, Signed):
+        return place.store.who().text
+    match place.remote:
+        case S3() as remote:
+            if remote.profile:
+                return f"profile {remote.profile}"
+            key = (keys.get(place.name) or Credentials()).get("access_key_id")
+            return f"access key {key}" if key else ""
+        case Sftp() | Ftp() | Smb() as remote:
+            return f"{remote.user or 'no user'} at {remote.host}"
+        case Webdav() as remote:
+            return f"{remote.user or 'no user'} at {remote.url}"
+    return ""
 
 
 def check(place: Place) -> None:
@@ -288,21 +192,37 @@ def disconnect(name: str, *, config_path: Path | None, secrets: Secrets) -> tupl
         return Config(remotes=rest, defaults=config.defaults)
 
     record = secrets.get(name)
-    update(config_path, drop)
+    rest = update(config_path, drop).remotes
     secrets.delete(name)
     remote = gone[0]
-    if not isinstance(remote, Dropbox) or not record:
+    if isinstance(remote, Drive) and remote.account:
+        for other, each in rest.items():
+            if isinstance(each, Drive) and (each.client_id, each.account) == (
+                remote.client_id,
+                remote.account,
+            ):
+                # Google ends all sign-ins of a client and an account at once.
+                return (f"it goes on at Google, because {other!r} is the same account and OAuth client",)
+    return _revoke(remote, record or Credentials(), secrets)
+
+
+def _revoke(remote: Remote, record: Credentials, secrets: Secrets) -> tuple[str, ...]:
+    if not isinstance(remote, (Dropbox, Drive)) or not ({"access_token", "refresh_token"} & record.keys()):
         return ()
     if record.get("shared"):
         return ("its token came from another program, where it stays valid",)
-    from photosync.backends.dropbox_auth import revoke
-
-    token = {key: record.get(key) for key in ("access_token", "refresh_token", "expires_at", "app_secret")}
     try:
-        revoke({**token, "app_key": remote.app_key or None})
+        if isinstance(remote, Dropbox):
+            from photosync.backends import dropbox_auth
+
+            dropbox_auth.revoke({**kept(record, (*RENEWABLE, "app_secret")), "app_key": remote.app_key})
+        else:
+            from photosync.backends import drive_auth
+
+            drive_auth.revoke(record)
     except PhotosyncError as error:
-        why = secrets.redact(str(error))
-        return (f"Dropbox could not be told ({why}). End the sign-in at {CONNECTED_APPS}",)
+        service, page = _PAGES[type_of(remote)]
+        return (f"{service} could not be told ({secrets.redact(str(error))}). End the sign-in at {page}",)
     return ()
 
 
@@ -322,44 +242,3 @@ class _Fresh:
 
     def redact(self, text: str) -> str:
         return redact(text, [value for value in self.record.values() if isinstance(value, str)])
-
-
-def _with_oauth_token(remote: Dropbox | Drive, text: str, body: str) -> SignIn:
-    if not body:
-        if any(character.isspace() for character in text):
-            raise ConnectError("the token file holds neither JSON nor a single token")
-        return SignIn(remote, Credentials(access_token=text, shared=True), _SHORT)
-    try:
-        record = read_token(body)
-    except Unusable as error:
-        raise ConnectError(f"the token file can't be used: {error}") from None
-    given = _json(body)
-    key_name = "app_key" if isinstance(remote, Dropbox) else "client_id"
-    app = getattr(remote, key_name) or next(
-        (given[key] for key in ("app_key", "client_id") if isinstance(given.get(key), str)), ""
-    )
-    secret = next((given[key] for key in ("app_secret", "client_secret") if given.get(key)), None)
-    if secret and app:
-        record["app_secret" if isinstance(remote, Dropbox) else "client_secret"] = secret
-    warnings: tuple[str, ...] = ()
-    if not app or "refresh_token" not in record:
-        # Only the app that a token was given to can renew it.
-        record.pop("refresh_token", None)
-        warnings = _SHORT
-        if "access_token" not in record:
-            raise ConnectError("a refresh token needs the app key that it was given to: add --app-key KEY")
-    record["shared"] = True
-    return SignIn(msgspec.structs.replace(remote, **{key_name: app}), record, warnings)
-
-
-_SHORT = ("this token can't be renewed, so it works until it expires; then sign in with an app key",)
-
-
-def _json(body: str) -> dict[str, Any]:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise ConnectError("the token file holds something that looks like JSON and is not")
-    return found

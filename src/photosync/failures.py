@@ -1,5 +1,9 @@
 """From an exception to what a person reads and what a script gets: one line, one exit code."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from photosync.engine.errors import (
     Fatal,
     NameRefused,
@@ -12,6 +16,9 @@ from photosync.engine.errors import (
 from photosync.engine.names import printable
 from photosync.engine.report import Exit
 
+if TYPE_CHECKING:
+    from photosync.output import Output
+
 
 def explain(error: BaseException) -> tuple[Exit, str] | None:
     """Exit code and message of an error that people may meet; None for a bug.
@@ -20,11 +27,11 @@ def explain(error: BaseException) -> tuple[Exit, str] | None:
         error: whatever ended the command.
     """
     from photosync.config import ConfigError
-    from photosync.connect import ConnectError
     from photosync.engine.filters import FilterError
     from photosync.engine.journal import JournalError
     from photosync.engine.limits import LimitError
     from photosync.places import PlaceError
+    from photosync.sign_in import ConnectError
 
     match error:
         case KeyboardInterrupt():
@@ -48,3 +55,24 @@ def explain(error: BaseException) -> tuple[Exit, str] | None:
             name = f"{printable(str(error.filename))}: " if error.filename else ""
             return Exit.OTHER, f"{name}{describe(error)}"
     return None
+
+
+@contextmanager
+def told(output: "Output", *places: str) -> Iterator[None]:
+    """Errors that people may meet end the command as the output tells them, with their exit code.
+
+    Raises:
+        typer.Exit: with the code.
+    """
+    import typer
+
+    from photosync.context import redact
+
+    try:
+        yield
+    except BaseException as error:
+        found = explain(error)
+        if found is None:
+            raise
+        output.failed(redact(found[1]), places)
+        raise typer.Exit(int(found[0])) from error

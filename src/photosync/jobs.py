@@ -84,13 +84,19 @@ def make_job(source: Place, destination: Place, options: Options) -> Job:
     """
     if not destination.store.capabilities.writable:
         raise PlaceError(f"{destination.text} can only be read: photosync never writes to a phone")
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     if options.verify not in set(Verify):
         raise LimitError(f"--verify {options.verify!r}: choose auto, reread or none")
+    settings = make_settings(options.memory, options.transfers, Verify(options.verify))
     return Job(
         Pair(source.store, destination.store, source.identity, destination.identity, destination.text),
-        Policy(Mode(options.mode), options.checksum, options.max_delete, stamp),
-        Settings(Verify(options.verify), _memory(options.memory), options.transfers, stamp),
+        Policy(
+            Mode(options.mode),
+            options.checksum,
+            prove=settings.how is not Verify.NONE,
+            max_delete=options.max_delete,
+            stamp=settings.stamp,
+        ),
+        settings,
         options.wanted,
         options.allow_empty,
         options.allow_shrunken,
@@ -98,6 +104,16 @@ def make_job(source: Place, destination: Place, options: Options) -> Job:
         Timetable.parse(options.bwlimit) if options.bwlimit else None,
         platform.node() or "unnamed",
     )
+
+
+def make_settings(memory: str, transfers: int | None, how: Verify = Verify.AUTO) -> Settings:
+    """How to transfer, from what was written on a command line.
+
+    Raises:
+        LimitError: the memory is no size, or too little.
+    """
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    return Settings(how, _memory(memory), transfers, stamp)
 
 
 def _memory(text: str) -> int:

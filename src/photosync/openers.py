@@ -31,8 +31,8 @@ def open_spec(spec: PlaceSpec, keys: Keys) -> Place:
             return _open_phone(spec) if spec.kind is Kind.PHONE else _open_url(spec)
         case Local() as remote:
             return _open_local(spec, remote)
-        case Drive():
-            raise Fatal(f"{spec.text}: Google Drive is not supported yet")
+        case Drive() as remote:
+            return _open_drive(spec, remote, keys)
         case Dropbox() as remote:
             return _open_dropbox(spec, remote, keys)
         case S3() as remote:
@@ -91,10 +91,30 @@ def _open_dropbox(spec: PlaceSpec, remote: Dropbox, keys: Keys) -> Place:
     # A refresh token is of no use without the app that it was given to.
     refresh = record.get("refresh_token") if remote.app_key else None
     if not (refresh or record.get("access_token")):
-        raise NotSignedIn(
-            f"nobody is signed in to {spec.name!r}: no token is kept for it. "
-            f"Run: photosync connect {spec.name}"
-        )
+        raise _nobody(spec)
+    root = _below(spec, remote.root)
+    fs = DropboxBackend(
+        access_token=record.get("access_token"),
+        refresh_token=refresh,
+        app_key=remote.app_key or None,
+        app_secret=record.get("app_secret"),
+        expires_at=record.get("expires_at"),
+        on_token=_keeping(spec, keys),
+        skip_instance_cache=True,
+    )
+    identity = f"dropbox:{remote.account or spec.name}/{root.casefold()}"
+    return Place(spec.name, fs.store(root), fs, spec.text, identity, remote)
+
+
+def _nobody(spec: PlaceSpec) -> NotSignedIn:
+    return NotSignedIn(
+        f"nobody is signed in to {spec.name!r}: no token is kept for it. Run: photosync connect {spec.name}"
+    )
+
+
+def _keeping(spec: PlaceSpec, keys: Keys) -> Callable[[Mapping[str, Any]], None]:
+    """What keeps a renewed token. A backend calls it before it uses the token, so that a kill in between
+    leaves one that works: the service may have ended the old one."""
 
     def keep(token: Mapping[str, Any]) -> None:
         try:
@@ -103,25 +123,74 @@ def _open_dropbox(spec: PlaceSpec, remote: Dropbox, keys: Keys) -> Place:
             # The run has its token; that the next one may have to ask is no reason to end this one.
             _log.warning("the renewed sign-in to %s could not be kept: %s", spec.name, error)
 
+    return keep
+
+
+def _open_drive(spec: PlaceSpec, remote: Drive, keys: Keys) -> Place:
+    from photosync.backends.drive import DriveBackend
+
+    record = _record(spec, keys)
+    account = record.get("service_account") or _key_of(spec, remote)
+    # A refresh token is of no use without the client that it was given to.
+    refresh = record.get("refresh_token") if remote.client_id else None
+    if not (account or refresh or record.get("access_token")):
+        raise _nobody(spec)
     root = _below(spec, remote.root)
-    fs = DropboxBackend(
+    fs = DriveBackend(
         access_token=record.get("access_token"),
         refresh_token=refresh,
-        app_key=remote.app_key or None,
-        app_secret=record.get("app_secret"),
+        client_id=remote.client_id or None,
+        client_secret=record.get("client_secret"),
         expires_at=record.get("expires_at"),
-        on_token=keep,
+        service_account=account,
+        # A service account signs its own requests for tokens, and has nothing to lose.
+        on_token=None if account else _keeping(spec, keys),
+        scope=remote.scope,
+        shared_drive=remote.shared_drive,
+        root_folder_id=remote.root_folder_id,
         skip_instance_cache=True,
     )
-    identity = f"dropbox:{remote.account or spec.name}/{root.casefold()}"
-    return Place(spec.name, fs.store(root), fs, spec.text, identity, remote)
+    top = remote.root_folder_id or remote.shared_drive or f"{remote.account or spec.name}"
+    return Place(spec.name, fs.store(root), fs, spec.text, f"drive:{top}/{root}", remote)
+
+
+def _key_of(spec: PlaceSpec, remote: Drive) -> str | None:
+    """The JSON of the service account's key file, if the remote names one."""
+    if not remote.service_account_file:
+        return None
+    path = os.path.expanduser(remote.service_account_file)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Fatal(f"{spec.text}: the service account's key file {path} cannot be read ({error})") from None
+
+
+def buckets(spec: PlaceSpec, remote: S3, keys: Keys) -> list[str]:
+    """The buckets of the account that is signed in.
+
+    Raises:
+        NotSignedIn: the keys are not accepted.
+        Permanent: they may not list buckets, which says nothing about what they may do in one.
+    """
+    fs, _ = _s3_backend(spec, remote, keys)
+    try:
+        return [str(name) for name in fs.ls("", detail=False)]
+    finally:
+        fs.store("any").close()
 
 
 def _open_s3(spec: PlaceSpec, remote: S3, keys: Keys) -> Place:
-    from photosync.backends.s3 import S3Backend
-
     if not (root := _below(spec, remote.root)):
         raise PlaceError(f"{spec.text}: a bucket is missing after it: BUCKET/folder")
+    fs, host = _s3_backend(spec, remote, keys)
+    return Place(spec.name, fs.store(root), fs, spec.text, f"s3://{host}/{root}", remote)
+
+
+def _s3_backend(spec: PlaceSpec, remote: S3, keys: Keys) -> tuple[Any, str]:
+    """The filesystem, and the name of the service's host."""
+    from photosync.backends.s3 import S3Backend
+
     record = _record(spec, keys)
     options: dict[str, Any] = {
         "key": record.get("access_key_id"),
@@ -138,8 +207,7 @@ def _open_s3(spec: PlaceSpec, remote: S3, keys: Keys) -> Place:
     endpoint = (
         options["endpoint_url"] or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     )
-    host = endpoint.partition("://")[2].strip("/") if endpoint else "aws"
-    return Place(spec.name, fs.store(root), fs, spec.text, f"s3://{host}/{root}", remote)
+    return fs, endpoint.partition("://")[2].strip("/") if endpoint else "aws"
 
 
 def _s3_settings() -> dict[str, Any]:
@@ -269,8 +337,8 @@ def _known(protocol: str) -> str:
     known = {*fsspec.available_protocols(), *fsspec.registry}
     if protocol in known:
         return protocol
-    if protocol in ("gdrive", "drive"):
-        raise PlaceError("Google Drive is not supported yet")
+    if protocol == "drive":
+        raise PlaceError(_TO_DRIVE)
     close = difflib.get_close_matches(protocol, known, 3)
     raise PlaceError(
         f"{protocol}:// is no protocol that fsspec knows here. "
@@ -278,6 +346,8 @@ def _known(protocol: str) -> str:
         + "If a package provides it, install that package beside photosync."
     )
 
+
+_TO_DRIVE = "sign in to Google Drive with: photosync connect drive --type drive, then write drive:folder"
 
 _PACKAGES = {
     "webdav": "webdav4[fsspec]",
@@ -295,6 +365,8 @@ def missing_package(spec: PlaceSpec, error: ImportError) -> str:
     protocol = spec.name
     if spec.remote is not None:
         protocol = spec.remote.protocol if isinstance(spec.remote, Fsspec) else type_of(spec.remote)
+    if protocol == "gdrive":
+        return _TO_DRIVE
     if protocol == "dropbox":
         return "sign in to Dropbox with: photosync connect dropbox --type dropbox, then write dropbox:folder"
     hint = known_implementations.get(protocol, {})

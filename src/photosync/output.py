@@ -265,7 +265,9 @@ def summary(report: Report) -> list[str]:
     lines.append(f"{human_size(report.tally.bytes):>8}  sent to {to} in {took}")
     if report.listing_errors:
         lines.append(f"{len(report.listing_errors):>8}  folders at the source could not be listed")
-    if report.clean and report.snapshot is not None:
+    if report.count(Status.WRITTEN):
+        lines.append(f"What was only written is not proven: photosync verify {to}")
+    elif report.clean and report.snapshot is not None:
         lines.append(
             f"Every file is proven at {to} (snapshot {report.snapshot}, root {(report.root or '')[:16]})."
         )

@@ -199,19 +199,15 @@ def _drive(section: _Section) -> _Found:
     section.refuse("impersonate", "shared_with_me", "trashed_only", "starred_only", "client_credentials")
     remote = Drive(
         client_id=section.get("client_id"),
-        scope=section.get("scope"),
+        scope=section.get("scope") or "drive",
         root_folder_id=section.get("root_folder_id"),
         shared_drive=section.get("team_drive"),
         service_account_file=section.get("service_account_file"),
     )
-    warning = "Google Drive is not supported yet; the remote is kept for the version that does"
     account = section.get("service_account_credentials")
     if account or remote.service_account_file:
-        found = _Found(remote, {"service_account": account} if account else {})
-    else:
-        found = _with_token(section, remote, "client_secret")
-    found.warnings.append(warning)
-    return found
+        return _Found(remote, {"service_account": account} if account else {})
+    return _with_token(section, remote, "client_secret")
 
 
 def _with_token(section: _Section, remote: Dropbox | Drive, secret_name: str) -> _Found:

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from photosync import paths
-from photosync.config import Config, load
+from photosync.config import Config, Local, load
 from photosync.engine.capabilities import Probes
 from photosync.engine.errors import Fatal, Transient
-from photosync.engine.journal import Journal
+from photosync.engine.journal import Journal, Known, peek
 from photosync.engine.limits import Gate
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.snapshots import Snapshots
@@ -66,21 +66,39 @@ class Session:
 
     @contextmanager
     def journal(self, place: Place) -> Iterator[Journal]:
-        """The journal of a destination, locked.
+        """The journal of a destination, locked. Raises as `locked_journal`."""
+        with self.locked_journal(place.identity, place.text) as journal, _probes(place, journal):
+            text = place.identity if isinstance(place.remote, Local) and not place.remote.root else place.text
+            if journal.fact("place") != text:
+                journal.set_fact("place", text)
+            yield journal
+
+    @contextmanager
+    def locked_journal(self, identity: str, text: str) -> Iterator[Journal]:
+        """The journal of a destination that need not be reachable, locked.
+
+        Args:
+            identity: of the destination.
+            text: what people call it.
 
         Raises:
             Transient: another run is using it.
             JournalError: it cannot be used.
             Fatal: the state folder cannot be written.
         """
-        path = journal_path(place.identity)
-        busy = f"another photosync is working with {place.text} at the moment; run again when it has ended"
-        with (
-            locked(path.with_suffix(".lock"), busy),
-            Journal(path, self.seam) as journal,
-            _probes(place, journal),
-        ):
+        path = journal_path(identity)
+        busy = f"another photosync is working with {text} at the moment; run again when it has ended"
+        with locked(path.with_suffix(".lock"), busy), Journal(path, self.seam) as journal:
             yield journal
+
+    def destinations_of(self, source: str) -> list[Known]:
+        """Every destination that this machine delivered something to from a source.
+
+        Args:
+            source: its identity.
+        """
+        found = [peek(path, source) for path in sorted((paths.state_dir() / "journals").glob("*.sqlite"))]
+        return [known for known in found if known is not None]
 
     @contextmanager
     def target(self, place: Place) -> Iterator[Target]:

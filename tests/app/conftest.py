@@ -7,6 +7,7 @@ import keyring
 import keyring.backends.fail
 import pytest
 
+from tests.servers.drive_emulator import DriveEmulator
 from tests.servers.dropbox_emulator import DropboxEmulator
 
 
@@ -35,3 +36,12 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[DropboxEmulator]:
         for name, value in emulator.env().items():
             monkeypatch.setenv(name, value)
         yield emulator
+
+
+@pytest.fixture
+def drive(monkeypatch: pytest.MonkeyPatch) -> Iterator[DriveEmulator]:
+    """A Google account, with the environment that leads clients to it."""
+    with DriveEmulator(clients={"app": "cAnArY-app"}) as drive:
+        for name, value in drive.env().items():
+            monkeypatch.setenv(name, value)
+        yield drive

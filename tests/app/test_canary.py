@@ -12,6 +12,7 @@ import pytest
 from photosync.config import (
     S3,
     Config,
+    Drive,
     Dropbox,
     Fsspec,
     Ftp,
@@ -24,9 +25,9 @@ from photosync.config import (
     save,
     type_of,
 )
-from photosync.connect import with_answers, with_token
 from photosync.places import open_place, parse
 from photosync.secrets import Secrets
+from photosync.sign_in import with_answers, with_token
 from tests.app.serving import free_port
 
 CANARY = "cAnArY-0b5e55ed"
@@ -37,6 +38,10 @@ def remotes(port: int) -> list[tuple[Remote, dict[str, str]]]:
     oauth = {"access_token": f"sl.{CANARY}", "refresh_token": CANARY, "app_secret": CANARY, "app_key": "k"}
     return [
         (Dropbox(), oauth),
+        (
+            Drive(),
+            {"access_token": CANARY, "refresh_token": CANARY, "client_secret": CANARY, "client_id": "k"},
+        ),
         (
             S3(endpoint=f"http://{host}:{port}", root="bucket", region="r"),
             {"access_key_id": CANARY, "secret_access_key": CANARY, "session_token": CANARY},
@@ -52,7 +57,7 @@ def remotes(port: int) -> list[tuple[Remote, dict[str, str]]]:
     ]
 
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(11))
 def test_a_secret_shows_nowhere(
     number: int, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -67,7 +72,9 @@ def test_a_secret_shows_nowhere(
     shown: list[str] = []
 
     text = json.dumps(answers)
-    sign_in = with_token(remote, text) if isinstance(remote, Dropbox) else with_answers(remote, answers)
+    sign_in = (
+        with_token(remote, text) if isinstance(remote, (Dropbox, Drive)) else with_answers(remote, answers)
+    )
     assert sign_in.credentials is not None
     secrets = Secrets()
     secrets.set("r", sign_in.credentials)

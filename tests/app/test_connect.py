@@ -3,16 +3,15 @@
 import json
 import re
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from photosync import connect as signing
+from photosync import sign_in as signing
 from photosync.config import (
     S3,
     ConfigError,
-    Drive,
     Dropbox,
     Fsspec,
     Local,
@@ -23,20 +22,14 @@ from photosync.config import (
     load,
     render,
 )
-from photosync.connect import (
-    ConnectError,
-    SignIn,
-    check,
-    connect,
-    disconnect,
-    with_answers,
-    with_code,
-    with_token,
-)
+from photosync.connect import check, connect, disconnect
 from photosync.engine.errors import NotSignedIn, PhotosyncError, Transient
+from photosync.oauth import Begin, Token, by_hand
 from photosync.places import Place, open_place, parse
 from photosync.secrets import Credentials, Secrets
+from photosync.sign_in import ConnectError, SignIn, with_answers, with_person, with_token
 from tests.app.serving import PASSWORD, USER, serving
+from tests.backends.canned_s3 import canned, refusal
 from tests.servers.dropbox_emulator import DropboxEmulator
 from tests.servers.faults import Fault
 from tests.servers.seaweed import Seaweed, binary, seaweed
@@ -68,6 +61,10 @@ def browser(url: str) -> str:
     return found[1]
 
 
+def by_code(ask: Callable[[str], str]) -> Callable[[Begin], Token]:
+    return lambda begin: by_hand(begin, ask, "")
+
+
 def test_a_person_signs_in_to_dropbox(emulator: DropboxEmulator) -> None:
     seen: list[str] = []
 
@@ -75,7 +72,7 @@ def test_a_person_signs_in_to_dropbox(emulator: DropboxEmulator) -> None:
         seen.append(url)
         return f" {browser(url)}\n"
 
-    sign_in = with_code(Dropbox(app_key="mykey", root="Photos"), ask)
+    sign_in = with_person(Dropbox(app_key="mykey", root="Photos"), by_code(ask))
     assert "client_id=mykey" in seen[0]
     assert "code_challenge_method=S256" in seen[0]
     assert "token_access_type=offline" in seen[0]
@@ -97,17 +94,17 @@ def test_a_person_signs_in_to_dropbox(emulator: DropboxEmulator) -> None:
 
 def test_a_wrong_code_keeps_nothing(emulator: DropboxEmulator) -> None:
     with pytest.raises(NotSignedIn, match="code"):
-        with_code(Dropbox(app_key="k"), lambda _: "wrong")
+        with_person(Dropbox(app_key="k"), by_code(lambda _: "wrong"))
     assert load().remotes == {}
 
 
 def test_dropbox_needs_an_app_key() -> None:
     with pytest.raises(ConnectError, match=r"docs/connect\.md"):
-        with_code(Dropbox(), browser)
+        with_person(Dropbox(), by_code(browser))
 
 
 def test_signing_out_revokes_the_sign_in(emulator: DropboxEmulator) -> None:
-    keep("dropbox", with_code(Dropbox(app_key="k"), browser))
+    keep("dropbox", with_person(Dropbox(app_key="k"), by_code(browser)))
     kept = Secrets().get("dropbox")
     assert kept is not None
     assert leave("dropbox") == ()
@@ -118,7 +115,7 @@ def test_signing_out_revokes_the_sign_in(emulator: DropboxEmulator) -> None:
 
 
 def test_signing_out_while_dropbox_is_away_says_what_is_left_to_do(emulator: DropboxEmulator) -> None:
-    keep("dropbox", with_code(Dropbox(app_key="k"), browser))
+    keep("dropbox", with_person(Dropbox(app_key="k"), by_code(browser)))
     emulator.close()
     (note,) = leave("dropbox")
     assert "https://www.dropbox.com/account/connected_apps" in note
@@ -247,9 +244,19 @@ def test_s3_with_a_bucket_that_is_not_there(s3: Seaweed) -> None:
     assert load().remotes == {}
 
 
-def test_s3_without_a_bucket_is_kept_unproven() -> None:
-    assert not keep("cloud", with_answers(S3(), {"access_key_id": "a", "secret_access_key": CANARY}))
-    assert load().remotes == {"cloud": S3()}
+def test_keys_that_may_not_list_buckets_are_kept_unproven() -> None:
+    with canned(lambda _: refusal(403, "AccessDenied")) as service:
+        remote = S3(endpoint=service.storage_options["endpoint_url"], region="us-east-1")
+        assert not keep("cloud", with_answers(remote, {"access_key_id": "a", "secret_access_key": CANARY}))
+        assert load().remotes == {"cloud": remote}
+
+
+def test_s3_without_a_bucket_is_proven_by_listing_buckets(s3: Seaweed) -> None:
+    remote = S3(endpoint=s3.endpoint, region="us-east-1")
+    assert keep("cloud", with_answers(remote, keys(s3)))
+    with pytest.raises(NotSignedIn):
+        keep("wrong", with_answers(remote, {**keys(s3), "secret_access_key": CANARY}))
+    assert load().remotes == {"cloud": remote}
 
 
 # Others
@@ -272,13 +279,6 @@ def test_a_local_folder_needs_no_credentials(home: Path) -> None:
     assert keep("disk", with_answers(Local(root=str(home)), {}))
     assert Secrets().get("disk") is None
     assert opened("disk:x").identity == str(home.resolve() / "x")
-
-
-def test_drive_is_kept_for_later() -> None:
-    assert not keep(
-        "gd", with_token(Drive(client_id="c"), json.dumps({"refresh_token": CANARY, "client_secret": "s"}))
-    )
-    assert Secrets().get("gd") == {"refresh_token": CANARY, "client_secret": "s", "shared": True}
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_credentials_from_a_file(remote: Remote, text: str, record: dict[str, ob
         (Dropbox(), "x" * 100_000, "too long"),
         (Dropbox(), f"two {CANARY}", "neither"),
         (Dropbox(), f'{{"token": "{CANARY}"}}', "no token"),
-        (Dropbox(), f'{{"x": {CANARY}}}', "not JSON"),
+        (Dropbox(), f'{{"x": {CANARY}}}', "looks like JSON"),
         (Dropbox(), f'{{"refresh_token": "{CANARY}"}}', "--app-key"),
         (S3(), CANARY, "access_key_id"),
         (S3(), f'{{"secret_access_key": "{CANARY}"}}', "together"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from photosync import places
 from photosync.config import S3, Config, Drive, Dropbox, Fsspec, Ftp, Local, Remote, Sftp, Smb, Webdav
 from photosync.engine.capabilities import Store
-from photosync.engine.errors import DeviceGone, Fatal, NotSignedIn, Permanent
+from photosync.engine.errors import DeviceGone, NotSignedIn, Permanent
 from photosync.places import Kind, Place, PlaceError, PlaceSpec, open_place, parse
 from photosync.secrets import Secrets
 from tests.app.serving import PASSWORD, USER, serving
@@ -329,9 +329,11 @@ def test_a_missing_package_is_named(text: str, words: str, monkeypatch: pytest.M
     assert words in str(caught.value)
 
 
-def test_drive_is_not_there_yet() -> None:
-    with pytest.raises(Fatal, match="not supported yet"):
+def test_drive_needs_a_sign_in() -> None:
+    with pytest.raises(NotSignedIn, match="photosync connect"):
         open_place(spec(Drive()), Secrets())
+    with pytest.raises(PlaceError, match="--type drive"):
+        opened("gdrive://folder")
 
 
 def test_no_phone_is_plugged_in() -> None:

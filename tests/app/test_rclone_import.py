@@ -133,7 +133,7 @@ def test_remotes_of_every_type(theirs: Path) -> None:
     assert theirs.read_bytes() == before, "rclone's file is never changed"
     assert CANARY not in repr(results)
     assert CANARY not in Path(os.environ["XDG_CONFIG_HOME"], "photosync", "config.toml").read_text()
-    assert "not supported yet" in str(results["gd"])
+    assert getattr(results["gd"], "warnings", None) == ()
 
 
 def test_only_what_was_asked_for(theirs: Path) -> None:
@@ -299,8 +299,9 @@ def test_what_rclone_obscures_is_revealed(secret: str) -> None:
     hidden = subprocess.run(
         [rclone(), "obscure", "-"], input=secret, capture_output=True, text=True, check=True
     )
-    line = secret.splitlines()[0] if secret.splitlines() else ""
-    assert reveal(hidden.stdout.strip()) in (secret, secret.strip(), line, secret.rstrip("\r\n"))
+    # rclone takes the first line; other characters that Python takes for the end of one are part of it.
+    line = secret.partition("\n")[0]
+    assert reveal(hidden.stdout.strip()) in (line, line.rstrip("\r"), line.strip())
 
 
 @pytest.mark.parametrize("hidden", ["", "abc", "!!!", "ä", "A" * 21, "x" * 1000])

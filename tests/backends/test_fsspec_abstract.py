@@ -9,9 +9,11 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.tests import abstract
 
+from photosync.backends.drive import DriveBackend
 from photosync.backends.dropbox import DropboxBackend
 from photosync.backends.local import LocalBackend
 from photosync.backends.s3 import S3Backend
+from tests.servers.drive_emulator import DriveEmulator
 from tests.servers.dropbox_emulator import DropboxEmulator
 from tests.servers.seaweed import Seaweed
 
@@ -183,4 +185,47 @@ class TestDropboxOpen(_Dropbox, abstract.AbstractOpenTests):
 
 
 class TestDropboxPipe(_Dropbox, abstract.AbstractPipeTests):
+    pass
+
+
+class _Drive(_Fixtures):
+    @pytest.fixture
+    def fs(self, abstract_drive: DriveBackend) -> DriveBackend:
+        return abstract_drive
+
+    @pytest.fixture
+    def fs_path(self) -> str:
+        return f"abstract/{uuid.uuid4()}"
+
+
+@pytest.fixture(scope="module")
+def abstract_drive() -> Iterator[DriveBackend]:
+    with DriveEmulator() as emulator, pytest.MonkeyPatch.context() as environment:
+        for name, value in emulator.env().items():
+            environment.setenv(name, value)
+        yield DriveBackend(access_token=emulator.token()["access_token"])
+
+
+@pytest.mark.slow
+class TestDriveCopy(_Drive, abstract.AbstractCopyTests):
+    pass
+
+
+@pytest.mark.slow
+class TestDriveGet(_Drive, abstract.AbstractGetTests):
+    pass
+
+
+@pytest.mark.slow
+class TestDrivePut(_Drive, abstract.AbstractPutTests):
+    pass
+
+
+class TestDriveOpen(_Drive, abstract.AbstractOpenTests):
+    exceptions: Mapping[str, str] = {
+        "test_open_exclusive": "Drive refuses nothing, and looking first costs a request: it is done on close"
+    }
+
+
+class TestDrivePipe(_Drive, abstract.AbstractPipeTests):
     pass

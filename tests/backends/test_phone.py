@@ -400,9 +400,12 @@ def test_the_usb_tells_of_an_unplugging_before_the_mount_does(phone: FuseLibrary
     plugged: list[Usb] = [pixel, Usb("OTHER1", "Camera", True)]
 
     def facts() -> Facts:
-        return replace(gather_facts(), usb=tuple(plugged))
+        # Phones of other tests' may be mounted at the same time; here this one is alone.
+        found = gather_facts()
+        mounts = tuple(mount for mount in found.mounts if mount.target in ("/", str(phone.mount)))
+        return replace(found, mounts=mounts, usb=tuple(plugged))
 
-    device = next(device for device in find_devices(facts()) if device.path == str(phone.mount))
+    (device,) = find_devices(facts())
     assert device.identity == "serial:2A281FDH200ABC"
     with contextlib.closing(phone_store(device, facts=facts)) as store:
         assert content(store, IMAGE) == PHOTO

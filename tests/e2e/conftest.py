@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cli import Photosync
-from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where
+from tests.e2e.places import Bucket, DriveFolder, DropboxFolder, LocalFolder, Where
 from tests.servers import fuse_phone, seaweed, sshd
 from tests.servers.cut_proxy import CutProxy
+from tests.servers.drive_emulator import DriveEmulator
 from tests.servers.dropbox_emulator import DropboxEmulator
 from tests.servers.fuse_phone import FuseLibrary
 
@@ -73,6 +74,13 @@ def dropbox() -> Iterator[DropboxFolder]:
 
 
 @pytest.fixture
+def drive() -> Iterator[DriveFolder]:
+    """An account that nobody used yet."""
+    with DriveEmulator() as account:
+        yield DriveFolder(account)
+
+
+@pytest.fixture
 def place(request: pytest.FixtureRequest, machine: Photosync) -> Where:
     """The destination named by the test's parameter, to which ``machine`` is admitted."""
     found: Where = request.getfixturevalue(request.param)
@@ -91,7 +99,8 @@ def plug(tmp_path: Path) -> Iterator[Plug]:
             # Other tests' phones may be plugged in at the same time; the folder's name is the phone's.
             mount = tmp_path / f"pixel-{os.getpid()}-{next(_numbers)}"
             mount.mkdir()
-            phone = stack.enter_context(fuse_phone.fuse_phone(source, mount, subtype="jmtpfs", **faults))
+            options = {"subtype": "jmtpfs", **faults}
+            phone = stack.enter_context(fuse_phone.fuse_phone(source, mount, **options))
             return f"phone@{mount.name}:", phone
 
         yield mounted

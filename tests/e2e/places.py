@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from tests.e2e.cli import OURS, Photosync, tree
 from tests.servers.cut_proxy import CutProxy
+from tests.servers.drive_emulator import DriveEmulator, StoredFile
 from tests.servers.dropbox_emulator import DropboxEmulator
 from tests.servers.seaweed import Seaweed
 
@@ -182,6 +183,53 @@ class DropboxFolder:
         self.account.delete(f"/{self.root}/{path}")
 
 
+@dataclass
+class DriveFolder:
+    """A folder of the emulated My Drive; the remote is made from an rclone.conf.
+
+    Attributes:
+        scope: that the sign-in was given.
+    """
+
+    account: DriveEmulator
+    root: str = "Photos"
+    name: str = "drive"
+    scope: str = "drive"
+
+    @property
+    def text(self) -> str:
+        return f"drive:{self.root}"
+
+    def admit(self, machine: Photosync) -> None:
+        machine.env |= self.account.env()
+        machine.import_rclone(self.account.rclone_config("drive", self.scope))
+
+    def _below(self) -> dict[str, StoredFile]:
+        start = f"{self.root}/"
+        found: dict[str, StoredFile] = {}
+        for path, files in self.account.files().items():
+            if path.startswith(start):
+                assert len(files) == 1, f"{path} is there {len(files)} times"
+                found[path.removeprefix(start)] = files[0]
+        return found
+
+    def files(self) -> dict[str, bytes]:
+        """See `Where`; fails if two files have one name."""
+        return {path: file.read() for path, file in self._below().items() if not _mine(path)}
+
+    def own(self) -> list[str]:
+        return [path for path in self._below() if _mine(path)]
+
+    def put(self, path: str, data: bytes) -> None:
+        """Replaces a file's bytes as a person does: the old file goes, a new one comes."""
+        if path in self._below():
+            self.delete(path)
+        self.account.put(f"{self.root}/{path}", data)
+
+    def delete(self, path: str) -> None:
+        self.account.trash(self._below()[path].id)
+
+
 def save(files: Mapping[str, bytes], folder: Path) -> Path:
     """Writes what a place holds into a folder, for programs that only know folders."""
     for path, data in files.items():
@@ -210,6 +258,6 @@ def arrived(place: Where) -> int:
     if isinstance(place, Bucket):
         assert place.line is not None
         return place.line.up
-    if isinstance(place, DropboxFolder):
+    if isinstance(place, DropboxFolder | DriveFolder):
         return sum(place.account.received.values())
     return 0

@@ -22,7 +22,7 @@ from tests.e2e.conftest import Plug
 from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where
 from tests.servers.tls_proxy import TlsProxy
 
-EVERYWHERE = pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
+EVERYWHERE = pytest.mark.parametrize("place", ["local", "bucket", "dropbox", "drive"], indirect=True)
 COUNTS = {"verified", "written", "unchanged", "conflict", "refused", "failed", "pending"}
 FILE = {"event", "path", "destination", "status", "evidence", "bytes", "error", "stored", "reason"}
 REPORT = COUNTS | {
@@ -48,7 +48,12 @@ def phone(tmp_path: Path) -> Path:
 def test_lines_and_report(machine: Photosync, phone: Path, place: Where) -> None:
     done = machine.copy(phone, place.text).expect(0)
     *files, report = done.events
-    evidence = {"local": "reread", "s3": "server-hash:sha256", "dropbox": "server-hash:dropbox"}[place.name]
+    evidence = {
+        "local": "reread",
+        "s3": "server-hash:sha256",
+        "dropbox": "server-hash:dropbox",
+        "drive": "server-hash:sha256",
+    }[place.name]
     for row in files:
         assert set(row) == FILE
         assert (row["event"], row["destination"], row["status"]) == ("file", place.text, "verified")
@@ -180,6 +185,18 @@ def test_bars_are_for_terminals_only(machine: Photosync, phone: Path, tmp_path: 
     assert shown == ""
     piped = machine.run("copy", phone, tmp_path / "d").expect(0)
     assert "\x1b" not in piped.out + piped.err
+
+
+@pytest.mark.parametrize("place", ["local"], indirect=True)
+def test_what_was_only_written_is_proven_later(machine: Photosync, phone: Path, place: Where) -> None:
+    done = machine.run("copy", phone, place.text, "--verify", "none").expect(0)
+    assert "not proven: photosync verify" in done.out
+    assert "Every file is proven" not in done.out
+    again = machine.copy(phone, place.text, "--verify", "none").expect(0).report
+    assert again["status"] == "nothing"
+    proven = machine.copy(phone, place.text).expect(0).report
+    assert (proven["verified"], proven["source_bytes_read"], proven["bytes"]) == (5, 0, 0)
+    assert machine.copy(phone, place.text).expect(0).report["status"] == "nothing"
 
 
 def test_quiet_and_verbose(machine: Photosync, phone: Path, tmp_path: Path) -> None:

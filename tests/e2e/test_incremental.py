@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.cli import Photosync, finish, noise, write
 from tests.e2e.places import LocalFolder, Where, age, arrived
 
-EVERYWHERE = pytest.mark.parametrize("place", ["local", "wire", "dropbox"], indirect=True)
+EVERYWHERE = pytest.mark.parametrize("place", ["local", "wire", "dropbox", "drive"], indirect=True)
 WHEN = 1_700_000_000.0
 BIG = 9 << 20
 OVERHEAD = 64 << 10

@@ -18,7 +18,7 @@ from tests.servers.faults import Fault
 MIB = 1 << 20
 PART = 8 * MIB
 KILLS = 10
-EVERYWHERE = pytest.mark.parametrize("place", ["local", "wire", "dropbox"], indirect=True)
+EVERYWHERE = pytest.mark.parametrize("place", ["local", "wire", "dropbox", "drive"], indirect=True)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def killed_while_sending(machine: Photosync, phone: Path, place: Where, size: in
         process.kill()
 
 
-@pytest.mark.parametrize("place", ["wire", "dropbox"], indirect=True)
+@pytest.mark.parametrize("place", ["wire", "dropbox", "drive"], indirect=True)
 def test_a_kill_costs_at_most_one_part_of_a_large_file(
     machine: Photosync, place: Where, tmp_path: Path
 ) -> None:

@@ -1,15 +1,17 @@
 """The main job: a phone that is plugged in, copied to every kind of place, proven, and found unchanged."""
 
+import random
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from photosync.sample import build_library, build_sample
-from tests.e2e.cli import Done, Photosync, noise, rclone_check, sha256sum_check, write
+from tests.e2e.cli import Done, Photosync, noise, rclone_check, sha256sum_check, tree, write
 from tests.e2e.conftest import Plug
-from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where, save
+from tests.e2e.places import Bucket, DriveFolder, DropboxFolder, LocalFolder, Where, save
 from tests.servers.sshd import Sshd
 
 MIB = 1 << 20
@@ -120,7 +122,7 @@ def test_sftp(machine: Photosync, plug: Plug, library: Path, ssh_server: Sshd, t
     rclone_check(library, str(place.folder))
 
 
-@pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
+@pytest.mark.parametrize("place", ["local", "bucket", "dropbox", "drive"], indirect=True)
 def test_names_that_no_place_likes(machine: Photosync, plug: Plug, place: Where, tmp_path: Path) -> None:
     source = tmp_path / "odd"
     build_sample(source, photos=3)
@@ -138,37 +140,66 @@ def test_names_that_no_place_likes(machine: Photosync, plug: Plug, place: Where,
     assert machine.copy(phone, place.text).expect(0).report["unchanged"] == len(photos)
 
 
+GIB = 1 << 30
+KILLS = 10
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """2,000 files from 0 bytes up and one of 1 GiB."""
+    folder = tmp_path_factory.mktemp("large")
+    build_library(folder, files=2000, big=(GIB,))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def nas(machine: Photosync, ssh_server: Sshd, tmp_path: Path) -> LocalFolder:
+    return OverSsh.of(machine, ssh_server, tmp_path)
+
+
+def assert_rclone_agrees(machine: Photosync, library: Path, place: Where) -> None:
+    match place:
+        case Bucket():
+            rclone_check(library, place.rclone(), place.env())
+        case DropboxFolder() | DriveFolder():
+            env = {**place.account.env(), "RCLONE_CONFIG": str(machine.home / "rclone.conf")}
+            rclone_check(library, place.text, env)
+        case LocalFolder():
+            rclone_check(library, str(place.folder))
+
+
+LARGE = pytest.mark.parametrize("place", ["local", "bucket", "dropbox", "drive", "nas"], indirect=True)
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
-def test_a_large_library(machine: Photosync, plug: Plug, place: Where, tmp_path: Path) -> None:
-    """2,000 files and one of 1 GiB."""
-    source = tmp_path / "library"
-    files = build_library(source, files=2000, big=(1 << 30,)).files
-    phone, rig = plug(source)
-    report = machine.copy(phone, place.text, timeout=900).expect(0).report
-    assert report["verified"] == files
-    assert report["source_bytes_read"] == rig.counters()["bytes"] == report["bytes"]
-    sums = tmp_path / "SHA256SUMS"
-    machine.run("manifest", "export", place.text, "--output", sums).expect(0)
-    verdict = sha256sum_check(save(place.files(), tmp_path / "downloaded"), sums)
-    assert verdict.returncode == 0, verdict.stdout + verdict.stderr
-    again = machine.copy(phone, place.text).expect(0)
-    assert again.report["unchanged"] == files
-    assert again.report["source_bytes_read"] == 0
+@pytest.mark.timeout(1800)
+@LARGE
+def test_a_large_library(machine: Photosync, plug: Plug, place: Where, large: Path, tmp_path: Path) -> None:
+    second = copied(machine, plug(large)[0], place, large, tmp_path)
+    assert_rclone_agrees(machine, large, place)
     if isinstance(place, Bucket):
-        assert again.requests["ListObjectsV2"] == -(-len(place.keys()) // 1000)
+        assert second.requests["ListObjectsV2"] == -(-len(place.keys()) // 1000)
+        assert "HeadObject" not in second.requests
+    if isinstance(place, DropboxFolder):
+        assert sum(second.requests.values()) <= 3, second.requests
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_a_large_library_over_ssh(machine: Photosync, plug: Plug, ssh_server: Sshd, tmp_path: Path) -> None:
-    source = tmp_path / "library"
-    files = build_library(source, files=2000, big=(1 << 30,)).files
-    place = OverSsh.of(machine, ssh_server, tmp_path)
-    phone, _ = plug(source)
-    assert machine.copy(phone, place.text, timeout=900).expect(0).report["verified"] == files
-    rclone_check(source, str(place.folder))
-    again = machine.copy(phone, place.text).expect(0).report
-    assert again["unchanged"] == files
-    assert again["source_bytes_read"] == 0
+@pytest.mark.timeout(1800)
+@LARGE
+def test_a_large_library_killed_ten_times(machine: Photosync, plug: Plug, place: Where, large: Path) -> None:
+    whole = tree(large)
+    phone, _ = plug(large)
+    rng = random.Random(f"kills of {place.name}")
+    for _ in range(KILLS):
+        with machine.start("copy", phone, place.text, "--json") as process:
+            time.sleep(rng.uniform(0.3, 6.0))
+            process.kill()
+        for path, data in place.files().items():
+            assert whole[path] == data, path
+    report = machine.copy(phone, place.text, timeout=900).expect(0).report
+    assert report["verified"] + report["unchanged"] == len(whole)
+    assert place.files() == whole, "each photo once, under its own name"
+    assert_rclone_agrees(machine, large, place)
+    assert machine.copy(phone, place.text).expect(0).report["status"] == "nothing"

@@ -126,7 +126,7 @@ def test_every_module_can_be_imported(installed: Path, tmp_path: Path) -> None:
 def test_backends_are_found_by_fsspec(installed: Path, tmp_path: Path) -> None:
     script = (
         "import fsspec\n"
-        "for name in ('pslocal', 'pss3', 'psdropbox'): print(fsspec.get_filesystem_class(name))\n"
+        "for name in ('pslocal', 'pss3', 'psdropbox', 'psgdrive'): print(fsspec.get_filesystem_class(name))\n"
     )
     done = subprocess.run(
         [installed / "bin/python", "-P", "-c", script],
@@ -136,7 +136,7 @@ def test_backends_are_found_by_fsspec(installed: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("photosync.backends.") == 3
+    assert done.stdout.count("photosync.backends.") == 4
 
 
 def test_the_command_copies(installed: Path, tmp_path: Path) -> None:

@@ -9,10 +9,13 @@ import pytest
 from photosync.backends.local import LocalBackend
 from photosync.engine import audit, manifest, scan
 from photosync.engine.audit import Finding, Result
+from photosync.engine.entry import Entry
 from photosync.engine.errors import DeviceGone
 from photosync.engine.hashing import CHUNK
 from photosync.engine.journal import Journal
 from photosync.engine.limits import Gate
+from photosync.engine.names import DROPBOX, POSIX, NameRules
+from photosync.engine.nodes import ManifestEntry
 from photosync.engine.plan import Policy
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.source import Source
@@ -189,3 +192,50 @@ def test_looking_changes_nothing(library: Library) -> None:
     library.check()
     library.audit()
     assert state() == before
+
+
+# finding what a manifest's entries stand for
+
+NFC, NFD = "Caf\u00e9.jpg", "Cafe\u0301.jpg"
+
+
+def entry_of(path: str, stored: str | None = None) -> ManifestEntry:
+    return ManifestEntry(path, 1, 0, "c" * 64, "s" * 64, ("x" * 32,), stored)
+
+
+def located(rules: NameRules, *there: str, held: tuple[str, ...]) -> dict[str, str | None]:
+    entries = [entry_of(path) for path in held]
+    found = audit.Located(scan.Listing([Entry(path) for path in there]), entries, rules)
+    return {each.path: place.path if (place := found.find(each)) else None for each in entries}
+
+
+@pytest.mark.parametrize(
+    ("there", "held", "expected"),
+    [
+        ((NFC,), (NFD,), {NFD: NFC}),
+        ((NFC,), (NFC,), {NFC: NFC}),
+        ((NFC, "%43af\u00e9.jpg"), (NFD, NFC), {NFD: NFC, NFC: "%43af\u00e9.jpg"}),
+        ((NFC, "Cafe%CC%81.jpg"), (NFD, NFC), {NFD: "Cafe%CC%81.jpg", NFC: NFC}),
+        (("%43af\u00e9.jpg",), (NFD, NFC), {NFD: None, NFC: "%43af\u00e9.jpg"}),
+        ((), (NFD, NFC), {NFD: None, NFC: None}),
+    ],
+)
+def test_a_service_that_composes_names(
+    there: tuple[str, ...], held: tuple[str, ...], expected: dict[str, str | None]
+) -> None:
+    assert located(DROPBOX, *there, held=held) == expected
+
+
+def test_a_disk_that_composes_nothing() -> None:
+    assert located(POSIX, NFC, held=(NFD, NFC)) == {NFD: None, NFC: NFC}
+    assert located(POSIX, NFC, NFD, held=(NFD, NFC)) == {NFD: NFD, NFC: NFC}
+
+
+def test_escaped_and_shortened_names() -> None:
+    assert located(DROPBOX, "%74win.jpg", "TWIN.JPG", held=("twin.jpg", "TWIN.JPG")) == {
+        "twin.jpg": "%74win.jpg",
+        "TWIN.JPG": "TWIN.JPG",
+    }
+    short = entry_of("l" * 300, stored="lll%~0123")
+    found = audit.Located(scan.Listing([Entry("lll%~0123")]), [short], POSIX)
+    assert found.find(short) == Entry("lll%~0123")

@@ -311,3 +311,13 @@ def test_many_threads_may_write_and_read(tmp_path: Path) -> None:
             thread.join()
         assert failures == []
         assert sum(len(list(journal.deliveries(f"s{number}", "b"))) for number in range(3)) == 900
+
+
+def test_tables_that_came_later_are_added(tmp_path: Path) -> None:
+    Journal(tmp_path / "j").close()
+    db = sqlite3.connect(tmp_path / "j")
+    db.execute("DROP TABLE proofs")
+    db.close()
+    with Journal(tmp_path / "j") as journal:
+        journal.set_proof("there", "a.jpg", "c1", "reread")
+        assert journal.proofs("there")["a.jpg", "c1"][0] == "reread"

@@ -14,27 +14,20 @@ prints the variables for a shell, then serves until it is interrupted.
 """
 
 import argparse
-import contextlib
 import json
 import shlex
 import signal
-import ssl
 import threading
-import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from .api_emulator import ApiEmulator
 from .dropbox_auth import Auth
 from .dropbox_content import Content
 from .dropbox_http import HOSTS, Connection
 from .dropbox_routes import Api
 from .dropbox_state import Commit
-from .faults import Faults
-from .tls_proxy import TlsProxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +44,11 @@ class StoredFile:
         return self.content.read()
 
 
-class DropboxEmulator:
+class DropboxEmulator(ApiEmulator):
     """An account with `quota` bytes behind a proxy on `port` (0: any free one).
 
-    Knobs: `faults` (a list of `Fault`), and on `api`: page_size, max_request, async_polls, contention,
-    write_seconds, max_longpoll. `advance()` moves its clock. Accounting: `requests` by route (such as
-    "files/upload"), `received` and `sent` bytes of bodies by route, `peak` requests at once, `connections`.
+    Knobs: those of `ApiEmulator`, and on `api`: page_size, max_request, async_polls, contention,
+    write_seconds, max_longpoll. Routes are such as "files/upload".
     """
 
     def __init__(
@@ -68,39 +60,9 @@ class DropboxEmulator:
         port: int = 0,
         ca_file: Path | None = None,
     ):
-        self._offset = 0.0
+        super().__init__(HOSTS.values(), Connection, seed=seed, port=port, ca_file=ca_file)
         self.auth = Auth(self.now, app_keys)
         self.api = Api(self.now, quota)
-        self.faults = Faults(seed=seed)
-        self.requests: Counter[str] = Counter()
-        self.received: Counter[str] = Counter()
-        self.sent: Counter[str] = Counter()
-        self.peak = 0
-        self._active = 0
-        self._counting = threading.Lock()
-        self.proxy = TlsProxy(dict.fromkeys(HOSTS.values(), self._serve), port, ca_file)
-
-    def now(self) -> float:
-        """The emulator's clock, in seconds since the epoch."""
-        return time.time() + self._offset
-
-    def advance(self, seconds: float) -> None:
-        """Moves the clock on, past the expiry of tokens or sessions."""
-        self._offset += seconds
-
-    def env(self) -> dict[str, str]:
-        """Environment variables that lead a client here and make it trust the emulator's certificates."""
-        return self.proxy.env()
-
-    @property
-    def ca_file(self) -> Path:
-        """The CA's certificate, for clients that take it as an option."""
-        return self.proxy.ca_file
-
-    @property
-    def connections(self) -> int:
-        """TLS connections accepted so far."""
-        return self.proxy.connections
 
     def token(self) -> dict[str, str]:
         """A fresh token with access_token, token_type, refresh_token and expiry, as rclone stores it."""
@@ -132,42 +94,12 @@ class DropboxEmulator:
         """Removes a file or folder as another device would."""
         self.api.account.delete(self.api.account.lookup(path))
 
-    @contextlib.contextmanager
-    def counted(self, route: str) -> Iterator[None]:
-        """Accounts for a request while it lasts."""
-        with self._counting:
-            self.requests[route] += 1
-            self._active += 1
-            self.peak = max(self.peak, self._active)
-        try:
-            yield
-        finally:
-            with self._counting:
-                self._active -= 1
-
-    def moved(self, route: str, received: int = 0, sent: int = 0) -> None:
-        """Accounts for bytes of bodies."""
-        with self._counting:
-            self.received[route] += received
-            self.sent[route] += sent
-
     def close(self) -> None:
         """Ends all connections. Raises what went wrong inside the emulator."""
         with self.api.account.lock:
             self.api.closing = True
             self.api.account.changed.notify_all()
-        self.proxy.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _serve(self, connection: ssl.SSLSocket, host: str) -> None:
-        Connection(connection, host, self)
+        super().close()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from .api_connection import HttpReply
+
 Tagged = dict[str, Any]
 """A member of a tagged union in JSON, `{".tag": name, ...}`."""
 
@@ -38,15 +40,6 @@ class EndpointError(Exception):
     def __init__(self, error: Tagged):
         super().__init__(summary(error))
         self.error = error
-
-
-class HttpReply(Exception):
-    """A reply that is not an endpoint's result or its 409; raised, as nearly all of them are refusals. `body`
-    is text, or the object to send as JSON."""
-
-    def __init__(self, status: int, body: str | dict[str, Any], headers: dict[str, str] | None = None):
-        super().__init__(status, body)
-        self.status, self.body, self.headers = status, body, headers or {}
 
 
 def auth_error(name: str) -> HttpReply:

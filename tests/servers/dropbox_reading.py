@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import dropbox_listing as listing
+from .api_connection import HttpReply
 from .dropbox_auth import ACCOUNT_ID
 from .dropbox_content import Content
-from .dropbox_errors import EndpointError, HttpReply, tag
+from .dropbox_errors import EndpointError, tag
 from .dropbox_listing import Cursor
 from .dropbox_names import split
 from .dropbox_routes import Api, Call, endpoint

@@ -26,19 +26,24 @@ class Fault:
     bandwidth: float | None = None
     """Bytes a second at which bodies move, in either direction."""
     status: int | None = None
-    """Answer with this status instead of doing the work: 429, or 500 and up."""
+    """Answer with this status instead of doing the work: 403, 429, or 500 and up."""
     retry_after: int | None = None
     """Seconds for 429's Retry-After; None leaves the header out."""
-    reason: Literal["too_many_requests", "too_many_write_operations"] = "too_many_requests"
+    reason: str | None = None
+    """Why, as the service words it: Dropbox's too_many_requests (the default) or too_many_write_operations,
+    Google's userRateLimitExceeded, rateLimitExceeded, storageQuotaExceeded …"""
     error: dict[str, Any] | None = None
     """Answer 409 with this error union instead of doing the work."""
     expire_token: bool = False
     """Let the request's access token expire first."""
+    revoke_token: bool = False
+    """Let the person end the sign-in first: its access tokens and its refresh token."""
     reset: Literal["before", "body", "reply"] | None = None
     """Reset the connection: before the work, in the middle of a body (the request's if it has one, else
     the reply's), or with the work done but its reply unsent."""
     truncate: int | None = None
-    """Send only so many bytes of a download, then end the connection in an orderly way."""
+    """Send only so many bytes of a download, then end the connection in an orderly way. Of a chunk of a
+    Google upload: keep only so many bytes, as the service may."""
     corrupt: int | None = None
     """Flip the lowest bit of the byte at this offset of the request's body, or of a download."""
     stale: int = 0

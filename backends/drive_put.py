@@ -1,0 +1,199 @@
+"""Small files, one request each, and what else changes the tree."""
+
+import hashlib
+import io
+from typing import Any
+
+from photosync.backends.drive_client import Account
+from photosync.backends.drive_errors import IdTaken
+from photosync.backends.drive_folders import Folder, Folders
+from photosync.backends.drive_metadata import BYTES, FIELDS, Item, checked, item_of, split, stored_of, times
+from photosync.engine.capabilities import Blob, Buffer, Stored
+from photosync.engine.entry import join
+from photosync.engine.errors import AlreadyExists, Corrupt, NameRefused, Permanent, Transient
+
+
+class Putter:
+    """`Store.put` of the Drive store.
+
+    A file keeps its id for as long as it is not known to have arrived, over every repetition: a second create
+    with the id is refused, and what is there is looked at instead. So no repetition makes a second file.
+
+    Args:
+        root: the store's, a path from where the account begins.
+    """
+
+    def __init__(self, account: Account, folders: Folders, root: str) -> None:
+        self._account = account
+        self._folders = folders
+        self._root = root
+
+    def put(self, blob: Blob) -> Stored | Exception:
+        """Stores one object.
+
+        Raises:
+            Fatal, Transient: what became of it is unknown.
+        """
+        try:
+            path = join(self._root, checked(blob.path))
+            content = _content(blob)
+            above, name = split(path)
+            folder = self._folders.ensure(above)
+            self._load(folder, above)
+            id = self._folders.claim(folder, name, content, path)
+        except (NameRefused, Corrupt, Permanent) as error:
+            return error
+        try:
+            item = self._create(folder, name, id, blob, path)
+        except Permanent as error:
+            self._folders.release(folder, name, id)
+            return error
+        except BaseException:
+            self._folders.unsure(folder, name)
+            raise
+        self._folders.placed(folder, item)
+        self._folders.settle(folder, name, item.id)
+        return stored_of(item, blob.path)
+
+    def _load(self, folder: Folder, path: str) -> None:
+        try:
+            self._folders.load(folder, path)
+        except FileNotFoundError:
+            self._gone(path)
+
+    def _gone(self, path: str) -> None:
+        self._folders.forget(path)
+        raise Transient(f"Google Drive: the folder {path or '/'!r} is not there any more.")
+
+    def _create(self, folder: Folder, name: str, id: str, blob: Blob, path: str) -> Item:
+        body = {"id": id, "name": name, "parents": [folder.id], **times(blob.mtime_ns, created=True)}
+        try:
+            item = create(self._account, body, blob.data, path)
+        except IdTaken:
+            found = self._folders.item(id, path)
+            if found is None:
+                self._folders.release(folder, name, id)
+                raise Transient(f"Google Drive, writing {path!r}: it arrived, and is gone again.") from None
+            item = found
+        except FileNotFoundError:
+            self._folders.release(folder, name, id)
+            self._gone(split(path)[0])
+            raise
+        if item.trashed:
+            # Somebody put the folder into the trash, where new files go with it.
+            self._folders.release(folder, name, id)
+            self._gone(split(path)[0])
+        return item
+
+
+def create(account: Account, body: dict[str, Any], data: Buffer, path: str) -> Item:
+    """Makes a file with its bytes, in one request.
+
+    Args:
+        body: file resource: id, name, parents …
+        data: its bytes, at most 5 MB.
+        path: for messages.
+
+    Raises:
+        IdTaken: there is a file with that id.
+    """
+    from googleapiclient.http import MediaIoBaseUpload
+
+    media = MediaIoBaseUpload(io.BytesIO(data), BYTES, resumable=False)
+    return item_of(
+        account.run(
+            lambda api: api.files.create(body=body, media_body=media, fields=FIELDS, supportsAllDrives=True),
+            "writing",
+            path,
+        )
+    )
+
+
+def _content(blob: Blob) -> str:
+    """The SHA-256 of what is to be sent; Corrupt if it is not what was read."""
+    digest = hashlib.sha256(blob.data).hexdigest()
+    if blob.digests.get("sha256", digest) != digest:
+        raise Corrupt(
+            f"{blob.path!r} changed in memory after it was read. Run again; test this machine's memory."
+        )
+    return digest
+
+
+class Mover:
+    """`Store.move` and `Store.copy` of the Drive store, for files and, as fsspec asks, for folders."""
+
+    def __init__(self, account: Account, folders: Folders) -> None:
+        self._account = account
+        self._folders = folders
+
+    def move(self, path: str, to: str) -> Item:
+        """Renames.
+
+        Args:
+            path, to: from where the account begins.
+
+        Raises:
+            FileNotFoundError: nothing is at ``path``.
+            AlreadyExists: ``to`` is taken.
+        """
+        item = self._folders.find(path)
+        folder, name = self._target(to)
+        above = {"addParents": folder.id, "removeParents": item.parent} if folder.id != item.parent else {}
+        moved = item_of(
+            self._account.run(
+                lambda api: api.files.update(
+                    fileId=item.id,
+                    # A new name alone would count as a modification.
+                    body={"name": name, **times(item.mtime_ns)},
+                    fields=FIELDS,
+                    supportsAllDrives=True,
+                    **above,
+                ),
+                "moving",
+                path,
+            )
+        )
+        self._folders.release(self._folders.parent(path), split(path)[1], item.id)
+        self._folders.forget(path)
+        self._folders.settle(folder, name, moved.id)
+        return moved
+
+    def copy(self, path: str, to: str) -> Item:
+        """Copies a file; see `move`."""
+        item = self._folders.find(path)
+        folder, name = self._target(to)
+        content = f"copy of {item.id}"
+        id = self._folders.claim(folder, name, content, to)
+        body = {"id": id, "name": name, "parents": [folder.id], **times(item.mtime_ns, created=True)}
+        try:
+            made = item_of(
+                self._account.run(
+                    lambda api: api.files.copy(
+                        fileId=item.id, body=body, fields=FIELDS, supportsAllDrives=True
+                    ),
+                    "copying",
+                    path,
+                )
+            )
+        except IdTaken:
+            found = self._folders.item(id, to)
+            if found is None:
+                self._folders.release(folder, name, id)
+                raise Transient(f"Google Drive, copying {path!r}: it arrived, and is gone again.") from None
+            made = found
+        except Permanent:
+            self._folders.release(folder, name, id)
+            raise
+        except BaseException:
+            self._folders.unsure(folder, name)
+            raise
+        self._folders.settle(folder, name, made.id)
+        return made
+
+    def _target(self, to: str) -> tuple[Folder, str]:
+        folder = self._folders.ensure(split(to)[0])
+        try:
+            self._folders.find(to)
+        except FileNotFoundError:
+            return folder, split(to)[1]
+        raise AlreadyExists(f"Google Drive has {to!r} already; it was left as it is.")

@@ -1,0 +1,234 @@
+"""``restore``, ``heal``, ``prune``, ``free-up``: what a proven copy is kept for."""
+
+from typing import Annotated
+
+import typer
+
+from photosync.commands_transfer import (
+    Exclude,
+    FilterFrom,
+    IgnoreCase,
+    Include,
+    LogFile,
+    Memory,
+    Quiet,
+    Transfers,
+    Verbose,
+    make_filter,
+)
+from photosync.context import Context
+
+Library = Annotated[
+    str,
+    typer.Argument(metavar="DESTINATION", help="REMOTE:path, a URL, or a folder that photosync wrote to."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on stdout, the report last.")]
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Only show what would be done.")]
+From = Annotated[
+    list[str] | None,
+    typer.Option("--from", metavar="OTHER", help="A further copy of the library; repeatable."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(restore)
+    app.command()(heal)
+    app.command()(prune)
+    app.command("free-up")(free_up)
+
+
+def restore(
+    context: typer.Context,
+    destination: Library,
+    target: Annotated[str, typer.Argument(help="Where the files go: a folder, REMOTE:path or a URL.")],
+    patterns: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATTERN]...", help="Files, folders, or rclone's patterns [default: all]."),
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", metavar="WHEN", help="A snapshot's number, 2024-01-31, or an age as 30d."),
+    ] = None,
+    other: From = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    transfers: Transfers = None,
+    memory: Memory = "128M",
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> None:
+    """Bring files back under their original names and times, proven by the manifest.
+
+    Nothing at the target is overwritten. Needs nothing on this machine but access to the destination. With
+    --as-of also what was overwritten or deleted since, as long as it is in the trash.
+    """
+    from photosync.failures import told
+    from photosync.jobs import make_settings
+    from photosync.restores import restore_place
+
+    ctx: Context = context.obj
+    ctx.louder(verbose, quiet, log_file)
+    output = ctx.output(as_json)
+    with told(output, target):
+        code = restore_place(
+            ctx.session(),
+            destination,
+            target,
+            patterns or [],
+            output,
+            as_of=as_of,
+            others=other or [],
+            dry_run=dry_run,
+            settings=make_settings(memory, transfers),
+        )
+    raise typer.Exit(int(code))
+
+
+def heal(
+    context: typer.Context,
+    destination: Library,
+    other: From = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Find damage by reading everything back.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    transfers: Transfers = None,
+    memory: Memory = "128M",
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> None:
+    """Mend what is damaged or missing, from other copies of the library.
+
+    Of a damaged file only the damaged chunks are fetched. Every chunk is proven before it is used; what was
+    damaged is kept in the trash.
+    """
+    import platform
+
+    from photosync.failures import told
+    from photosync.heals import heal_place
+    from photosync.jobs import make_settings
+
+    ctx: Context = context.obj
+    ctx.louder(verbose, quiet, log_file)
+    output = ctx.output(as_json)
+    with told(output, destination):
+        code = heal_place(
+            ctx.session(),
+            destination,
+            other or [],
+            output,
+            deep=deep,
+            dry_run=dry_run,
+            settings=make_settings(memory, transfers),
+            device=platform.node() or "unnamed",
+        )
+    raise typer.Exit(int(code))
+
+
+def prune(
+    context: typer.Context,
+    destination: Library,
+    keep: Annotated[
+        str | None, typer.Option("--keep", metavar="AGE", help="Keep what is newer, say 90d [default: 30d].")
+    ] = None,
+    keep_last: Annotated[
+        int | None, typer.Option("--keep-last", min=0, help="Keep what the last N runs moved there.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only show what would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Empty the trash of a destination, by age. Shows what would go; deletes only with --yes.
+
+    What is deleted can't be restored with --as-of any more.
+    """
+    from photosync.engine.filters import moment
+    from photosync.engine.trash import bins, expired
+    from photosync.libraries import open_library
+    from photosync.output import human_size, json_line
+
+    ctx: Context = context.obj
+    session = ctx.session()
+    before_ns = moment(keep or "30d", session.seam.wall_ns(), "--keep")
+    if keep is None and keep_last is not None:
+        before_ns = None
+    with open_library(session, destination) as library:
+        there = bins(library.trash())
+        going = expired(there, before_ns=before_ns, keep_last=keep_last)
+        for each in there:
+            action = "keep" if each not in going else "delete"
+            if as_json:
+                json_line(
+                    {"event": "bin", "name": each.stamp, "files": len(each.files), "bytes": each.bytes}
+                    | {"action": action, "done": yes and each in going}
+                )
+            else:
+                typer.echo(
+                    f"{action:<6}  {each.stamp}  {len(each.files):>8} files  {human_size(each.bytes):>10}"
+                )
+        if yes:
+            for each in going:
+                for entry in each.files:
+                    library.target.remove(entry.path)
+    files, size = sum(len(each.files) for each in going), human_size(sum(each.bytes for each in going))
+    if as_json:
+        json_line({"event": "report", "status": "ok", "files": files, "deleted": files if yes else 0})
+    elif not going:
+        typer.echo(f"Nothing in the trash of {destination} is old enough to go.")
+    else:
+        said = "Deleted." if yes else "Nothing was changed; delete with --yes."
+        typer.echo(f"{files} files, {size}. {said}")
+
+
+def free_up(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="PHONE", help="phone:, phone@NAME: or phone:path.")],
+    min_copies: Annotated[
+        int, typer.Option("--min-copies", min=1, help="Places that can't be lost together, for every file.")
+    ] = 2,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="AGE", help="Only photos older than, say 30d.")
+    ] = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    filter_from: FilterFrom = None,
+    ignore_case: IgnoreCase = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> None:
+    """Delete from a phone what is proven, now, to be in several other places.
+
+    Each photo is read again on the phone and asked for at every place that has it, right before it goes; all
+    files of a photo go or none. Shows the list and asks first.
+    """
+    import sys
+
+    from photosync.engine.filters import moment
+    from photosync.freeing import Wish, free_up
+
+    ctx: Context = context.obj
+    ctx.louder(verbose, quiet, log_file)
+    session = ctx.session()
+
+    def confirm(question: str) -> bool:
+        if yes:
+            return True
+        if as_json or not sys.stdin.isatty():
+            sys.stderr.write("Not confirmed: say --yes to delete without being asked.\n")
+            return False
+        return typer.confirm(question)
+
+    wish = Wish(
+        min_copies,
+        moment(older_than, session.seam.wall_ns(), "--older-than"),
+        make_filter(include=include, exclude=exclude, filter_from=filter_from, ignore_case=ignore_case),
+        dry_run,
+        confirm,
+        as_json,
+        ctx.verbosity,
+    )
+    raise typer.Exit(int(free_up(session, source, wish)))

@@ -1,0 +1,170 @@
+"""``restore``: files of a snapshot brought back, from one copy or the fastest of several."""
+
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import datetime
+
+from photosync.engine import manifest, sync
+from photosync.engine.errors import Permanent
+from photosync.engine.events import Notice
+from photosync.engine.filters import Filter, moment
+from photosync.engine.manifest import RolledBack
+from photosync.engine.nodes import ManifestEntry
+from photosync.engine.plan import Policy
+from photosync.engine.replica import ManifestSource, Replica, find_places
+from photosync.engine.report import Exit
+from photosync.engine.snapshots import Snapshot
+from photosync.engine.sync import Job
+from photosync.engine.transfer import Pair, Settings
+from photosync.jobs import refuse_overlap
+from photosync.libraries import Library, open_library
+from photosync.output import Output, human_size
+from photosync.places import PlaceError
+from photosync.session import Session
+
+_DAY_NS = 86_400_000_000_000
+_WILD = re.compile(r"[*?\[{]")
+
+
+def restore_place(
+    session: Session,
+    destination: str,
+    target: str,
+    patterns: Sequence[str],
+    output: Output,
+    *,
+    as_of: str | None,
+    others: Sequence[str],
+    dry_run: bool,
+    settings: Settings,
+) -> Exit:
+    """Brings files back and shows the end.
+
+    Args:
+        destination: holds the manifest that says what there is to restore.
+        target: where the files go, under their original names.
+        patterns: rclone's, or plain paths of files and folders; none: everything.
+        as_of: number of a snapshot, or a date or age; None: the newest.
+        others: further copies of the library to read from.
+
+    Raises:
+        FileNotFoundError: no manifest, or nothing in the snapshot matches.
+        PlaceError, FilterError: something was written wrongly.
+        PhotosyncError: a place could not be used.
+    """
+    with ExitStack() as stack:
+        library = stack.enter_context(open_library(session, destination))
+        further = [stack.enter_context(open_library(session, other)) for other in others]
+        where = stack.enter_context(session.open(target))
+        refuse_overlap(library.place, where, "copy")
+        if not where.store.capabilities.writable:
+            raise PlaceError(f"{target} can only be read: photosync never writes to a phone. Name a folder.")
+        _tell_rollback(library, output)
+        library.snapshots.load(library.head)
+        snapshot = choose_snapshot(library, as_of, session.seam.wall_ns())
+        wanted = _filter(patterns)
+        entries = [
+            entry
+            for entry in manifest.entries(snapshot.root, library.journal)
+            if wanted is None or wanted.wants(entry.path, entry.size, entry.mtime_ns)
+        ]
+        if not entries:
+            what = " ".join(patterns) or "any file"
+            raise FileNotFoundError(
+                2, f"snapshot {snapshot.number} at {destination} has nothing like it", what
+            )
+        total = human_size(sum(entry.size for entry in entries))
+        output(
+            Notice("info", f"snapshot {snapshot.number} of {snapshot.time}: {len(entries)} files, {total}")
+        )
+        replicas = [replica_of(library, entries, trash=True)]
+        for each in further:
+            each.snapshots.load(each.head)
+            replicas.append(replica_of(each, entries, trash=False))
+        source = ManifestSource(entries, replicas, session.seam)
+        pair = Pair(source, where.store, f"restore:{library.place.identity}", where.identity, where.text)
+        job = Job(
+            pair, Policy(plain_names=True), settings, allow_empty=True, allow_shrunken=True, snapshot=False
+        )
+        with session.journal(where) as journal:
+            if dry_run:
+                return _show(sync.prepare(job, journal, session.seam, lambda _event: None), replicas)
+            report = sync.run(job, journal, session.seam, output)
+    output.report(report)
+    return report.exit_code
+
+
+def _tell_rollback(library: Library, output: Output) -> None:
+    """A manifest that went back in time still restores, but its user should know."""
+    try:
+        library.snapshots.refuse_rollback(library.journal.head(library.place.identity))
+    except RolledBack as error:
+        output(Notice("warning", f"{error} What follows is restored from the older state."))
+
+
+def choose_snapshot(library: Library, as_of: str | None, now_ns: int) -> Snapshot:
+    """The snapshot that a number, a date or an age means; the library's manifest must be loaded.
+
+    Raises:
+        FilterError: it means nothing.
+        Permanent: there is no such snapshot.
+    """
+    if as_of is None:
+        return library.head
+    if as_of.isdigit():
+        return library.snapshots.at(int(as_of))
+    until = moment(as_of, now_ns, "--as-of")
+    if until is None:
+        return library.head
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", as_of):
+        until += _DAY_NS
+    history = library.snapshots.history()
+    fitting = [each for each in history if _written_ns(each) <= until]
+    if not fitting:
+        raise Permanent(
+            f"the first snapshot at {library.place.text} is of {history[0].time}, after --as-of {as_of}"
+        )
+    return fitting[-1]
+
+
+def _written_ns(snapshot: Snapshot) -> int:
+    return round(datetime.fromisoformat(snapshot.time).timestamp() * 1_000_000) * 1000
+
+
+def _filter(patterns: Sequence[str]) -> Filter | None:
+    """A path without wildcards is that file, or everything in that folder."""
+    include: list[str] = []
+    for pattern in patterns:
+        if _WILD.search(pattern):
+            include.append(pattern)
+        else:
+            path = pattern.strip("/")
+            include += [f"/{path}", f"/{path}/**"]
+    return Filter.parse(include=include, now_ns=0) if include else None
+
+
+def replica_of(library: Library, entries: Sequence[ManifestEntry], *, trash: bool) -> Replica:
+    """A library as a place to read entries from.
+
+    Args:
+        trash: look there, too, for what lies nowhere else.
+    """
+    listing = library.listing()
+    places = find_places(entries, library.holdings(listing, []), library.journal)
+    if trash and not all(places.values()):
+        places = find_places(entries, library.holdings(listing, library.trash()), library.journal)
+    return Replica(library.place.text, library.place.store, places)
+
+
+def _show(prepared: sync.Prepared, replicas: Sequence[Replica]) -> Exit:
+    from photosync.engine.names import printable
+
+    for row in prepared.plan.describe():
+        print(f"{row['action']:<8} {printable(str(row['path']))}  ({row['reason']})")  # noqa: T201
+    names = " and ".join(replica.name for replica in replicas)
+    print(  # noqa: T201
+        f"{len(prepared.plan.actions)} to restore from {names} ({human_size(prepared.plan.bytes)}), "
+        f"{prepared.plan.unchanged} there already. Nothing was changed."
+    )
+    return Exit.OK
