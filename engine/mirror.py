@@ -206,7 +206,7 @@ class _Mirror:
         return stage, [
             StageView(
                 stage,
-                pair.source.capabilities,
+                pair.source,
                 each.job.pair.destination_id,
                 each.job.pair.destination if each.serves else None,
             )

@@ -38,8 +38,14 @@ class OpenFile:
 
 @runtime_checkable
 class Shared(Protocol):
-    """A source that several destinations read at once (`photosync.engine.stage_view.StageView`)."""
+    """A source that several destinations read at once (`photosync.engine.stage_view.StageView`).
 
+    Attributes:
+        origin: where the files are.
+    """
+
+    @property
+    def origin(self) -> Readable: ...
     def expect(self, entries: Sequence[Entry], wanted: Sequence[Entry], workers: Workers) -> None:
         """What may be read, and what certainly will, in order; ``workers`` is the reader's scope."""
         ...

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from blake3 import blake3
 
-from photosync.engine.capabilities import Capabilities, Readable, Reader
+from photosync.engine.capabilities import Readable, Reader
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Corrupt, Deferred, PhotosyncError, Unsupported
 from photosync.engine.stage import Stage
@@ -21,7 +21,7 @@ class StageView:
 
     Args:
         stage: what is behind it.
-        capabilities: of the source.
+        origin: the source itself.
         destination: what journals call the destination.
         serves: the destination, if it is on a local disk: its proven copies may stand in for staged ones.
 
@@ -31,10 +31,9 @@ class StageView:
         waits: the file that it is waiting for, or None.
     """
 
-    def __init__(
-        self, stage: Stage, capabilities: Capabilities, destination: str, serves: Readable | None
-    ) -> None:
-        self.capabilities = replace(capabilities, read_concurrency=1)
+    def __init__(self, stage: Stage, origin: Readable, destination: str, serves: Readable | None) -> None:
+        self.origin = origin
+        self.capabilities = replace(origin.capabilities, read_concurrency=1)
         self.destination, self.serves = destination, serves
         self.planned = self.ended = False
         self.waits: File | None = None

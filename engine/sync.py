@@ -21,7 +21,7 @@ from photosync.engine.plan import Mode, Plan, Policy, make_plan
 from photosync.engine.report import Report, Tally
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.scan import Listing
-from photosync.engine.source import Source
+from photosync.engine.source import Shared, Source
 from photosync.engine.transfer import Pair, Settings, Transfer
 from photosync.engine.workers import Cancelled, Seam, Workers
 
@@ -278,7 +278,10 @@ class _Run:
             self.looked_bytes += size
             self.emit(Moved(self.pair.name, path, read=size))
 
-        return Source(self.pair.source, workers, gate, self.job.settings.retries, progress)
+        store = self.pair.source
+        # Only what is going to be delivered is staged; heads are looked at where the files are.
+        origin = store.origin if isinstance(store, Shared) else store
+        return Source(origin, workers, gate, self.job.settings.retries, progress)
 
     def _scan_source(self, workers: Workers, gate: Gate) -> Listing:
         store, wanted = self.pair.source, self.job.filter

@@ -318,7 +318,7 @@ def make_choice(**given: Any) -> "Choice | None":
         FilterError: a value can't be understood.
     """
     names = ("types", "album", "camera", "taken_after", "taken_before")
-    if not any(given[name] for name in names):
+    if not any(given.get(name) for name in names):
         return None
     from photosync.engine.choosing import Choice
 

@@ -47,7 +47,7 @@ def run_job(session: Session, name: str, output: Output, *, dry_run: bool) -> Ex
         Exception: as `photosync.mirrors.execute`, after whoever wants to know was told.
     """
     job = find_job(session, name)
-    options, staging = _options(name, job), _staging(job)
+    options, staging = _options(job), _staging(job)
     busy = f"the job {name!r} is running at the moment; run it again when it has ended"
     with locked(_folder() / f"{name}.lock", busy):
         if dry_run:
@@ -76,7 +76,7 @@ def run_job(session: Session, name: str, output: Output, *, dry_run: bool) -> Ex
     return report.exit_code
 
 
-def _options(name: str, job: JobSpec) -> Options:
+def _options(job: JobSpec) -> Options:
     from photosync.engine.filters import Filter
 
     filters: dict[str, Any] = {
@@ -87,8 +87,6 @@ def _options(name: str, job: JobSpec) -> Options:
     chosen = {option: value for option, value in filters.items() if value}
     wanted = Filter.parse(**chosen, ignore_case=job.ignore_case, now_ns=time.time_ns()) if chosen else None
     shared = set(Options.__dataclass_fields__) & set(job.__struct_fields__)
-    if job.layout and "layout" not in shared:
-        raise ConfigError(f"jobs.{name}.layout: this version of photosync knows no layouts. Remove the line.")
     return Options(wanted=wanted, **{option: getattr(job, option) for option in shared})
 
 

@@ -20,7 +20,7 @@ from photosync.engine.journal import Journal
 from photosync.engine.limits import LimitError, parse_rate
 from photosync.engine.mirror import AbsentSource, Destination, MirrorReport, Staging
 from photosync.engine.report import Exit, Report, Tally
-from photosync.jobs import SMALLEST_MEMORY, Options, make_job, refuse_overlap, show_plan
+from photosync.jobs import SMALLEST_MEMORY, Options, make_job, refuse_overlap, refuse_stranger, show_plan
 from photosync.output import Json, Output, human_size
 from photosync.places import Place, PlaceError, parse
 from photosync.session import Session, locked
@@ -138,6 +138,7 @@ def _open(
             _refuse_nested(place, other)
         job = make_job(origin, place, options)
         journal = own.enter_context(session.journal(place))
+        refuse_stranger(origin, place, journal, options.new_device)
         opened.append(place)
         stack.push(own.pop_all())
     return Destination(job, journal, serves=place.is_local)
