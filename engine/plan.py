@@ -72,6 +72,7 @@ class Policy:
         in_scope: whether a file (path, size, mtime_ns) passes the user's filters; what does not is neither
             trashed nor taken for renamed.
         kept: source paths that were freed on purpose: their copies are never in the way of anything.
+        spared: destination paths of copies whose source was freed or moved: they stay where they are.
         plain_names: names stand for themselves, as in a restored folder that nobody decodes.
     """
 
@@ -83,6 +84,7 @@ class Policy:
     layout: Layout | None = None
     in_scope: Callable[[str, int, int | None], bool] = field(default=lambda _path, _size, _mtime_ns: True)
     kept: frozenset[str] = frozenset()
+    spared: frozenset[str] = frozenset()
     plain_names: bool = False
 
 
@@ -263,6 +265,7 @@ class _Planner:
     ) -> None:
         self.facts, self.contents = facts, contents
         self.markers: dict[tuple[str, str], str] = {}
+        self.freed = {match_key(stored, rules) for stored in policy.spared}
         self.placed: set[str] = set()
         self.spared: set[str] = set()
         self.beside: dict[str, list[Entry]] | None = None
@@ -406,10 +409,14 @@ class _Planner:
             to = beside(to, shown, self.rules)
         place = match_key(to, self.rules)
         existing = self.there.get(place)
-        held = place in self.claimed or self._was_freed(place)
-        crowded = place in self.placed or (existing is not None and held)
+        occupied = place in self.placed or (existing is not None and place in self.claimed)
+        freed = existing is not None and self._was_freed(place)
         self.placed.add(place)
-        if crowded and (existing is None or self.policy.mode is Mode.SYNC):
+        if (occupied or freed) and (existing is None or self.policy.mode is Mode.SYNC):
+            if existing is not None and not occupied and existing.size == entry.size:
+                self.claimed.add(place)
+                made = self._comparison(entry, existing, "a file of that name and size is there")
+                return replace(made, replace=False, also=tuple(kept))
             return Copy(entry, to, "another file goes by that name", beside=True)
         self.claimed.add(place)
         kept = [each for each in kept if each is not existing]
@@ -463,7 +470,7 @@ class _Planner:
 
     def _was_freed(self, place: str) -> bool:
         delivery = self.vanished.get(place)
-        return delivery is not None and delivery.path in self.policy.kept
+        return place in self.freed or (delivery is not None and delivery.path in self.policy.kept)
 
     def _trash(self) -> None:
         if not self.source.complete:

@@ -1,5 +1,6 @@
 """A whole run: guards, listings, and what the report says of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Permanent, SafetyGuard, Transient
 from photosync.engine.filters import Filter
-from photosync.engine.plan import Mode
+from photosync.engine.layout import Layout
+from photosync.engine.plan import Mode, Policy
 from photosync.engine.report import Exit
 from tests.engine.rig import Rig
 from tests.sim.store import Faults, SimStore
@@ -152,3 +154,37 @@ def test_a_disk_that_is_not_mounted_is_not_filled(tmp_path: Path) -> None:
     again = rig.run(allow_empty=True)
     assert again.clean
     assert again.snapshot == 1
+
+def test_the_only_copy_of_what_was_freed_outlives_the_next_photo_of_its_name(tmp_path: Path) -> None:
+    """A camera counts from IMG_0001 again: both photos were at the destination, and ``sync`` took the first."""
+    rig = Rig(tmp_path)
+    rig.photo("IMG_1.JPG", b"first")
+    rig.run()
+    rig.free("IMG_1.JPG")
+    rig.photo("IMG_1.JPG", b"second!", 2)
+    for _ in range(3):
+        rig.run(Mode.SYNC)
+        assert sorted(rig.files().values()) == [b"first", b"second!"]
+    rig.free("IMG_1.JPG")
+    rig.photo("IMG_1.JPG", b"the third", 3)
+    for _ in range(3):
+        rig.run(Mode.SYNC)
+        assert sorted(rig.files().values()) == [b"first", b"second!", b"the third"]
+    assert rig.trash() == {}
+
+
+@pytest.mark.parametrize("freed", ["A/IMG_1.JPG", "B/IMG_1.JPG"])
+def test_a_copy_that_freed_and_deleted_photos_share_stays(tmp_path: Path, freed: str) -> None:
+    rig = Rig(tmp_path)
+    policy = Policy(mode=Mode.SYNC, stamp="s", layout=Layout.parse("all/{name}"))
+    rig.photo("A/IMG_1.JPG", b"same")
+    rig.run(policy=replace(policy, mode=Mode.COPY))
+    rig.photo("B/IMG_1.JPG", b"same")
+    rig.run(policy=replace(policy, mode=Mode.COPY))
+    assert rig.files() == {"all/IMG_1.JPG": b"same"}
+    rig.photo("C/IMG_2.JPG", b"other")
+    rig.free(freed)
+    for path in ("A/IMG_1.JPG", "B/IMG_1.JPG"):
+        rig.phone.things.pop(path, None)
+    rig.run(policy=policy, allow_shrunken=True)
+    assert rig.files() == {"all/IMG_1.JPG": b"same", "all/IMG_2.JPG": b"other"}
