@@ -427,6 +427,13 @@ class Journal:
         )
         return Facts.loads(rows[0][0]) if rows else None
 
+    def earlier_suspicion(self, place: str, path: str) -> str | None:
+        """What was wrong with the file of that name when it was last looked into, whatever it is now."""
+        rows = self._rows(
+            "SELECT suspicion FROM media WHERE place = ? AND path = ?", self._place(place), key(path)
+        )
+        return str(rows[0][0]) if rows and rows[0][0] is not None else None
+
     def suspicions(self, place: str) -> dict[str, str]:
         """Files of a source that may have been damaged before they were copied, path → why: such a file
         must not be removed from it."""

@@ -54,7 +54,9 @@ def run(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Report:
         listener(event)
 
     report = sync.run(as_move(job), journal, seam, heard)
-    if report.fatal or report.interrupted or report.manifest_error or not any(map(_proven, outcomes.values())):
+    if report.fatal or report.interrupted or report.manifest_error:
+        return report
+    if not any(map(_proven, outcomes.values())):
         return report
     photos, kept = _choose(job, journal, outcomes)
     try:

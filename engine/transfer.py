@@ -445,8 +445,9 @@ class Transfer:
         item.facts = look(view)
         item.suspicion = suspicion(item.source.path, view, item.facts)
         if item.suspicion is None and item.facts.taken and not item.facts.place:
-            before = self.journal.earlier_facts(self.pair.source_id, item.source.path)
-            item.suspicion = lost_place(before or NOTHING, item.facts)
+            place, path = self.pair.source_id, item.source.path
+            before = self.journal.earlier_facts(place, path) or NOTHING
+            item.suspicion = lost_place(before, item.facts, self.journal.earlier_suspicion(place, path))
 
     def _copy_within(self, item: Item, store: ServerCopies) -> None:
         try:

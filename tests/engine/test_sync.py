@@ -155,8 +155,9 @@ def test_a_disk_that_is_not_mounted_is_not_filled(tmp_path: Path) -> None:
     assert again.clean
     assert again.snapshot == 1
 
+
 def test_the_only_copy_of_what_was_freed_outlives_the_next_photo_of_its_name(tmp_path: Path) -> None:
-    """A camera counts from IMG_0001 again: both photos were at the destination, and ``sync`` took the first."""
+    """A camera counts from IMG_0001 again, and ``sync`` has no reason to take the first one away."""
     rig = Rig(tmp_path)
     rig.photo("IMG_1.JPG", b"first")
     rig.run()
