@@ -233,3 +233,21 @@ def test_what_was_trashed_or_renamed_leaves_the_manifest(tmp_path: Path, name: s
     rig.photo("renamed", b"\2\2")
     rig.run(Mode.SYNC)
     assert told(rig) == {f"{name}3": 3, "renamed": 2}
+
+
+@pytest.mark.parametrize("length", [250, 300])
+def test_versions_of_a_photo_with_a_long_name_are_all_listed(tmp_path: Path, length: int) -> None:
+    """Their names at the destination are shortened, and stand for one path at the source."""
+    rig = Rig(tmp_path)
+    name = "x" * length + ".jpg"
+    for number in (1, 2, 3):
+        rig.photo(name, b"x" * number, number)
+        rig.run()
+        assert sorted(told(rig).values()) == list(range(1, number + 1))
+    assert name in told(rig)
+    with rig.journal() as journal:
+        journal.forget_head("there")
+    before = told(rig)
+    rig.photo("new", b"four", 4)
+    rig.run()
+    assert told(rig) == before | {"new": 4}
