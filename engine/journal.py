@@ -547,6 +547,16 @@ class Journal:
             )
         )
 
+    def shared(self, source: str, destination: str) -> frozenset[str]:
+        """Destination paths that are the copy of several files of one source."""
+        rows = self._rows(
+            "SELECT stored FROM deliveries WHERE source = ? AND destination = ? "
+            "GROUP BY stored HAVING COUNT(*) > 1",
+            self._place(source),
+            self._place(destination),
+        )
+        return frozenset(_path(stored) for (stored,) in rows)
+
     def digests(self, destination: str, stored: str, content: str) -> dict[str, str]:
         """Every digest known of what was delivered to a destination path; empty if that was other bytes."""
         for (digests,) in self._rows(

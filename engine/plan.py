@@ -73,6 +73,7 @@ class Policy:
             trashed nor taken for renamed.
         kept: source paths that were freed on purpose: their copies are never in the way of anything.
         spared: destination paths of copies whose source was freed or moved: they stay where they are.
+        shared: destination paths that several source files have their copy in: none replaces it.
         plain_names: names stand for themselves, as in a restored folder that nobody decodes.
     """
 
@@ -85,6 +86,7 @@ class Policy:
     in_scope: Callable[[str, int, int | None], bool] = field(default=lambda _path, _size, _mtime_ns: True)
     kept: frozenset[str] = frozenset()
     spared: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
     plain_names: bool = False
 
 
@@ -266,6 +268,7 @@ class _Planner:
         self.facts, self.contents = facts, contents
         self.markers: dict[tuple[str, str], str] = {}
         self.freed = {match_key(stored, rules) for stored in policy.spared}
+        self.needed = self.freed.union(match_key(stored, rules) for stored in policy.shared)
         self.placed: set[str] = set()
         self.spared: set[str] = set()
         self.beside: dict[str, list[Entry]] | None = None
@@ -337,16 +340,19 @@ class _Planner:
             existing.path,
             existing,
             reason,
-            replace=self._replaces(entry),
+            replace=self._replaces(entry, existing),
             reread=self.policy.checksum,
         )
 
-    def _replaces(self, entry: Entry) -> bool:
-        """Whether an object in the way goes to the trash. The only copy of what was freed never does."""
-        return self.policy.mode is Mode.SYNC and entry.path not in self.policy.kept
+    def _replaces(self, entry: Entry, existing: Entry) -> bool:
+        """Whether an object in the way goes to the trash. The only copy of what was freed never does, nor
+        that of another file."""
+        if self.policy.mode is not Mode.SYNC or entry.path in self.policy.kept:
+            return False
+        return match_key(existing.path, self.rules) not in self.needed
 
     def _different(self, entry: Entry, existing: Entry, reason: str) -> Copy:
-        if self._replaces(entry):
+        if self._replaces(entry, existing):
             return Copy(entry, existing.path, reason, displaces=existing.path)
         return Copy(entry, existing.path, reason, beside=True)
 

@@ -260,7 +260,9 @@ class _Run:
     def _policy(self) -> Policy:
         between = self.pair.source_id, self.pair.destination_id
         kept, spared = self.journal.kept(*between), self.journal.spared(*between)
-        policy = replace(self.job.policy, kept=kept, spared=spared)
+        syncing = self.job.policy.mode is Mode.SYNC
+        shared = self.journal.shared(*between) if syncing else frozenset()
+        policy = replace(self.job.policy, kept=kept, spared=spared, shared=shared)
         wanted, choice = self.job.filter, self.job.choice
         if wanted is None and choice is None:
             return policy

@@ -189,3 +189,22 @@ def test_a_copy_that_freed_and_deleted_photos_share_stays(tmp_path: Path, freed:
         rig.phone.things.pop(path, None)
     rig.run(policy=policy, allow_shrunken=True)
     assert rig.files() == {"all/IMG_1.JPG": b"same", "all/IMG_2.JPG": b"other"}
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_copy_that_two_files_share_is_not_replaced_for_one_of_them(tmp_path: Path, moved: bool) -> None:
+    """The other one's only copy would go to the trash, and the run say that all is there."""
+    rig = Rig(tmp_path)
+    policy = Policy(stamp="s", layout=Layout.parse("all/{name}"))
+    for path in ("A/IMG_1.JPG", "B/IMG_1.JPG"):
+        rig.photo(path, b"same")
+        rig.run(policy=policy)
+    assert rig.files() == {"all/IMG_1.JPG": b"same"}
+    if moved:
+        with rig.journal() as journal:
+            journal.retire("phone", "there", "B/IMG_1.JPG", "s")
+        rig.phone.drop("B/IMG_1.JPG")
+    rig.photo("A/IMG_1.JPG", b"edited", 2)
+    for _ in range(3):
+        rig.run(policy=replace(policy, mode=Mode.SYNC))
+        assert sorted(rig.files().values()) == [b"edited", b"same"]
