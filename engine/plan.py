@@ -458,10 +458,11 @@ class _Planner:
         return [each for each in found if each.size == entry.size][:MOST_COMPARED]
 
     def _movable(self) -> Iterator[Delivery]:
-        """Copies whose source vanished; an empty file has no content by which to know it again."""
+        """Copies whose source vanished, but was not freed; an empty file has no content by which to know it
+        again."""
         for place, delivery in self.vanished.items():
             existing = self.there.get(place)
-            if existing is None or place in self.claimed:
+            if existing is None or place in self.claimed or self._was_freed(place):
                 continue
             if delivery.size and same_there(existing, delivery) and self._in_scope(place, existing):
                 yield delivery

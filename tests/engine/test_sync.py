@@ -208,3 +208,19 @@ def test_a_copy_that_two_files_share_is_not_replaced_for_one_of_them(tmp_path: P
     for _ in range(3):
         rig.run(policy=replace(policy, mode=Mode.SYNC))
         assert sorted(rig.files().values()) == [b"edited", b"same"]
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_what_was_freed_is_not_taken_for_renamed(tmp_path: Path, mode: Mode) -> None:
+    """Fetched back to be shown to somebody and deleted again, a freed photo is still where it was."""
+    rig = Rig(tmp_path)
+    rig.photo("DCIM/IMG_1.JPG", b"freed")
+    rig.photo("DCIM/IMG_2.JPG", b"other")
+    rig.run()
+    rig.free("DCIM/IMG_1.JPG")
+    rig.photo("Download/IMG_1.JPG", b"freed", 2)
+    rig.run(mode)
+    assert rig.files()["DCIM/IMG_1.JPG"] == b"freed"
+    rig.phone.drop("Download/IMG_1.JPG")
+    rig.run(Mode.SYNC)
+    assert rig.files() == {"DCIM/IMG_1.JPG": b"freed", "DCIM/IMG_2.JPG": b"other"}
