@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from photosync.sample import build_sample
+from photosync.sample import build_library, build_sample
 from tests.e2e.cli import Done, Photosync, noise, tree, write
 from tests.e2e.conftest import Plug
 from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where
@@ -349,3 +349,20 @@ def test_the_trash_is_emptied_only_when_told(machine: Photosync, phone: Path, lo
     assert json.loads(done.out.splitlines()[-1])["deleted"] == 1
     assert trash() == []
     assert set(local.files()) == set(tree(phone))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("place", ["local", "bucket", "dropbox", "drive"], indirect=True)
+def test_a_library_of_2000_files_comes_back(machine: Photosync, place: Where, tmp_path: Path) -> None:
+    """With nothing but the remote's credentials."""
+    phone = tmp_path / "phone"
+    build_library(phone, files=2000)
+    build_sample(phone / "odd", photos=3)
+    machine.copy(phone, place.text, timeout=900).expect(0)
+    bare = Photosync(tmp_path / "new machine")
+    place.admit(bare)
+    report = bare.run("restore", place.text, tmp_path / "back", "--json", timeout=900).expect(0).report
+    assert report["verified"] == len(tree(phone))
+    assert tree(tmp_path / "back") == tree(phone)
+    assert times(tmp_path / "back") == times(phone)
