@@ -116,7 +116,7 @@ def test_ids_are_asked_for_by_the_thousand(rig: Rig, store: DriveStore) -> None:
             put(store, f"{number}.jpg", b"x")
     assert counted["files.generateIds"] == 1
     assert counted["upload/files.create"] == 20
-    assert counted.total() <= 20 + 4
+    assert counted.total() <= 20 + 5, "one of them looks whether another machine made the folder, too"
 
 
 def test_a_searcher_that_lags_makes_no_second_file(rig: Rig, store: DriveStore) -> None:
