@@ -58,6 +58,7 @@ def remotes(port: int) -> list[tuple[Remote, dict[str, str]]]:
 
 
 @pytest.mark.parametrize("number", range(11))
+@pytest.mark.row(87)
 def test_a_secret_shows_nowhere(
     number: int, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

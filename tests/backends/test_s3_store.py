@@ -204,6 +204,7 @@ ODD_NAMES = [
 ]
 
 
+@pytest.mark.row(77)
 def test_odd_names_survive(s3_store: S3Store) -> None:
     for name in ODD_NAMES:
         put(s3_store, name, name.encode())
@@ -300,6 +301,7 @@ def test_listing_streams_and_goes_on_after_a_failed_page() -> None:
 
 
 @pytest.mark.parametrize("more", ["same", ""])
+@pytest.mark.row(45)
 def test_listing_cut_or_looping_is_an_error(more: str) -> None:
     def answer(_: Request) -> Answer:
         page = listed(("a", 1), more=more)
@@ -365,6 +367,7 @@ def test_absent_folders_raise_and_an_absent_root_lists_nothing(s3: S3Backend, bu
     assert s3.store(bucket).list_folder("") == []
 
 
+@pytest.mark.row(56)
 def test_archived_objects_are_noted_and_say_why_they_cannot_be_read() -> None:
     def answer(request: Request) -> Answer:
         if "list-type" in request.query:

@@ -91,6 +91,7 @@ def test_wrong_words(
         ("[remotes.phone]\ntype = \"local\"\n", "phone"),
     ],
 )  # fmt: skip
+@pytest.mark.row(72)
 def test_malformed_configuration(
     machine: Photosync, phone: Path, local: LocalFolder, text: str, words: str
 ) -> None:
@@ -118,6 +119,7 @@ def test_state_that_cannot_be_written(machine: Photosync, phone: Path, local: Lo
     assert not local.folder.exists()
 
 
+@pytest.mark.row(42)
 def test_no_token_and_a_revoked_one(machine: Photosync, phone: Path, dropbox: DropboxFolder) -> None:
     machine.config.write_text('[remotes.dropbox]\ntype = "dropbox"\n')
     machine.env |= dropbox.account.env()
@@ -176,6 +178,7 @@ def test_a_source_that_vanished_or_shrank(machine: Photosync, phone: Path, local
     assert local.files() == held
 
 
+@pytest.mark.row(18, 19)
 def test_what_is_no_file(machine: Photosync, phone: Path, local: LocalFolder) -> None:
     """Pipes would block whoever opens them, links lead anywhere."""
     os.mkfifo(phone / "DCIM/pipe.JPG")
@@ -188,6 +191,7 @@ def test_what_is_no_file(machine: Photosync, phone: Path, local: LocalFolder) ->
 
 
 @pytest.mark.parametrize("how", ["grow", "shrink", "rewrite"])
+@pytest.mark.row(5, 6)
 def test_a_file_that_changes_while_it_is_read(
     machine: Photosync, plug: Plug, local: LocalFolder, tmp_path: Path, how: str
 ) -> None:
@@ -201,6 +205,7 @@ def test_a_file_that_changes_while_it_is_read(
     assert local.files() == tree(source), "what is there at last, and no mixture"
 
 
+@pytest.mark.row(6)
 def test_a_file_that_is_cut_short_or_vanishes(
     machine: Photosync, plug: Plug, local: LocalFolder, tmp_path: Path
 ) -> None:
@@ -227,6 +232,7 @@ def test_a_file_that_is_cut_short_or_vanishes(
 # destinations that cannot take it
 
 
+@pytest.mark.row(21)
 def test_a_destination_that_is_read_only(machine: Photosync, phone: Path, local: LocalFolder) -> None:
     with tmpfs(local.folder, "ro"):
         done = machine.copy(phone, local.text).expect(7)
@@ -244,6 +250,7 @@ def test_a_destination_that_belongs_to_another(machine: Photosync, phone: Path, 
     machine.copy(phone, local.text).expect(6)
 
 
+@pytest.mark.row(20)
 def test_a_destination_that_is_full(machine: Photosync, phone: Path, local: LocalFolder) -> None:
     big = {"DCIM/VID_1.MP4": noise(9 * MIB, 1), "DCIM/VID_2.MP4": noise(9 * MIB, 2)}
     files = tree(write(phone, big))
@@ -278,6 +285,7 @@ def test_a_bucket_that_is_not_there(machine: Photosync, phone: Path, bucket: Buc
     assert "wrong-" not in done.out + done.err
 
 
+@pytest.mark.row(57)
 def test_only_one_run_at_a_time(machine: Photosync, phone: Path, local: LocalFolder) -> None:
     write(phone, {"DCIM/VID_1.MP4": noise(20 * MIB, 1)})
     with machine.start("copy", phone, local.text, "--bwlimit", "1M") as first:
@@ -293,6 +301,7 @@ def test_only_one_run_at_a_time(machine: Photosync, phone: Path, local: LocalFol
 # secrets
 
 
+@pytest.mark.row(87)
 def test_no_secret_is_ever_told(
     machine: Photosync, phone: Path, dropbox: DropboxFolder, bucket: Bucket, tmp_path: Path
 ) -> None:

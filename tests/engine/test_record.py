@@ -90,6 +90,7 @@ def two_machines(folder: Path) -> tuple[Rig, Rig]:
     return one, two
 
 
+@pytest.mark.row(58)
 def test_two_machines_share_one_manifest(tmp_path: Path) -> None:
     one, two = two_machines(tmp_path)
     one.photo("a", b"1")
@@ -125,6 +126,7 @@ def test_a_snapshot_written_in_between_is_merged(tmp_path: Path) -> None:
     assert told(one) == {"a": 1, "b": 2}
 
 
+@pytest.mark.row(63)
 def test_rollback_is_refused_and_reported(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.photo("a", b"1")
@@ -141,6 +143,7 @@ def test_rollback_is_refused_and_reported(tmp_path: Path) -> None:
     assert rig.there.things[".photosync/HEAD"].data == old.data
 
 
+@pytest.mark.row(62)
 def test_a_forged_manifest_is_left_as_it_is(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.photo("a", b"1")
