@@ -293,6 +293,15 @@ class Sweeps(Protocol):
         ...
 
 
+class Readable(Protocol):
+    """The part of a `Store` that a source needs."""
+
+    capabilities: Capabilities
+
+    def list_folder(self, path: str) -> list[Entry]: ...
+    def open(self, path: str, offset: int = 0) -> Reader: ...
+
+
 @runtime_checkable
 class ServerCopies(Protocol):
     """A store whose service can copy from other places of the same account by itself."""

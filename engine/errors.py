@@ -8,6 +8,7 @@
     │   ├── NameRefused          no destination name can stand for it
     │   ├── AlreadyExists        the final name is taken by an object that is not ours to replace
     │   └── Unsupported          the store has no safe way to do what was asked
+    ├── Deferred                 not now: the source has others to read first
     ├── Corrupt                  bytes differ from what they were proven to be
     └── Fatal                    nothing further in this run can work
         ├── NotSignedIn          token missing, expired for good or revoked
@@ -90,6 +91,10 @@ class AlreadyExists(Permanent):
 
 class Unsupported(Permanent):
     """The store offers no safe way to do this."""
+
+
+class Deferred(PhotosyncError):
+    """Not now: another file comes first; to be tried again when those are done."""
 
 
 class Corrupt(PhotosyncError):

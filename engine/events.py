@@ -88,7 +88,10 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Bytes of one file went by: ``read`` at the source, ``sent`` to the destination."""
+    """Bytes of one file went by: ``read`` at the source, ``sent`` to the destination.
+
+    Where several destinations share a source, those read there are told with an empty ``destination``.
+    """
 
     destination: str
     path: str
@@ -105,6 +108,18 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class MayUnplug:
+    """Everything that the destinations need of the source is staged durably.
+
+    Attributes:
+        files, bytes: what is staged and not delivered yet.
+    """
+
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something that a person should know, though it concerns no single file.
 
@@ -116,5 +131,5 @@ class Notice:
     text: str
 
 
-Event: TypeAlias = Phase | Planned | Moved | Finished | Notice
+Event: TypeAlias = Phase | Planned | Moved | Finished | MayUnplug | Notice
 Listener: TypeAlias = Callable[[Event], None]

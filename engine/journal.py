@@ -136,6 +136,17 @@ class PendingUpload:
 
 
 @dataclass(frozen=True, slots=True)
+class PastRun:
+    """A run that has ended; see `Journal.add_run`."""
+
+    source: str
+    destination: str
+    started_ns: int
+    files: int | None
+    report: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """The destination that a journal is about.
 
@@ -444,6 +455,17 @@ class Journal:
             self._place(destination),
         )
         yield from map(_delivery, rows)
+
+    def delivery(self, source: str, destination: str, path: str) -> Delivery | None:
+        """What was delivered of one source file."""
+        rows = self._rows(
+            "SELECT path, size, mtime_ns, version, content, stored, stored_version, evidence "
+            "FROM deliveries WHERE source = ? AND destination = ? AND path = ?",
+            self._place(source),
+            self._place(destination),
+            key(path),
+        )
+        return _delivery(rows[0]) if rows else None
 
     def set_delivery(self, source: str, destination: str, delivery: Delivery) -> None:
         """Remembers a copy that was proven; it is not in the destination's manifest yet."""
@@ -806,7 +828,7 @@ class Journal:
     def last_count(self, source: str, destination: str) -> int | None:
         """Files that the source had at the last run that saw all of it."""
         rows = self._rows(
-            "SELECT files FROM runs WHERE source = ? AND destination = ? AND report IS NOT NULL "
+            "SELECT files FROM runs WHERE source = ? AND destination = ? AND files >= 0 "
             "ORDER BY id DESC LIMIT 1",
             self._place(source),
             self._place(destination),
@@ -816,10 +838,46 @@ class Journal:
     def set_count(self, source: str, destination: str, files: int) -> None:
         """Notes that a source is meant to have that many files from now on."""
         if self.last_count(source, destination) is not None:
-            self.add_run(source, destination, self._seam.wall_ns(), files, "freed")
+            self.add_run(
+                source,
+                destination,
+                self._seam.wall_ns(),
+                files,
+                {"status": "freed", "destination": destination},
+            )
 
-    def add_run(self, source: str, destination: str, started_ns: int, files: int, report: str) -> None:
+    def add_run(
+        self,
+        source: str,
+        destination: str,
+        started_ns: int,
+        files: int | None,
+        report: Mapping[str, object],
+    ) -> None:
+        """Remembers a run.
+
+        Args:
+            started_ns: when it began.
+            files: that the source had; None: the run did not see all of it.
+            report: how it ended, JSON-able.
+        """
         self._write(
             "INSERT INTO runs (source, destination, started_ns, files, report) VALUES (?, ?, ?, ?, ?)",
-            (self._place(source), self._place(destination), started_ns, files, report),
+            (
+                self._place(source),
+                self._place(destination),
+                started_ns,
+                -1 if files is None else files,
+                json.dumps(report, separators=(",", ":")),
+            ),
         )
+
+    def runs(self) -> Iterator[PastRun]:
+        """Every run, oldest first."""
+        rows = self._stream(
+            "SELECT s.identity, d.identity, started_ns, files, report FROM runs r "
+            "JOIN places s ON s.id = r.source JOIN places d ON d.id = r.destination "
+            "WHERE json_valid(report) ORDER BY r.id"
+        )
+        for source, destination, started_ns, files, report in rows:
+            yield PastRun(source, destination, started_ns, files if files >= 0 else None, json.loads(report))

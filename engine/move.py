@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from photosync.engine import removal, sync, verify
+from photosync.engine.capabilities import Store
 from photosync.engine.errors import PhotosyncError
 from photosync.engine.events import Event, Finished, Listener, Status
 from photosync.engine.journal import Journal
@@ -60,9 +61,11 @@ def run(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Report:
 
 def _remove(job: Job, journal: Journal, seam: Seam, proven: set[str]) -> list[Removal]:
     pair, settings = job.pair, job.settings
+    source = pair.source
+    assert isinstance(source, Store), "what is staged for several places is never moved"
     with Workers(seam) as workers:
         target = Target(pair.destination, workers, Gate(workers), settings.retries, settings.how)
-        removal.refuse_same_place(pair.source, target)
+        removal.refuse_same_place(source, target)
     deliveries = [
         delivery
         for delivery in journal.deliveries(pair.source_id, pair.destination_id)
@@ -75,9 +78,11 @@ def _remove(job: Job, journal: Journal, seam: Seam, proven: set[str]) -> list[Re
         journal.retire(pair.source_id, pair.destination_id, delivery.path, settings.stamp)
     journal.flush()
     with Workers(seam) as workers:
-        removals = removal.from_source(pair.source, deliveries, workers, Gate(workers), settings.retries)
+        removals = removal.from_source(source, deliveries, workers, Gate(workers), settings.retries)
     if before is not None:
         left = before - sum(each.fate is Fate.REMOVED for each in removals)
-        journal.add_run(pair.source_id, pair.destination_id, seam.wall_ns(), max(left, 0), "moved")
+        journal.add_run(
+            pair.source_id, pair.destination_id, seam.wall_ns(), max(left, 0), {"status": "moved"}
+        )
     journal.flush()
     return removals

@@ -9,7 +9,7 @@ from photosync.engine.errors import AlreadyExists
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.names import OURS, NameRules, decode, encode, is_shortened
-from photosync.engine.nodes import ManifestEntry, name_of
+from photosync.engine.nodes import ManifestEntry, ManifestError, name_of
 from photosync.engine.snapshots import Changed, HeadMoved, Snapshots
 from photosync.engine.target import Target
 from photosync.engine.workers import Seam
@@ -128,7 +128,11 @@ def record(destination: str, journal: Journal, target: Target, seam: Seam, devic
                 if shortened
                 else []
             )
-            removals = [path for path in (*removals, *hidden) if path not in upserts]
+            removals = [
+                path
+                for path in (*removals, *hidden)
+                if path not in upserts and not _is_newer(path, base, known, journal)
+            ]
             root = manifest.edit(base, upserts.values(), removals, journal)
             written = snapshots.write(root, device=device, time=_now(seam), known=known)
         except HeadMoved:
@@ -138,6 +142,19 @@ def record(destination: str, journal: Journal, target: Target, seam: Seam, devic
         journal.set_recorded(destination, written.number, written.root)
         return written != head
     raise AssertionError("unreachable")
+
+
+def _is_newer(path: str, base: str, known: tuple[int, str] | None, journal: Journal) -> bool:
+    """Whether another machine has recorded other content under a path since this one last looked: what this
+    one took away was not that."""
+    if known is None or known[1] == base:
+        return False
+    there = manifest.find(base, path, journal)
+    try:
+        before = manifest.find(known[1], path, journal)
+    except ManifestError:
+        return False
+    return there is not None and before is not None and there.content != before.content
 
 
 def _now(seam: Seam) -> str:

@@ -108,6 +108,20 @@ class Report:
             return "partial"
         return "failed"
 
+    def record(self) -> dict[str, object]:
+        """What is kept of it in the history of runs."""
+        error = self.fatal or self.manifest_error
+        return {
+            "destination": self.destination,
+            "status": self.status,
+            **{status.value: count for status, count in self.tally.counts.items()},
+            "bytes": self.tally.bytes,
+            "seconds": round(self.seconds, 3),
+            "snapshot": self.snapshot,
+            "interrupted": self.interrupted,
+            "error": str(error) if error else None,
+        }
+
     @property
     def exit_code(self) -> Exit:
         if isinstance(self.fatal, Fatal) and not isinstance(self.fatal, Unreachable):

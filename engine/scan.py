@@ -7,7 +7,7 @@ folder that fails to list, and a source that looks empty is how backups get dele
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from photosync.engine.capabilities import Store
+from photosync.engine.capabilities import Readable, Store
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Fatal, NameRefused, PhotosyncError, Transient, classify
 from photosync.engine.journal import Journal, key
@@ -113,7 +113,7 @@ def every_folder(_path: str) -> bool:
 
 
 def walk(
-    store: Store,
+    store: Readable,
     *,
     check: Callable[[], None],
     is_source: bool = False,

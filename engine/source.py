@@ -1,11 +1,11 @@
 """Reading the source: each file once, in order, exactly as many bytes as it was said to have."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import NoReturn, Protocol, runtime_checkable
 
 from photosync.engine import retry
-from photosync.engine.capabilities import Reader, Store
+from photosync.engine.capabilities import Readable, Reader, Store
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Fatal, Permanent, SourceChanged, classify
 from photosync.engine.hashing import Fingerprint, Hasher
@@ -36,6 +36,29 @@ class OpenFile:
     entry: Entry
 
 
+@runtime_checkable
+class Shared(Protocol):
+    """A source that several destinations read at once (`photosync.engine.stage_view.StageView`).
+
+    Attributes:
+        origin: where the files are.
+    """
+
+    @property
+    def origin(self) -> Readable: ...
+    def expect(self, entries: Sequence[Entry], wanted: Sequence[Entry], workers: Workers) -> None:
+        """What may be read, and what certainly will, in order; ``workers`` is the reader's scope."""
+        ...
+
+    def ready(self, entry: Entry) -> bool:
+        """Whether reading a file can begin at once."""
+        ...
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether a file can be read even when the source itself is gone."""
+        ...
+
+
 class Source:
     """Where photos come from.
 
@@ -49,7 +72,7 @@ class Source:
 
     def __init__(
         self,
-        store: Store,
+        store: Readable,
         workers: Workers,
         gate: Gate,
         retries: RetryPolicy,
@@ -60,6 +83,19 @@ class Source:
         self._gate = gate
         self._retries = retries
         self._progress = progress
+
+    def expect(self, entries: Sequence[Entry], wanted: Sequence[Entry]) -> None:
+        """Says what may be read, and what certainly will, in order."""
+        if isinstance(self.store, Shared):
+            self.store.expect(entries, wanted, self._workers)
+
+    def ready(self, entry: Entry) -> bool:
+        """Whether reading a file begins without waiting for another destination's sake."""
+        return not isinstance(self.store, Shared) or self.store.ready(entry)
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether a file can be read even when the source itself is gone."""
+        return isinstance(self.store, Shared) and self.store.holds(entry)
 
     def open(self, entry: Entry, offset: int = 0) -> OpenFile:
         """Opens a file, to be read from ``offset`` bytes on.
@@ -100,9 +136,11 @@ class Source:
             SourceGone: the source as a whole cannot be read any more.
             Permanent: this file is gone, or is no file any more.
         """
+        store = self.store
+        assert isinstance(store, Store), "a staged file is never asked about, only read"
         try:
             now = retry.call(
-                lambda: self.store.stat(entry.path),
+                lambda: store.stat(entry.path),
                 f"looking at {entry.path}",
                 self._workers,
                 self._gate,
@@ -116,8 +154,8 @@ class Source:
             raise Permanent(f"{entry.path} is no regular file any more")
         return replace(now, path=entry.path)
 
-    def blocks(self, file: OpenFile) -> Iterator[bytes]:
-        """The file's bytes; closes it.
+    def blocks(self, file: OpenFile, size: int = BLOCK) -> Iterator[bytes]:
+        """The file's bytes, at most ``size`` at once; closes it.
 
         Raises:
             SourceChanged: it gave fewer or more bytes than it was said to have, or looks different now.
@@ -127,7 +165,7 @@ class Source:
         try:
             while True:
                 self._workers.check()
-                block = file.reader.read(BLOCK)
+                block = file.reader.read(size)
                 if not block:
                     break
                 done += len(block)

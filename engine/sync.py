@@ -21,7 +21,7 @@ from photosync.engine.plan import Mode, Plan, Policy, make_plan
 from photosync.engine.report import Report, Tally
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.scan import Listing
-from photosync.engine.source import Source
+from photosync.engine.source import Shared, Source
 from photosync.engine.transfer import Pair, Settings, Transfer
 from photosync.engine.workers import Cancelled, Seam, Workers
 
@@ -75,7 +75,7 @@ class Prepared:
     plan: Plan
 
 
-def run(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Report:
+def run(job: Job, journal: Journal, seam: Seam, listener: Listener, within: Workers | None = None) -> Report:
     """Brings one destination up to date.
 
     Args:
@@ -83,6 +83,7 @@ def run(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Report:
         journal: state of earlier runs; nobody else may be writing it.
         seam: threads and time.
         listener: told what happens, from one thread at a time.
+        within: a scope whose cancellation interrupts the run.
 
     Returns:
         The report; what stopped the run early is in it. It is complete after Ctrl-C, too.
@@ -90,12 +91,12 @@ def run(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Report:
     Raises:
         FileNotFoundError: the source is not there.
     """
-    return _Run(job, journal, seam, listener).run()
+    return _Run(job, journal, seam, listener).run(within)
 
 
 def carry_out(job: Job, plan: Plan, journal: Journal, seam: Seam, listener: Listener) -> Report:
     """As `run`, with a plan that was made elsewhere: nothing is listed."""
-    return _Run(job, journal, seam, listener).run(plan)
+    return _Run(job, journal, seam, listener).run(plan=plan)
 
 
 def prepare(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Prepared:
@@ -138,7 +139,7 @@ class _Run:
         self.warnings.append(text)
         self.emit(Notice("warning", text))
 
-    def run(self, plan: Plan | None = None) -> Report:
+    def run(self, within: Workers | None = None, plan: Plan | None = None) -> Report:
         began, started_ns = self.seam.monotonic(), self.seam.wall_ns()
         before = dict(self.pair.destination.requests)
         repeated = self._repeated()
@@ -147,7 +148,7 @@ class _Run:
         fatal: PhotosyncError | None = None
         interrupted = False
         try:
-            with Workers(self.seam) as workers:
+            with Workers(self.seam, within) as workers:
                 prepared = self.prepare(workers) if plan is None else self._given(plan)
                 gates = self._gates_of(workers)
                 self._probe(prepared.plan, workers, gates[1])
@@ -184,15 +185,12 @@ class _Run:
             warnings=self.warnings,
             manifest_error=self.manifest_error,
         )
-        if prepared is not None and prepared.source.complete and self.job.filter is None:
-            self.journal.add_run(
-                self.pair.source_id,
-                self.pair.destination_id,
-                started_ns,
-                _seen(prepared.source),
-                report.status,
-            )
-            self.journal.flush()
+        whole = prepared is not None and prepared.source.complete and self.job.filter is None
+        files = _seen(prepared.source) if prepared is not None and whole else None
+        self.journal.add_run(
+            self.pair.source_id, self.pair.destination_id, started_ns, files, report.record()
+        )
+        self.journal.flush()
         return report
 
     def _repeated(self) -> dict[str, int]:
@@ -280,7 +278,10 @@ class _Run:
             self.looked_bytes += size
             self.emit(Moved(self.pair.name, path, read=size))
 
-        return Source(self.pair.source, workers, gate, self.job.settings.retries, progress)
+        store = self.pair.source
+        # Only what is going to be delivered is staged; heads are looked at where the files are.
+        origin = store.origin if isinstance(store, Shared) else store
+        return Source(origin, workers, gate, self.job.settings.retries, progress)
 
     def _scan_source(self, workers: Workers, gate: Gate) -> Listing:
         store, wanted = self.pair.source, self.job.filter

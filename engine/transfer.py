@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 
 from photosync.engine import together, verify, within
 from photosync.engine.beside import beside
-from photosync.engine.capabilities import Blob, ServerCopies, Store, Stored
+from photosync.engine.capabilities import Blob, Readable, ServerCopies, Store, Stored
 from photosync.engine.entry import Entry
 from photosync.engine.errors import (
     AlreadyExists,
     Corrupt,
+    Deferred,
     Fatal,
     NameRefused,
     Permanent,
@@ -65,7 +66,7 @@ class Pair:
         name: what people call the destination.
     """
 
-    source: Store
+    source: Readable
     destination: Store
     source_id: str
     destination_id: str
@@ -227,6 +228,9 @@ class Transfer:
             else:
                 items.append(Item(action, number, action.to))
         self._open_items = len(items)
+        reading = [item for item in items if not isinstance(item.action, Trash)]
+        wanted = [item.source for item in reading if self._known(item) is None]
+        self.source.expect([item.source for item in reading], wanted)
         try:
             if items:
                 for item in together.lead(items):
@@ -252,10 +256,11 @@ class Transfer:
     def _read_all(self) -> None:
         for item in self._queue:
             try:
-                # No deletion either: what the source would say by now is not known.
-                if self.source_gone is not None:
+                if self.source_gone is not None and not self._still_there(item):
                     self._pending(item, self.source_gone)
                 else:
+                    if not self.source.ready(item.source):
+                        self._flush_if(lambda: True)
                     self._take(item)
             except SourceGone as gone:
                 error = gone.__cause__
@@ -267,6 +272,11 @@ class Transfer:
             except Exception as error:
                 self.problem(item, classify(error, f"reading {item.source.path}"))
             self.flush_if_stale()
+
+    def _still_there(self, item: Item) -> bool:
+        """Whether a file can be read though the source is gone. Nothing is deleted either then: what the
+        source would say by now is not known."""
+        return not isinstance(item.action, Trash) and self.source.holds(item.source)
 
     def _send_all(self) -> None:
         for task in self._tasks:
@@ -332,8 +342,11 @@ class Transfer:
 
     def problem(self, item: Item, error: PhotosyncError) -> None:
         """Ends an item that failed, or has it read anew if that may help."""
+        if isinstance(error, Deferred):
+            self._queue.put(item)
+            return
         if isinstance(error, SourceChanged | Corrupt):
-            if self.source_gone is not None:
+            if self.source_gone is not None and not self._still_there(item):
                 self._pending(item, error)
                 return
             if item.attempt < ITEM_ATTEMPTS:
@@ -387,11 +400,9 @@ class Transfer:
         if isinstance(action, Trash):
             self.send(item, lambda: self._trash(item, action))
             return
-        if isinstance(action, Compare) and not action.reread and item.attempt == 1:
-            known = self.journal.content(self.pair.source_id, action.source)
-            if known is not None:
-                self.send(item, lambda: self._compare(item, action, known, None))
-                return
+        if isinstance(action, Compare) and (known := self._known(item)) is not None:
+            self.send(item, lambda: self._compare(item, action, known, None))
+            return
         if self.within is not None and item.within and isinstance(action, Copy) and not item.beside:
             item.within, store = False, self.within
             self.send(item, lambda: self._copy_within(item, store))
@@ -450,6 +461,13 @@ class Transfer:
         with self.state:
             self.unread += 1
         self._close(item, self._outcome(item, Status.VERIFIED, evidence, stored.path))
+
+    def _known(self, item: Item) -> Fingerprint | None:
+        """What an earlier reading said of a file that need not be read for it again."""
+        action = item.action
+        if isinstance(action, Compare) and not action.reread and item.attempt == 1:
+            return self.journal.content(self.pair.source_id, action.source)
+        return None
 
     def _take_small(self, item: Item) -> None:
         cost = item.source.size + OVERHEAD

@@ -6,7 +6,7 @@ a name is taken, the file is read and sent like any other.
 
 from typing import TYPE_CHECKING
 
-from photosync.engine.capabilities import ServerCopies, Store
+from photosync.engine.capabilities import Readable, ServerCopies, Store
 from photosync.engine.errors import AlreadyExists, SourceChanged
 from photosync.engine.journal import Delivery
 from photosync.engine.target import as_stored
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from photosync.engine.transfer import Item, Transfer
 
 
-def reach(source: Store, destination: Store) -> ServerCopies | None:
+def reach(source: Readable, destination: Store) -> ServerCopies | None:
     """The destination, if its service can copy from the source by itself."""
-    if isinstance(destination, ServerCopies) and destination.reaches(source):
+    if isinstance(destination, ServerCopies) and isinstance(source, Store) and destination.reaches(source):
         return destination
     return None
 
@@ -38,6 +38,8 @@ def copy(transfer: "Transfer", item: "Item", store: ServerCopies) -> bool:
         SourceChanged: the file vanished.
     """
     pair, journal = transfer.pair, transfer.journal
+    origin = pair.source
+    assert isinstance(origin, Store), "nobody else is reached"
     seen = transfer.source.look(item.source)
     item.saw(seen)
     found = journal.content(pair.source_id, seen)
@@ -46,7 +48,7 @@ def copy(transfer: "Transfer", item: "Item", store: ServerCopies) -> bool:
     transfer.displace(item)
     try:
         stored = transfer.target.call(
-            lambda: store.copy_from(pair.source, seen.path, item.to), f"copying {seen.path} to {item.to}"
+            lambda: store.copy_from(origin, seen.path, item.to), f"copying {seen.path} to {item.to}"
         )
     except AlreadyExists:
         return False

@@ -88,22 +88,42 @@ class Workers:
 
     Args:
         seam: where threads and time come from.
+        within: a scope whose cancellation cancels this one, too. It does not wait for this one's threads.
     """
 
-    def __init__(self, seam: Seam) -> None:
+    def __init__(self, seam: Seam, within: "Workers | None" = None) -> None:
         self.seam = seam
         self._state = seam.monitor()
         self._running = 0
         self._errors: list[BaseException] = []
         self._cancelled = False
         self._monitors: list[Monitor] = [self._state]
+        self._inner: list[Workers] = []
+        self._within = within
+        if within is not None:
+            within._adopt(self)
+
+    def _adopt(self, scope: "Workers") -> None:
+        with self._state:
+            self._inner.append(scope)
+            cancelled = self._cancelled
+        if cancelled:
+            scope.cancel()
+
+    def _part_with(self, scope: "Workers") -> None:
+        with self._state:
+            self._inner.remove(scope)
 
     def monitor(self) -> Monitor:
         """A monitor whose waiters wake up when the scope is cancelled."""
         monitor = self.seam.monitor()
+        self.watch(monitor)
+        return monitor
+
+    def watch(self, monitor: Monitor) -> None:
+        """Wakes another scope's monitor, too, when this one is cancelled."""
         with self._state:
             self._monitors.append(monitor)
-        return monitor
 
     def start(self, run: Callable[[], None], name: str) -> None:
         """Starts a thread that belongs to this scope."""
@@ -139,10 +159,12 @@ class Workers:
         """Asks every thread of the scope to stop at its next check or wait."""
         with self._state:
             self._cancelled = True
-            monitors = list(self._monitors)
+            monitors, inner = list(self._monitors), list(self._inner)
         for monitor in monitors:
             with monitor:
                 monitor.notify_all()
+        for scope in inner:
+            scope.cancel()
 
     def check(self) -> None:
         """Raises `Cancelled` if the scope was cancelled."""
@@ -163,12 +185,15 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self.cancel()
-        if error is None:
-            self.join()
-        else:
-            self._wait()
+        try:
+            if error is None:
+                self.join()
+            else:
+                self.cancel()
+                self._wait()
+        finally:
+            if self._within is not None:
+                self._within._part_with(self)
 
     def join(self) -> None:
         """Waits until no thread of the scope runs.

@@ -21,9 +21,10 @@ HEAD = """\
 # The fault matrix
 
 What can go wrong, what must happen then, and which tests make it happen. Written by `make matrix` from the
-marks on the tests themselves; a test fails when this page does not agree with them. {tested} of {rows} faults
-are made to happen by at least one test, {partly} of those only in part, and {untested} by none; these say why.
-★: only in the long suite (`make test-long`). What somebody may do on purpose is in [THREATS.md](../THREATS.md).
+marks on the tests themselves; a test fails when this page does not agree with them. {tested} of {rows}
+faults are made to happen by at least one test, {partly} of those only in part, and {untested} by none; these
+say why. ★: only in the long suite (`make test-long`). What somebody may do on purpose is in
+[THREATS.md](../THREATS.md).
 
 `python -m pytest -m row` runs the tests of this page.
 
@@ -55,7 +56,7 @@ def tests_by_row(items: Iterable[pytest.Item]) -> dict[int, set[Shown]]:
         for number in rows_of(item):
             slow = item.get_closest_marker("slow") is not None
             found[number][key] = found[number].get(key, True) and slow
-    return {number: {Test(*key, slow=slow) for key, slow in tests.items()} for number, tests in found.items()}
+    return {number: {Shown(*key, slow=slow) for key, slow in tests.items()} for number, tests in found.items()}
 
 
 def page(tests: dict[int, set[Shown]]) -> str:

@@ -108,4 +108,10 @@ UNTESTED: dict[int, str] = {
     **dict.fromkeys((81, 82, 83, 84, 85), _NO_PAGES),
 }
 
-PARTLY: dict[int, str] = {}
+PARTLY: dict[int, str] = {
+    13: "what is copied in one go is read once, so a second reading is met only when an upload goes on or a "
+    "photo is freed",
+    15: "the room is not asked for beforehand: a disk that is too small is noticed when it is full",
+    33: "the engine's comparison and what is declared of each kind of disk; no FAT was mounted",
+    66: "times of files years off; the machine's own clock is not moved",
+}

@@ -122,9 +122,8 @@ def verify_place(
             findings, library.place, as_json=as_json, verbosity=verbosity, extra_counts=False, also=extra
         )
         kind = "verify --deep" if deep else "verify"
-        library.journal.add_run(
-            kind, library.place.identity, began, looked, "ok" if code is Exit.OK else "failed"
-        )
+        ended = {"destination": library.place.text, "status": "ok" if code is Exit.OK else "failed"}
+        library.journal.add_run(kind, library.place.identity, began, looked, ended)
         library.journal.flush()
     return code
 

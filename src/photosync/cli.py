@@ -9,10 +9,12 @@ import typer
 
 from photosync import (
     commands_connect,
+    commands_jobs,
     commands_library,
     commands_look,
     commands_manage,
     commands_manifest,
+    commands_mirror,
     commands_setup,
     commands_transfer,
 )
@@ -27,6 +29,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 commands_transfer.register(app)
+commands_mirror.register(app)
+commands_jobs.register(app)
 commands_look.register(app)
 commands_manage.register(app)
 commands_manifest.register(app)

@@ -153,7 +153,7 @@ def copy(
     A file whose name is taken by another one is kept beside it. A file renamed at the source is renamed at
     the destination without sending it again.
     """
-    _transfer(context, source, destination, "copy", None, locals())
+    transfer(context, source, [destination], "copy", None, locals())
 
 
 def sync(
@@ -197,7 +197,7 @@ def sync(
     Refuses if the source could not be listed completely, is empty, lost most of its files, or if more
     than --max-delete files would go.
     """
-    _transfer(context, source, destination, "sync", max_delete, locals())
+    transfer(context, source, [destination], "sync", max_delete, locals())
 
 
 def move(
@@ -228,24 +228,30 @@ def move(
     Every source file is read and compared, also one that was copied before. A file that changes meanwhile
     stays. Nothing is removed if the run ends early. Not for phones: see free-up.
     """
-    _transfer(context, source, destination, "move", None, locals())
+    transfer(context, source, [destination], "move", None, locals())
 
 
-def _transfer(
+def transfer(
     context: typer.Context,
     source: str,
-    destination: str,
+    destinations: list[str],
     mode: str,
     max_delete: int | None,
     given: dict[str, object],
 ) -> None:
+    """What ``copy``, ``sync`` and ``mirror`` have in common.
+
+    Args:
+        given: the command's own arguments by name.
+    """
+    from photosync import mirrors
     from photosync.failures import told
     from photosync.jobs import Options, execute
 
     ctx: Context = context.obj
     ctx.louder(_int(given["verbose"]), bool(given["quiet"]), _path(given["log_file"]))
     output = ctx.output(bool(given["as_json"]))
-    with told(output, destination):
+    with told(output, *destinations):
         session = ctx.session()
         given = _with_defaults(given, session.config)
         ctx.louder(0, False, _path(given["log_file"]))
@@ -258,8 +264,16 @@ def _transfer(
             choice=make_choice(**given),
             **chosen,
         )
-        dry_run, listing = bool(given["dry_run"]), bool(given["list_only"])
-        code = execute(session, source, destination, options, output, dry_run=dry_run, listing=listing)
+        dry_run, listing = bool(given["dry_run"]), bool(given.get("list_only"))
+        if "unplug_early" in given:
+            staging = mirrors.StageOptions(
+                **{name: given[name] for name in mirrors.StageOptions.__dataclass_fields__}  # type: ignore[arg-type]
+            )
+            code = mirrors.execute(session, source, destinations, options, staging, output, dry_run=dry_run)
+        else:
+            code = execute(
+                session, source, destinations[0], options, output, dry_run=dry_run, listing=listing
+            )
     raise typer.Exit(int(code))
 
 
@@ -304,7 +318,7 @@ def make_choice(**given: Any) -> "Choice | None":
         FilterError: a value can't be understood.
     """
     names = ("types", "album", "camera", "taken_after", "taken_before")
-    if not any(given[name] for name in names):
+    if not any(given.get(name) for name in names):
         return None
     from photosync.engine.choosing import Choice
 

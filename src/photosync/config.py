@@ -1,4 +1,4 @@
-"""The configuration: remotes and defaults, in one TOML file.
+"""The configuration: remotes, defaults and jobs, in one TOML file.
 
     [remotes.nas]
     type = "sftp"
@@ -7,6 +7,11 @@
 
     [defaults]
     transfers = 8
+
+    [jobs.everything]
+    source = "phone:"
+    destinations = ["dropbox:Phone", "nas:phone"]
+    on_plug_in = true
 
 It never holds a secret: one found in it is an error that names its line (`photosync.secrets` keeps those). A
 key that photosync doesn't know is an error too, because a misspelt option that is silently ignored is worse
@@ -214,11 +219,57 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     log_file: str | None = None
 
 
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What ``photosync run NAME`` does.
+
+    Attributes:
+        source, destinations: places, as on the command line.
+        include, exclude, filter_from, ignore_case, min_size, max_size, min_age, max_age, transfers, tpslimit,
+        bwlimit, memory, checksum, verify: as the options of ``mirror``.
+        stage, stage_size, unplug_early: likewise.
+        layout: how names at the destinations are made; empty: as at the source.
+        schedule: see `photosync.schedule`; empty: never by itself.
+        on_plug_in: runs when its phone is plugged in.
+        min_copies: destinations that must hold every file; fewer are warned about.
+        notify: tell the desktop when it has ended.
+        webhook: URL to which the report is posted then.
+        apprise: a configuration file of Apprise, which tells others.
+    """
+
+    source: Filled
+    destinations: Annotated[list[Filled], msgspec.Meta(min_length=1)]
+    include: list[str] = []
+    exclude: list[str] = []
+    filter_from: list[str] = []
+    ignore_case: bool = False
+    min_size: str | None = None
+    max_size: str | None = None
+    min_age: str | None = None
+    max_age: str | None = None
+    transfers: Count | None = None
+    tpslimit: float | None = None
+    bwlimit: str | None = None
+    memory: str = "128M"
+    checksum: bool = False
+    verify: Literal["auto", "reread", "none"] = "auto"
+    stage: str | None = None
+    stage_size: str | None = None
+    unplug_early: bool = False
+    layout: str = ""
+    schedule: str = ""
+    on_plug_in: bool = False
+    min_copies: Count = 1
+    notify: bool = False
+    webhook: str = ""
+    apprise: str = ""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A whole configuration. Values are not to be changed in place."""
 
     remotes: dict[str, Remote] = {}
     defaults: Defaults = Defaults()
+    jobs: dict[str, JobSpec] = {}
 
 
 def type_of(remote: Remote) -> str:
@@ -245,8 +296,8 @@ def parse(text: str, name: str) -> Config:
     document = _Document(text, name)
     tree = document.tree
     for key, value in tree.items():
-        if key not in ("remotes", "defaults") or not isinstance(value, dict):
-            hint = "Tables are [remotes.NAME] and [defaults]."
+        if key not in ("remotes", "defaults", "jobs") or not isinstance(value, dict):
+            hint = "Tables are [remotes.NAME], [defaults] and [jobs.NAME]."
             raise document.error((key,), f"{key!r} is not a table that photosync knows. {hint}")
     remotes: dict[str, Remote] = {}
     for remote, table in tree.get("remotes", {}).items():
@@ -256,7 +307,8 @@ def parse(text: str, name: str) -> Config:
             raise document.error(("remotes", remote), why)
         remotes[remote] = document.remote(remote, table)
     defaults = document.convert(("defaults",), tree.get("defaults", {}), Defaults)
-    return Config(remotes=remotes, defaults=defaults)
+    jobs = {job: document.job(job, table) for job, table in tree.get("jobs", {}).items()}
+    return Config(remotes=remotes, defaults=defaults, jobs=jobs)
 
 
 def refuse_name(name: str) -> str | None:
@@ -417,6 +469,26 @@ class _Document:
                 f"a secret doesn't belong in this file. Remove the line, then run: photosync connect {name}",
             )
         return self.convert(at, table, TYPES[kind])
+
+    def job(self, name: str, table: Any) -> JobSpec:
+        from photosync.schedule import Schedule, ScheduleError
+
+        at = ("jobs", name)
+        if not isinstance(table, dict):
+            raise self.error(at, "is not a table; write [jobs.NAME]")
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
+            raise self.error(at, "is no name for a job: use letters, digits, and _ . -")
+        for key in secrets_in(table):
+            raise self.error((*at, *key), "a secret doesn't belong in this file. Remove the line.")
+        job = self.convert(at, table, JobSpec)
+        try:
+            if job.schedule:
+                Schedule.parse(job.schedule)
+        except ScheduleError as error:
+            raise self.error((*at, "schedule"), str(error)) from None
+        if job.min_copies > len(job.destinations):
+            raise self.error((*at, "min_copies"), "is more than there are destinations. Change the value.")
+        return job
 
     def convert(self, at: tuple[str, ...], table: dict[str, Any], kind: type[T]) -> T:
         known = [each.encode_name for each in msgspec.structs.fields(kind)]

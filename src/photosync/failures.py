@@ -59,7 +59,7 @@ def explain(error: BaseException) -> tuple[Exit, str] | None:
 
 
 @contextmanager
-def told(output: "Output", place: str) -> Iterator[None]:
+def told(output: "Output", *places: str) -> Iterator[None]:
     """Errors that people may meet end the command as the output tells them, with their exit code.
 
     Raises:
@@ -75,5 +75,5 @@ def told(output: "Output", place: str) -> Iterator[None]:
         found = explain(error)
         if found is None:
             raise
-        output.failed(redact(found[1]), place)
+        output.failed(redact(found[1]), places)
         raise typer.Exit(int(found[0])) from error

@@ -97,7 +97,7 @@ def execute(
                 if listing:
                     _list(prepared, isinstance(output, Json))
                 else:
-                    _show(prepared, target, isinstance(output, Json))
+                    show_plan(prepared, target, isinstance(output, Json))
                 return Exit.RETRY if prepared.source.errors else Exit.OK
             run = move.run if moving else sync.run
             report = run(job, journal, session.seam, output)
@@ -245,7 +245,8 @@ def _told(identity: str | None) -> str:
     return f"{kind} {value}"
 
 
-def _show(prepared: sync.Prepared, destination: Place, as_json: bool) -> None:
+def show_plan(prepared: sync.Prepared, destination: Place, as_json: bool) -> None:
+    """Prints what would be done."""
     rows = list(prepared.plan.describe())
     if as_json:
         for row in rows:

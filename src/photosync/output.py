@@ -3,13 +3,18 @@
 import json
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
-from photosync.engine.events import Event, Finished, Moved, Notice, Phase, Planned, Status
+from photosync.engine.events import Event, Finished, MayUnplug, Moved, Notice, Phase, Planned, Status
+from photosync.engine.mirror import MirrorReport
 from photosync.engine.names import printable
 from photosync.engine.removal import Removal
 from photosync.engine.report import Report
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 _COUNTED = (
     Status.VERIFIED,
@@ -27,7 +32,11 @@ class Output(Protocol):
 
     def __call__(self, event: Event) -> None: ...
     def report(self, report: Report) -> None: ...
-    def failed(self, text: str, destination: str) -> None:
+    def report_all(self, report: MirrorReport) -> None:
+        """The end of a run with several destinations."""
+        ...
+
+    def failed(self, text: str, destinations: Sequence[str]) -> None:
         """The run could not begin."""
         ...
 
@@ -95,35 +104,48 @@ class Json:
             )
         elif isinstance(event, Notice):
             json_line({"event": "notice", "level": event.level, "text": event.text})
+        elif isinstance(event, MayUnplug):
+            json_line({"event": "unplug", "files": event.files, "bytes": event.bytes})
 
     def report(self, report: Report) -> None:
         for each in report.removals:
             json_line(removal_record(each, "source"))
-        counts = {status.value: report.count(status) for status in _COUNTED}
-        error = report.fatal or report.manifest_error
+        json_line({"event": "report", **as_record(report)})
+
+    def report_all(self, report: MirrorReport) -> None:
+        parts = {each.destination: as_record(each) for each in report.reports}
+        counted = [*(status.value for status in _COUNTED), "trashed", "suspicious", "bytes"]
+        errors = [f"{name}: {part['error']}" for name, part in parts.items() if part["error"]]
         json_line(
             {
                 "event": "report",
                 "status": report.status,
-                **counts,
-                "trashed": report.count(Status.TRASHED),
-                "removed": len(report.removals) - len(report.left),
-                "kept": len(report.left),
-                "suspicious": report.tally.suspicious,
-                "bytes": report.tally.bytes,
+                **{name: sum(part[name] for part in parts.values()) for name in counted},
                 "source_bytes_read": report.source_bytes,
-                "requests": {report.destination: dict(sorted(report.requests.items()))},
-                "retries": {report.destination: dict(sorted(report.retries.items()))},
+                "source_bytes_read_again": report.read_again,
+                "requests": {name: part["requests"][name] for name, part in parts.items()},
+                "retries": {name: part["retries"][name] for name, part in parts.items()},
                 "seconds": round(report.seconds, 3),
-                "root": report.root,
-                "snapshot": report.snapshot,
-                "interrupted": report.interrupted,
-                "warnings": list(report.warnings),
-                "error": str(error) if error else None,
+                "root": _common(part["root"] for part in parts.values()),
+                "snapshot": _common(part["snapshot"] for part in parts.values()),
+                "interrupted": any(part["interrupted"] for part in parts.values()),
+                "warnings": list(dict.fromkeys(text for part in parts.values() for text in part["warnings"])),
+                "error": "; ".join(errors) or None,
+                "staged_files": report.kept_files,
+                "staged_bytes": report.kept_bytes,
+                "destinations": {
+                    name: {
+                        **part,
+                        "requests": part["requests"][name],
+                        "retries": part["retries"][name],
+                        "exit_code": int(each.exit_code),
+                    }
+                    for (name, part), each in zip(parts.items(), report.reports, strict=True)
+                },
             }
         )
 
-    def failed(self, text: str, destination: str) -> None:
+    def failed(self, text: str, destinations: Sequence[str]) -> None:
         json_line(
             {
                 "event": "report",
@@ -135,8 +157,8 @@ class Json:
                 "suspicious": 0,
                 "bytes": 0,
                 "source_bytes_read": 0,
-                "requests": {destination: {}},
-                "retries": {destination: {}},
+                "requests": {name: {} for name in destinations},
+                "retries": {name: {} for name in destinations},
                 "seconds": 0.0,
                 "root": None,
                 "snapshot": None,
@@ -145,6 +167,35 @@ class Json:
                 "error": text,
             }
         )
+
+
+def as_record(report: Report) -> dict[str, Any]:
+    """A report as JSON has it."""
+    error = report.fatal or report.manifest_error
+    return {
+        "status": report.status,
+        **{status.value: report.count(status) for status in _COUNTED},
+        "trashed": report.count(Status.TRASHED),
+        "removed": len(report.removals) - len(report.left),
+        "kept": len(report.left),
+        "suspicious": report.tally.suspicious,
+        "bytes": report.tally.bytes,
+        "source_bytes_read": report.source_bytes,
+        "requests": {report.destination: dict(sorted(report.requests.items()))},
+        "retries": {report.destination: dict(sorted(report.retries.items()))},
+        "seconds": round(report.seconds, 3),
+        "root": report.root,
+        "snapshot": report.snapshot,
+        "interrupted": report.interrupted,
+        "warnings": list(report.warnings),
+        "error": str(error) if error else None,
+    }
+
+
+def _common(values: Iterable[Any]) -> Any:
+    """The value that all have, or None."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else None
 
 
 class People:
@@ -159,6 +210,7 @@ class People:
         self._verbosity = verbosity
         self._bar: _Bar | None = _Bar() if progress and verbosity >= 0 else None
         self._write: Callable[[str], None] = self._bar.write if self._bar else _stderr
+        self._names: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         if self._bar is not None:
@@ -166,20 +218,27 @@ class People:
         if isinstance(event, Notice):
             if self._verbosity >= 0 or event.level == "error":
                 self._write(f"{event.level}: {event.text}")
+        elif isinstance(event, MayUnplug):
+            left = f" ({event.files} files, {human_size(event.bytes)} still to be delivered)"
+            text = "The phone may be unplugged now: all that is needed of it has been read"
+            self._write(f"{text}{left if event.files else ''}.")
+        elif isinstance(event, Planned):
+            self._names.add(event.destination)
         elif isinstance(event, Finished):
             self._file(event)
 
     def _file(self, event: Finished) -> None:
         outcome = event.outcome
+        where = f"  {event.destination}" if self._names - {event.destination} else ""
         if outcome.suspicious and self._verbosity >= 0:
             self._write(f"suspicious  {printable(outcome.path)}: {outcome.suspicious}")
         if outcome.status in (Status.VERIFIED, Status.WRITTEN, Status.TRASHED):
             if self._verbosity >= 1:
-                self._write(f"{outcome.status}  {printable(outcome.path)}  ({outcome.evidence})")
+                self._write(f"{outcome.status}{where}  {printable(outcome.path)}  ({outcome.evidence})")
             return
         if outcome.status is Status.PENDING and outcome.error is None:
             return
-        text = f"{outcome.status}  {printable(outcome.path)}"
+        text = f"{outcome.status}{where}  {printable(outcome.path)}"
         if outcome.status is Status.CONFLICT and outcome.stored:
             text += f": another file has that name; both are kept, this one as {printable(outcome.stored)}"
         elif outcome.error:
@@ -203,7 +262,21 @@ class People:
             sys.stdout.write("\n".join(summary(report)) + "\n")
             sys.stdout.flush()
 
-    def failed(self, text: str, destination: str) -> None:
+    def report_all(self, report: MirrorReport) -> None:
+        self.close()
+        for each in report.reports:
+            if each.fatal is not None:
+                _stderr(f"error: {each.destination}: {each.fatal}")
+        if self._verbosity >= 0:
+            lines: list[str] = []
+            for each in report.reports:
+                lines += [f"{each.destination}:", *(f"  {line}" for line in summary(each))]
+            read = human_size(report.source_bytes)
+            lines.append(f"Read {read} at the source in {report.seconds:.1f} s.")
+            sys.stdout.write("\n".join(lines) + "\n")
+            sys.stdout.flush()
+
+    def failed(self, text: str, destinations: Sequence[str]) -> None:
         self.close()
         _stderr(f"error: {text}")
 
@@ -252,8 +325,20 @@ def _stderr(text: str) -> None:
     sys.stderr.flush()
 
 
+@dataclass(slots=True)
+class _Progress:
+    """How far one destination is."""
+
+    task: "TaskID"
+    active: set[str] = field(default_factory=set)
+    files: int = 0
+    done: int = 0
+    bytes: int = 0
+    shown: float = 0.0
+
+
 class _Bar:
-    """One total whose end is known before it starts, the number of files under way, and the time left."""
+    """A total for each destination, known before it starts, the files under way, and the time left."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -275,13 +360,16 @@ class _Bar:
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self._progress.add_task("Starting", total=None)
         self._progress.start()
-        self._active: set[str] = set()
-        self._files = self._done = self._bytes = 0
-        self._shown = 0.0
+        self._places: dict[str, _Progress] = {}
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, Notice | MayUnplug) or not event.destination:
+            return
+        name = event.destination
+        place = self._places.get(name)
+        if place is None:
+            place = self._places[name] = _Progress(self._progress.add_task("Starting", total=None))
         if isinstance(event, Phase):
             words = {
                 "scan": "Looking at both sides",
@@ -289,26 +377,29 @@ class _Bar:
                 "plan": "Planning",
                 "snapshot": "Writing the manifest",
             }
-            self._progress.update(self._task, description=words.get(event.name, "Copying"))
+            self._progress.update(place.task, description=self._label(name, words.get(event.name, "Copying")))
         elif isinstance(event, Planned):
-            self._files, self._bytes = event.files, 0
-            self._progress.update(self._task, total=event.bytes, completed=0)
+            place.files, place.bytes = event.files, 0
+            self._progress.update(place.task, total=event.bytes, completed=0)
         elif isinstance(event, Moved):
-            self._active.add(event.path)
-            self._bytes += event.read
-            self._draw(force=False)
-        elif isinstance(event, Finished):
-            self._active.discard(event.outcome.path)
-            self._done += 1
-            self._draw(force=self._done == self._files)
+            place.active.add(event.path)
+            place.bytes += event.read
+            self._draw(name, place, force=False)
+        else:
+            place.active.discard(event.outcome.path)
+            place.done += 1
+            self._draw(name, place, force=place.done == place.files)
 
-    def _draw(self, *, force: bool) -> None:
+    def _label(self, name: str, text: str) -> str:
+        return f"{printable(name)}: {text}" if len(self._places) > 1 else text
+
+    def _draw(self, name: str, place: _Progress, *, force: bool) -> None:
         now = time.monotonic()
-        if not force and now - self._shown < 0.1:
+        if not force and now - place.shown < 0.1:
             return
-        self._shown = now
-        text = f"{self._done} of {self._files} files, {len(self._active)} under way"
-        self._progress.update(self._task, description=text, completed=self._bytes)
+        place.shown = now
+        text = f"{place.done} of {place.files} files, {len(place.active)} under way"
+        self._progress.update(place.task, description=self._label(name, text), completed=place.bytes)
 
     def write(self, text: str) -> None:
         self._progress.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)

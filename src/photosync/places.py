@@ -81,6 +81,11 @@ class Place:
     remote: Remote | None = None
     device: str = ""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder of this machine."""
+        return isinstance(self.remote, Local)
+
 
 class Keys(Protocol):
     """Where credentials come from, and where renewed ones go: `photosync.secrets.Secrets`."""

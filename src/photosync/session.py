@@ -86,27 +86,10 @@ class Session:
             JournalError: it cannot be used.
             Fatal: the state folder cannot be written.
         """
-        from filelock import FileLock, Timeout
-
         path = journal_path(identity)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = FileLock(path.with_suffix(".lock"), timeout=0)
-            lock.acquire()
-        except Timeout:
-            raise Transient(
-                f"another photosync is working with {text} at the moment; run again when it has ended"
-            ) from None
-        except OSError as error:
-            raise Fatal(
-                f"the state folder {path.parent} cannot be used ({error.strerror}). "
-                "Mend that, or set PHOTOSYNC_STATE_DIR to another folder."
-            ) from error
-        try:
-            with Journal(path, self.seam) as journal:
-                yield journal
-        finally:
-            lock.release()
+        busy = f"another photosync is working with {text} at the moment; run again when it has ended"
+        with locked(path.with_suffix(".lock"), busy), Journal(path, self.seam) as journal:
+            yield journal
 
     def destinations_of(self, source: str) -> list[Known]:
         """Every destination that this machine delivered something to from a source.
@@ -130,6 +113,37 @@ class Session:
 
         with self.journal(place) as journal, self.target(place) as target:
             yield Snapshots(TargetFiles(target), journal), journal
+
+
+@contextmanager
+def locked(path: Path, busy: str) -> Iterator[None]:
+    """Holds a lock that dies with its process.
+
+    Args:
+        path: the lock's file.
+        busy: what to say if somebody else holds it.
+
+    Raises:
+        Transient: somebody else does.
+        Fatal: its folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FileLock(path, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise Transient(busy) from None
+    except OSError as error:
+        raise Fatal(
+            f"the folder {path.parent} cannot be used ({error.strerror}). "
+            "Mend that, or set PHOTOSYNC_STATE_DIR or PHOTOSYNC_CACHE_DIR to another one."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -189,8 +189,9 @@ def test_distrust_forgets_by_the_name_at_the_destination() -> None:
 def test_last_count_is_of_the_newest_run() -> None:
     with Journal(None) as journal:
         assert journal.last_count("a", "b") is None
-        journal.add_run("a", "b", 1, 100, "ok")
-        journal.add_run("a", "b", 2, 90, "partial")
+        journal.add_run("a", "b", 1, 100, {"status": "ok"})
+        journal.add_run("a", "b", 2, 90, {"status": "partial"})
+        journal.add_run("a", "b", 3, None, {"status": "failed"})
         assert journal.last_count("a", "b") == 90
         assert journal.last_count("a", "c") is None
 

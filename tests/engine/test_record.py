@@ -126,6 +126,60 @@ def test_a_snapshot_written_in_between_is_merged(tmp_path: Path) -> None:
     assert told(one) == {"a": 1, "b": 2}
 
 
+def test_two_machines_copy_the_same_phone(tmp_path: Path) -> None:
+    """Each proves for itself what the other has stored; nothing is stored twice."""
+    one, two = two_machines(tmp_path)
+    two.phone = one.phone
+    one.photo("a", b"1")
+    assert one.run().clean
+    report = two.run()
+    assert report.clean
+    assert two.statuses() == {"a": "verified"}
+    assert report.tally.bytes == 0
+    assert told(one) == {"a": 1}
+    assert list(one.files()) == ["a"]
+
+
+@pytest.mark.row(58)
+def test_a_claim_of_another_machine_is_not_believed(tmp_path: Path) -> None:
+    """The manifest says that a photo is there; the bytes that are there are other ones."""
+    one, two = two_machines(tmp_path)
+    two.phone = one.phone
+    one.photo("a", b"12")
+    assert one.run().clean
+    one.there.set("a", b"21", 1)
+    report = two.run()
+    assert two.statuses() == {"a": "conflict"}
+    assert set(one.files().values()) == {b"12", b"21"}
+    assert report.exit_code == Exit.OTHER
+
+
+def test_taking_a_name_away_leaves_what_another_machine_put_there(tmp_path: Path) -> None:
+    one, two = two_machines(tmp_path)
+    one.photo("a", b"1" * 20)
+    assert one.run().clean
+    one.phone.drop("a")
+    one.photo("renamed", b"1" * 20)
+    two.photo("a", b"2" * 30)
+    interrupted: list[int] = []
+
+    def setup(store: SimStore) -> None:
+        real = store.replace_small
+
+        def replace_small(path: str, data: bytes, replaces: str | None) -> str | None:
+            if path.endswith("HEAD") and not interrupted:
+                interrupted.append(1)
+                assert two.run().clean
+            return real(path, data, replaces)
+
+        store.replace_small = replace_small  # type: ignore[method-assign]
+
+    one.setup = setup
+    assert one.run().clean
+    assert one.statuses() == {"renamed": "verified"}
+    assert told(one) == {"a": 30, "renamed": 20}
+
+
 @pytest.mark.row(63)
 def test_rollback_is_refused_and_reported(tmp_path: Path) -> None:
     rig = Rig(tmp_path)

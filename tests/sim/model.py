@@ -28,6 +28,7 @@ class Model:
         folder: where the journal lives.
         personality: of the destination.
         layout: where new files go.
+        name: what reports call the destination.
     """
 
     seed: int
@@ -37,6 +38,7 @@ class Model:
     layout: Layout | None = None
     runs: int = 0
     traces: list[str] = field(default_factory=list)
+    name: str = "there"
 
     def __post_init__(self) -> None:
         self.dice = random.Random(f"world {self.seed}")
@@ -111,7 +113,7 @@ class Model:
         def listen(event: Event) -> None:
             if isinstance(event, Finished):
                 outcomes.append(event)
-                self._claimed(event)
+                self.claimed(event)
 
         def body() -> None:
             journal = Journal(self.folder / "journal.sqlite", scheduler)
@@ -135,7 +137,7 @@ class Model:
             return None
         self.traces.append(scheduler.trace)
         report = reports[0]
-        self._accounted(report, outcomes, listed)
+        self.accounted(report, outcomes, listed)
         return report
 
     # the oracle
@@ -161,7 +163,7 @@ class Model:
         lost = self.kept - now
         assert not lost, f"the destination lost {sorted(lost)[:3]!r}"
 
-    def _claimed(self, event: Finished) -> None:
+    def claimed(self, event: Finished) -> None:
         """Promise 3: verified means that the destination has the bytes that the source has or had."""
         outcome = event.outcome
         if outcome.status in (Status.VERIFIED, Status.CONFLICT):
@@ -172,21 +174,28 @@ class Model:
             assert data in shown, f"{outcome.path} is not what is stored as {outcome.stored}"
             assert outcome.evidence != "none"
 
-    def _accounted(self, report: Report, outcomes: list[Finished], listed: set[str]) -> None:
-        """Promise 11: every entry has one outcome; success is claimed only if all are there."""
+    def accounted(
+        self, report: Report, outcomes: list[Finished], listed: set[str], still: bool = True
+    ) -> None:
+        """Promise 11: every entry has one outcome; success is claimed only if all are there.
+
+        Args:
+            still: nobody edited the source's files meanwhile.
+        """
         names = [event.outcome.path for event in outcomes if event.outcome.status is not Status.TRASHED]
         assert len(names) == len(set(names)), f"more than one outcome: {names}"
         planned = len(names) + report.count(Status.UNCHANGED)
         if report.fatal is None and not report.listing_errors:
             assert planned == len(listed), f"{len(listed)} files, {planned} outcomes"
         if report.clean:
-            self.check_complete()
+            self.check_complete(still)
 
-    def check_complete(self) -> None:
-        """Every file of the source is at the destination."""
-        there = list(self.there.visible().values())
+    def check_complete(self, still: bool = True) -> None:
+        """Every file of the source is at the destination; unless it is ``still``, as it was at some time."""
+        there = set(self.there.visible().values())
         for path, thing in self.phone.things.items():
-            assert thing.data in there, f"{path} is missing at the destination"
+            wanted = {thing.data} if still else self.phone.shown[path]
+            assert wanted & there, f"{path} is missing at the destination"
 
     def check_no_duplicates(self) -> None:
         """Promise 12: nothing is stored more often than the source ever had it.

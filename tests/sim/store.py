@@ -100,6 +100,8 @@ class SimStore:
         self.world, self.scheduler, self.faults = world, scheduler, faults
         self.capabilities = PERSONALITIES[world.personality]
         self.requests: Counter[str] = Counter()
+        self.seconds = 0.0
+        """How long each call takes, on the virtual clock."""
 
     # faults
 
@@ -108,6 +110,8 @@ class SimStore:
 
     def _before(self, name: str) -> None:
         self.requests[name] += 1
+        if self.seconds:
+            self.scheduler.park(self.seconds)
         self.scheduler.effect(f"{self.world.personality}.{name}")
         if not self.world.attached:
             raise DeviceGone("the device was unplugged; plug it in and run again")

@@ -63,8 +63,8 @@ def believe_short_reads(patch: pytest.MonkeyPatch) -> None:
     """The end of the bytes is the end of the file, whatever its size."""
     real: Callable[..., object] = source.Source.blocks
 
-    def blocks(self: source.Source, file: source.OpenFile) -> object:
-        while block := file.reader.read(source.BLOCK):
+    def blocks(self: source.Source, file: source.OpenFile, size: int = source.BLOCK) -> object:
+        while block := file.reader.read(size):
             yield block
 
     assert real
