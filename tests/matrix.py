@@ -56,7 +56,9 @@ def tests_by_row(items: Iterable[pytest.Item]) -> dict[int, set[Shown]]:
         for number in rows_of(item):
             slow = item.get_closest_marker("slow") is not None
             found[number][key] = found[number].get(key, True) and slow
-    return {number: {Shown(*key, slow=slow) for key, slow in tests.items()} for number, tests in found.items()}
+    return {
+        number: {Shown(*key, slow=slow) for key, slow in tests.items()} for number, tests in found.items()
+    }
 
 
 def page(tests: dict[int, set[Shown]]) -> str:

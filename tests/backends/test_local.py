@@ -708,3 +708,17 @@ def test_leftovers_of_a_dead_process_are_swept_and_nothing_else(tmp_path: Path) 
         assert store.sweep(names) == 1
     assert sorted((tmp_path / "a").iterdir()) == sorted([tmp_path / "a" / "kept.jpg", large, alive, foreign])
     upload.abort()
+
+
+def test_notes_that_a_kill_left_beside_a_published_file_are_swept(store: LocalStore, root: Path) -> None:
+    done, under_way = (store.start_upload(name, 5, None) for name in ("a/done.mp4", "b.mp4"))
+    notes = (root / PARTIAL / done.token).read_bytes()
+    done.send_part(0, b"video", hashlib.sha256(b"video").hexdigest())
+    done.commit({})
+    (root / PARTIAL / done.token).write_bytes(notes)
+    (root / PARTIAL / ("0" * 32)).write_bytes(b"")
+    (root / PARTIAL / "somebody's").write_bytes(b"")
+    assert store.sweep([]) == 1
+    assert sorted(os.listdir(root / PARTIAL)) == sorted(["0" * 32, "somebody's", under_way.token])
+    under_way.send_part(0, b"video", hashlib.sha256(b"video").hexdigest())
+    under_way.commit({})

@@ -260,7 +260,6 @@ def test_a_service_that_heeds_nothing_is_looked_at_before_completing() -> None:
         assert service.objects == {"/bucket/a.mov": VIDEO}
 
 
-@pytest.mark.row(38)
 def test_unknown_outcome_of_a_commit_is_to_be_looked_at() -> None:
     service = Multipart()
     with canned(service) as backend:

@@ -39,19 +39,22 @@ def _strace(trace: Path, *expressions: str) -> list[str]:
 def points(trace: Path, folders: Sequence[Path]) -> list[Point]:
     """Calls of a recorded run that have to do with folders, in the order in which they happened.
 
-    Opening counts only where it makes a file; the rest of a run's many calls is Python starting.
+    Opening counts only where it makes a file; the rest of a run's many calls is Python starting. A call cannot
+    be met if another thread makes its own one of that ordinal first: strace counts each thread by itself.
     """
     seen: Counter[tuple[str, str]] = Counter()
+    passed: set[Point] = set()
     found: dict[Point, None] = {}
     for line in trace.read_text(errors="replace").splitlines():
         if (match := _LINE.match(line)) is None:
             continue
         thread, call, rest = match.groups()
         seen[thread, call] += 1
-        if call == "openat" and "O_CREAT" not in rest:
-            continue
-        if any(str(folder) in rest for folder in folders):
-            found[Point(call, seen[thread, call])] = None
+        point = Point(call, seen[thread, call])
+        ours = any(str(folder) in rest for folder in folders)
+        if ours and point not in passed and (call != "openat" or "O_CREAT" in rest):
+            found[point] = None
+        passed.add(point)
     return list(found)
 
 

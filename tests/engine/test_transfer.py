@@ -541,7 +541,7 @@ def test_without_proof_a_copy_is_only_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("personality", ["disk", "objects", "feed"])
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.row(37)
+@pytest.mark.row(37, 38)
 def test_lost_replies_make_no_duplicates(tmp_path: Path, personality: str, seed: int) -> None:
     rig = Rig(tmp_path, personality)
     rig.photo("a", b"small")
