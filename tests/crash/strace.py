@@ -39,8 +39,8 @@ def _strace(trace: Path, *expressions: str) -> list[str]:
 def points(trace: Path, folders: Sequence[Path]) -> list[Point]:
     """Calls of a recorded run that have to do with folders, in the order in which they happened.
 
-    Opening counts only where it makes a file; the rest of a run's many calls is Python starting. A call cannot
-    be met if another thread makes its own one of that ordinal first: strace counts each thread by itself.
+    Opening counts only where it makes a file; the rest of a run's many calls is Python starting. A call
+    cannot be met if another thread makes its own one of that ordinal first: strace counts each by itself.
     """
     seen: Counter[tuple[str, str]] = Counter()
     passed: set[Point] = set()

@@ -104,8 +104,8 @@ class Photosync:
         """Begins a command, in a process group of its own.
 
         Args:
-            options: ``env`` adds variables; ``terminal`` is a descriptor for stderr; ``under`` is a command that
-                runs the command; others are Popen's.
+            options: ``env`` adds variables; ``terminal`` is a descriptor for stderr; ``under`` is a
+                command that runs it; others are Popen's.
         """
         terminal = options.pop("terminal", subprocess.PIPE)
         return subprocess.Popen(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cli import Photosync, noise, tree, write
+from tests.e2e.cli import Photosync, finish, noise, tree, write
 from tests.e2e.conftest import Plug
-from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, wait_until
+from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, arrived, wait_until
 
 MIB = 1 << 20
 
@@ -339,3 +339,48 @@ def test_no_secret_is_ever_told(
     for secret in secrets:
         assert not [text for text in texts if secret in text]
     assert (machine.home / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+def processes_of(session: int) -> list[Path]:
+    """Where /proc tells of the processes of a session."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if os.getsid(int(folder.name)) == session:
+                found.append(folder)
+    return found
+
+
+@pytest.mark.row(87)
+def test_other_users_see_no_secret(machine: Photosync, phone: Path, dropbox: DropboxFolder) -> None:
+    """Not in ``ps``, and not in what is kept between runs, whatever the umask."""
+    dropbox.admit(machine)
+    records = (machine.home / "secrets.json").read_text()
+    secrets = [part for part in records.split('"') if len(part) > 20]
+    assert secrets
+    before = os.umask(0)
+    try:
+        process = machine.start("copy", phone, dropbox.text, "--json", "--bwlimit", "100k")
+    finally:
+        os.umask(before)
+    with process:
+        wait_until(lambda: arrived(dropbox) > 0 or process.poll() is not None)
+        assert process.poll() is None, finish(process)
+        seen = [
+            (each / name).read_bytes()
+            for each in processes_of(process.pid)
+            for name in ("cmdline", "environ")
+        ]
+        process.kill()
+    assert seen
+    for secret in secrets:
+        assert not [text for text in seen if secret.encode() in text]
+    kept = [file for file in machine.state.rglob("*") if file.is_file()]
+    assert any(file.suffix == ".sqlite" for file in kept)
+    readable = [file for file in kept if file.stat().st_mode & 0o077 and not hidden(file, machine.state)]
+    assert not readable
+
+
+def hidden(file: Path, below: Path) -> bool:
+    """Whether a folder that only its user may enter is above a file."""
+    return any(folder.stat().st_mode & 0o077 == 0 for folder in file.parents if folder.is_relative_to(below))
