@@ -28,6 +28,7 @@ PROOFS: Mapping[str, tuple[str, ...]] = {
     "change_feed": ("test_changes",),
     "read_concurrency": ("test_calls_from_several_threads",),
     "write_concurrency": ("test_calls_from_several_threads", "test_one_of_several_writers_wins"),
+    "partial_reads": ("test_read_from_an_offset",),
     "slow_read": ("test_declares_what_makes_sense",),
     "writable": ("test_declares_what_makes_sense",),
 }
@@ -51,6 +52,7 @@ _WORDS: Mapping[str, str] = {
     "change_feed": "change feed",
     "read_concurrency": "reads at once",
     "write_concurrency": "writes at once",
+    "partial_reads": "a part can be read for less than the whole",
     "slow_read": "read only once",
     "writable": "can be written",
 }

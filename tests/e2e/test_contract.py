@@ -30,7 +30,7 @@ FILE = {
 }  # fmt: skip
 REPORT = COUNTS | {
     "event", "status", "bytes", "source_bytes_read", "requests", "retries", "seconds", "root", "snapshot",
-    "trashed", "suspicious", "interrupted", "warnings", "error",
+    "trashed", "removed", "kept", "suspicious", "interrupted", "warnings", "error",
 }  # fmt: skip
 WHEN = 1_700_000_000.0
 HELP_CPU_SECONDS = 0.3

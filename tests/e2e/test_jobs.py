@@ -85,7 +85,7 @@ def test_what_goes_wrong(machine: Photosync, tmp_path: Path) -> None:
 
 
 def test_a_job_runs_once_at_a_time(machine: Photosync, tmp_path: Path) -> None:
-    photos = write(tmp_path / "photos", {f"{number}.jpg": bytes(200_000) for number in range(40)})
+    photos = write(tmp_path / "photos", {"film.mp4": bytes(40 << 20)})
     configure(machine, photos, 'bwlimit = "1M"')
     with machine.start("run", "all", "--json") as process:
         while not (machine.home / "one").exists():

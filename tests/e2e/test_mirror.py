@@ -280,3 +280,20 @@ def test_killed_for_good(machine: Photosync, plug: Plug, three: list[Where], tmp
     assert report["status"] == "partial"
     assert [report["destinations"][place.text]["status"] for place in three] == ["ok", "ok", "partial"]
     assert three[0].files() == three[1].files() == files
+
+
+def test_laid_out_and_chosen(
+    machine: Photosync, plug: Plug, local: LocalFolder, bucket: Bucket, tmp_path: Path
+) -> None:
+    bucket.admit(machine)
+    build_library(tmp_path / "phone", files=30)
+    phone, _ = plug(tmp_path / "phone", subtype="ifuse")
+    options = ("--layout", "{taken:%Y/%m}/{name}", "--type", "photo")
+    machine.copy(phone, tmp_path / "alone", *options).expect(0)
+    laid_out = LocalFolder(tmp_path / "alone").files()
+    assert laid_out
+    assert all(path.split("/")[0].isdigit() for path in laid_out)
+    mirror(machine, phone, [local, bucket], *options).expect(0)
+    assert local.files() == bucket.files() == laid_out
+    again = mirror(machine, phone, [local, bucket], *options).expect(0).report
+    assert (again["status"], again["source_bytes_read"]) == ("nothing", 0)
