@@ -98,17 +98,20 @@ class LocalUpload:
         """Begins an upload; arguments as for `photosync.engine.capabilities.Store.start_upload`."""
         token = secrets.token_hex(16)
         head = _Head(check_relative(path), size, mtime_ns, part_size)
-        with tree.folder(PARTIAL, make=True) as notes, tree.folder(_parent(path), make=True) as folder:
-            with open(os.open(token, posix.NEW_FILE, 0o666, dir_fd=notes), "wb", buffering=0) as file:
-                fd = os.open(temporary(token), posix.NEW_FILE, 0o666, dir_fd=folder)
-                # Last, for notes that name no file are a leftover to whoever sweeps at this moment.
-                try:
-                    file.write(f"{json.dumps(asdict(head))}\n".encode())
-                except BaseException:
-                    os.close(fd)
-                    os.unlink(temporary(token), dir_fd=folder)
-                    os.unlink(token, dir_fd=notes)
-                    raise
+        with (
+            tree.folder(PARTIAL, make=True) as notes,
+            tree.folder(_parent(path), make=True) as folder,
+            open(os.open(token, posix.NEW_FILE, 0o666, dir_fd=notes), "wb", buffering=0) as file,
+        ):
+            fd = os.open(temporary(token), posix.NEW_FILE, 0o666, dir_fd=folder)
+            # Last, for notes that name no file are a leftover to whoever sweeps at this moment.
+            try:
+                file.write(f"{json.dumps(asdict(head))}\n".encode())
+            except BaseException:
+                os.close(fd)
+                os.unlink(temporary(token), dir_fd=folder)
+                os.unlink(token, dir_fd=notes)
+                raise
         return cls(tree, publish, token, head, fd)
 
     @classmethod

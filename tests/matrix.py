@@ -47,7 +47,7 @@ def rows_of(item: pytest.Item) -> set[int]:
     return {number for mark in item.iter_markers("row") for number in mark.args}
 
 
-def tests_by_row(items: Iterable[pytest.Item]) -> dict[int, set[Shown]]:
+def by_row(items: Iterable[pytest.Item]) -> dict[int, set[Shown]]:
     """Marked tests by row. One whose parameters are partly slow counts as one that every run runs."""
     found: dict[int, dict[tuple[str, str], bool]] = defaultdict(dict)
     for item in items:
@@ -124,4 +124,4 @@ def collect() -> list[pytest.Item]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(tests_by_row(collect())))
+    PAGE.write_text(page(by_row(collect())))

@@ -1,8 +1,10 @@
-"""docs/trust.md says which tests show which faults, and every fault has a test or a reason why not."""
+"""docs/trust.md and THREATS.md name tests that there are, and every fault has a test or a reason why not."""
+
+import re
 
 import pytest
 
-from tests.matrix import PAGE, Shown, collect, page, tests_by_row
+from tests.matrix import PAGE, ROOT, Shown, by_row, collect, page
 from tests.matrix_rows import ROWS, UNTESTED
 
 
@@ -10,8 +12,19 @@ def some() -> dict[int, set[Shown]]:
     return {row: {Shown("tests/test_a.py", "test_a")} for row in ROWS if row not in UNTESTED}
 
 
-def test_the_page_is_not_stale() -> None:
-    assert PAGE.read_text() == page(tests_by_row(collect())), "make matrix"
+@pytest.fixture(scope="module")
+def items() -> list[pytest.Item]:
+    return collect()
+
+
+def test_the_page_is_not_stale(items: list[pytest.Item]) -> None:
+    assert PAGE.read_text() == page(by_row(items)), "make matrix"
+
+
+def test_the_tests_that_threats_name_exist(items: list[pytest.Item]) -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "THREATS.md").read_text()))
+    assert len(named) > 30
+    assert named <= {item.name.partition("[")[0] for item in items}
 
 
 def test_there_are_ninety_faults() -> None:
