@@ -710,6 +710,7 @@ def test_leftovers_of_a_dead_process_are_swept_and_nothing_else(tmp_path: Path) 
     upload.abort()
 
 
+@pytest.mark.row(24)
 def test_notes_that_a_kill_left_beside_a_published_file_are_swept(store: LocalStore, root: Path) -> None:
     done, under_way = (store.start_upload(name, 5, None) for name in ("a/done.mp4", "b.mp4"))
     notes = (root / PARTIAL / done.token).read_bytes()

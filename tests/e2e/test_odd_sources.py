@@ -34,7 +34,8 @@ def test_what_can_be_seen_and_not_opened(
 
 def most_memory(machine: Photosync, *words: str | Path) -> tuple[int, int]:
     """Runs a command; gives its exit code and the most memory it held, in bytes."""
-    process = machine.start(*words)
+    # Its lines go nowhere: a pipe that nobody reads would hold it up.
+    process = machine.start(*words, under=["sh", "-c", 'exec "$@" >/dev/null', "sh"])
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     finish(process)
@@ -52,3 +53,20 @@ def test_a_hundred_gigabytes_of_nothing(machine: Photosync, local: LocalFolder, 
         assert code == 7
         assert memory < 400 * MIB
         assert not (local.folder / "hole.MP4").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.row(16)
+def test_two_hundred_thousand_files_in_one_folder(
+    machine: Photosync, local: LocalFolder, tmp_path: Path
+) -> None:
+    """A plan takes about a kilobyte for each file, and no more."""
+    folder = write(tmp_path / "source", {"DCIM/0.JPG": b"photo"}) / "DCIM"
+    words = ("copy", tmp_path / "source", local.folder, "--dry-run", "--quiet")
+    code, few = most_memory(machine, *words)
+    assert code == 0
+    for number in range(1, 200_000):
+        (folder / f"{number}.JPG").write_bytes(b"photo")
+    code, many = most_memory(machine, *words)
+    assert code == 0
+    assert many - few < 400 * MIB, f"{few} bytes for one, {many} for 200,000"
