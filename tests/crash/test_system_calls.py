@@ -129,7 +129,7 @@ def test_killed_at_every_system_call(case: Case) -> None:
         case.check(point, "signal=SIGKILL")
 
 
-@pytest.mark.row(20, 21, 22, 23)
+@pytest.mark.row(20, 21, 23)
 def test_refused_at_a_few_system_calls(case: Case) -> None:
     found = case.points()
     for call, name in [
@@ -147,7 +147,7 @@ def test_refused_at_a_few_system_calls(case: Case) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.row(20, 21, 22, 23)
+@pytest.mark.row(20, 21, 23)
 def test_refused_at_every_system_call(case: Case) -> None:
     for point, name in errors(case.points()):
         case.check(point, f"error={name}")
