@@ -141,6 +141,7 @@ def test_what_is_at_the_target_stays(
     assert sorted(there.values()) == sorted(tree(phone).values())
 
 
+@pytest.mark.row(90)
 def test_no_link_leads_out(machine: Photosync, phone: Path, local: LocalFolder, tmp_path: Path) -> None:
     machine.copy(phone, local.text).expect(0)
     outside = tmp_path / "outside"
@@ -205,6 +206,7 @@ def test_one_copy_dies_on_the_way(
 
 
 @EVERYWHERE
+@pytest.mark.row(67)
 def test_damage_is_found_to_the_chunk_and_mended(machine: Photosync, place: Where, tmp_path: Path) -> None:
     phone = tmp_path / "phone"
     files = {f"DCIM/IMG_{number:03}.JPG": noise(2000 + number, number) for number in range(60)}
@@ -272,6 +274,7 @@ def test_what_nobody_has_whole_is_said(machine: Photosync, phone: Path, local: L
     assert local.files()["DCIM/VID_1.MP4"] == flipped(data, 1), "what could not be mended was left alone"
 
 
+@pytest.mark.row(67)
 def test_rot_elsewhere_is_not_spread(
     machine: Photosync, phone: Path, local: LocalFolder, tmp_path: Path
 ) -> None:
@@ -309,6 +312,7 @@ def test_a_share_of_it_at_a_time(machine: Photosync, phone: Path, local: LocalFo
     assert set(done.files()) == {"DCIM/IMG_1.JPG"}, "what proved wrong is not proven"
 
 
+@pytest.mark.row(68)
 def test_rot_at_the_source(machine: Photosync, plug: Plug, phone: Path, local: LocalFolder) -> None:
     name, _ = plug(phone)
     machine.copy(name, local.text).expect(0)
