@@ -90,6 +90,7 @@ def two_machines(folder: Path) -> tuple[Rig, Rig]:
     return one, two
 
 
+@pytest.mark.row(58)
 def test_two_machines_share_one_manifest(tmp_path: Path) -> None:
     one, two = two_machines(tmp_path)
     one.photo("a", b"1")
@@ -139,6 +140,7 @@ def test_two_machines_copy_the_same_phone(tmp_path: Path) -> None:
     assert list(one.files()) == ["a"]
 
 
+@pytest.mark.row(58)
 def test_a_claim_of_another_machine_is_not_believed(tmp_path: Path) -> None:
     """The manifest says that a photo is there; the bytes that are there are other ones."""
     one, two = two_machines(tmp_path)
@@ -178,6 +180,7 @@ def test_taking_a_name_away_leaves_what_another_machine_put_there(tmp_path: Path
     assert told(one) == {"a": 30, "renamed": 20}
 
 
+@pytest.mark.row(63)
 def test_rollback_is_refused_and_reported(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.photo("a", b"1")
@@ -194,6 +197,7 @@ def test_rollback_is_refused_and_reported(tmp_path: Path) -> None:
     assert rig.there.things[".photosync/HEAD"].data == old.data
 
 
+@pytest.mark.row(62)
 def test_a_forged_manifest_is_left_as_it_is(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.photo("a", b"1")

@@ -16,6 +16,7 @@ from tests.sim.store import Faults, SimStore
 
 
 @pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.row(2)
 def test_an_empty_source_is_an_error(tmp_path: Path, mode: Mode) -> None:
     rig = Rig(tmp_path)
     rig.photo("a", b"1")
@@ -60,6 +61,7 @@ def test_a_sharply_shrunken_source_is_an_error(
         assert rig.run().fatal is None
 
 
+@pytest.mark.row(3)
 def test_a_folder_that_cannot_be_listed_is_told_and_the_rest_is_copied(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.photo("good/a", b"1")
@@ -142,6 +144,7 @@ def test_a_source_that_is_not_there(tmp_path: Path) -> None:
         rig.run()
 
 
+@pytest.mark.row(27)
 def test_a_disk_that_is_not_mounted_is_not_filled(tmp_path: Path) -> None:
     rig = Rig(tmp_path, "disk")
     rig.photo("a.jpg", b"photo")
