@@ -923,6 +923,16 @@ def test_a_listener_that_fails_ends_the_run_and_blames_no_file(tmp_path: Path, k
     assert len(rig.files()) == 6
 
 
+@pytest.mark.parametrize("mtime_ns", [1 << 70, -(1 << 70)])
+def test_a_time_beyond_what_the_journal_holds_is_no_obstacle(tmp_path: Path, mtime_ns: int) -> None:
+    rig = Rig(tmp_path)
+    rig.photo("broken date", b"1", mtime_ns)
+    rig.photo("another", b"2")
+    assert rig.run().clean
+    assert rig.run().clean
+    assert {outcome.status for outcome in rig.outcomes.values()} <= {Status.UNCHANGED}
+
+
 def test_bandwidth_is_kept(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     for number in range(4):
