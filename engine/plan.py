@@ -359,8 +359,14 @@ class _Planner:
     def _new(self, new: list[Entry], logical: dict[str, str]) -> None:
         if not new:
             return
+        unknown: set[str] = set()
         for place, entry in self.there.items():
-            logical.setdefault(place, entry.path if self.rules.plain else decode(entry.path))
+            if place not in logical:
+                logical[place] = entry.path if self.rules.plain else decode(entry.path)
+                if not place.isascii():
+                    unknown.add(place)
+        if self.rules.fold_unicode and not self.rules.plain:
+            self._tell_twins(logical, unknown)
         names = Names(self.rules, logical)
         renamed = _Renames(self._movable() if self.source.complete else ())
         elsewhere = _Elsewhere(self.there, self.claimed, self.rules) if self.policy.layout else None
@@ -379,6 +385,31 @@ class _Planner:
                 if len(asset.members) > 1:
                     action = replace(action, asset=asset.primary.path)
                 self.actions.append(action)
+
+    def _tell_twins(self, logical: dict[str, str], unknown: set[str]) -> None:
+        """Corrects what plain names stand for where the destination composes characters.
+
+        A name is escaped only where another file had the plain one before. So if two objects go by one name,
+        the plain one is the twin's in another normal form, however the destination spells it now.
+
+        Args:
+            logical: by `match_key` of the stored path, as `Names` takes it.
+            unknown: places of which only the destination's listing tells.
+        """
+        mistaken: set[str] = set()
+        for place, path in logical.items():
+            plain = match_key(path, self.rules)
+            if plain != place and plain in unknown and logical[plain] == path:
+                mistaken.add(plain)
+        if not mistaken:
+            return
+        named = set(logical.values())
+        for entry in self.source.entries:
+            place = match_key(entry.path, self.rules)
+            if place in mistaken and entry.path not in named:
+                # The first in order is the one that found the name free.
+                logical[place] = entry.path
+                mistaken.remove(place)
 
     def _assets(self, new: list[Entry]) -> list[Asset]:
         """The photos that new files belong to, members that are delivered already included."""

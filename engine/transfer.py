@@ -538,15 +538,14 @@ class Transfer:
     # small files
 
     def _add(self, package: _Package) -> None:
-        self._flush_if(lambda: self._batch_bytes + len(package.data) > self._pace.limit)
+        most = self.target.gate.together(self._pace.limit)
+        self._flush_if(lambda: self._batch_bytes + len(package.data) > most)
         with self.state:
             if not self._batch:
                 self._batch_since = self._workers.seam.monotonic()
             self._batch.append(package)
             self._batch_bytes += len(package.data)
-        self._flush_if(
-            lambda: len(self._batch) >= self.can.batch.count or self._batch_bytes >= self._pace.limit
-        )
+        self._flush_if(lambda: len(self._batch) >= self.can.batch.count or self._batch_bytes >= most)
 
     def flush_if_stale(self) -> None:
         """Sends a batch that waited long enough, or to which nothing more will come soon."""

@@ -163,6 +163,9 @@ def past_runs(session: Session) -> list[dict[str, Any]]:
     found = []
     for journal in _journals(session):
         for each in journal.runs():
+            if "destination" not in each.report:
+                # No run: the count of files that `move` left, for the next one to compare with.
+                continue
             row = {"started": moment(each.started_ns / 1e9), "source": each.source, **each.report}
             found.append((each.started_ns, {"event": "run", **row, "files": each.files}))
     return [row for _, row in sorted(found, key=lambda pair: pair[0])]

@@ -17,6 +17,7 @@ from photosync.config import (
     Defaults,
     Dropbox,
     Fsspec,
+    JobSpec,
     Local,
     Sftp,
     load,
@@ -215,9 +216,11 @@ def test_rendering_masks_what_looks_like_a_secret() -> None:
                     protocol="x", options={"password": CANARY, "deep": {"sas_token": CANARY}, "port": 3}
                 ),
                 "b": S3(endpoint=f"https://u:{CANARY}@host", region="r1"),
-            }
+            },
+            jobs={"j": JobSpec(source="/a", destinations=["/b"], webhook=f"https://chat.example/{CANARY}")},
         )
     )
+    assert "https://chat.example/***" in shown
     assert CANARY not in shown
     assert 'region = "r1"' in shown
     assert "port = 3" in shown

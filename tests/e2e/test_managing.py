@@ -210,7 +210,44 @@ def test_dedupe_reads_what_nobody_knows(machine: Photosync, source: Path) -> Non
     assert "--permanently" in machine.run("dedupe", source, "--mode", "trash").expect(2).err
 
 
+@pytest.mark.parametrize("spelled", ["{}", "file://{}", "linked", "simplecache::file://{}"])
+def test_a_phone_is_not_written_through_its_mount_either(
+    machine: Photosync, plug: Plug, source: Path, tmp_path: Path, spelled: str
+) -> None:
+    plug(source)
+    (mount,) = tmp_path.glob("pixel-*")
+    place = str(tmp_path / "linked") if spelled == "linked" else spelled.format(mount)
+    (tmp_path / "linked").symlink_to(mount)
+    others = write(tmp_path / "others", {"new.jpg": b"new"})
+    library = machine.home / "library"
+    machine.run("copy", source, library).expect(0)
+    for command in (
+        ("copy", others, place),
+        ("sync", others, f"{place}/DCIM"),
+        ("mirror", others, place, machine.home / "second"),
+        ("move", place, machine.home / "third"),
+        ("delete", place, "--permanently", "--yes"),
+        ("mkdir", f"{place}/made"),
+        ("restore", library, f"{place}/back"),
+    ):
+        assert "can only be read" in machine.run(*command).expect(2).err
+    assert tree(source) == PHOTOS
+    machine.run("copy", place, machine.home / "fourth").expect(0)
+    assert tree(machine.home / "fourth") == PHOTOS
+
+
+def test_what_could_not_begin_is_a_report_too(machine: Photosync, source: Path) -> None:
+    for command in (("delete", "nosuch:"), ("dedupe", "nosuch:"), ("prune", "nosuch:"), ("free-up", source)):
+        done = machine.run(*command, "--json").expect(2)
+        assert (done.report["status"], bool(done.report["error"])) == ("failed", True)
+
+
 # cat and mkdir
+
+
+def test_cat_of_nothing_is_not_the_current_folder(machine: Photosync) -> None:
+    done = machine.run("cat", "").expect(2)
+    assert (done.out, "a place is missing" in done.err) == ("", True)
 
 
 @pytest.mark.parametrize("place", ["dropbox"], indirect=True)

@@ -111,6 +111,15 @@ def test_a_folder_that_claims_to_lie_elsewhere_is_not_entered(path: str) -> None
     assert path in [found.path for found in listing.others]
 
 
+@pytest.mark.parametrize("size", [-1, 1 << 63])
+def test_a_size_that_no_file_has_is_told_and_never_counted(size: int) -> None:
+    listing = walk({"": [Entry("a.jpg", size), entry("good")]})
+    assert [found.path for found in listing.entries] == ["good"]
+    (other,) = listing.others
+    assert (other.path, other.size, other.kind) == ("a.jpg", 0, Kind.OTHER)
+    assert str(size) in other.note
+
+
 def test_own_files_are_told_apart_at_a_destination_at_any_depth() -> None:
     there: dict[str, list[Entry] | Exception] = {
         "": [folder(".photosync"), entry(".photosync-tmp1"), folder("d")],

@@ -20,7 +20,7 @@ from photosync.engine.errors import (
     Trouble,
 )
 from photosync.engine.events import Status
-from photosync.engine.names import POSIX
+from photosync.engine.names import POSIX, is_ours
 from photosync.engine.plan import Mode
 from photosync.engine.report import Exit
 from photosync.engine.verify import Verify
@@ -933,6 +933,16 @@ def test_a_listener_that_fails_ends_the_run_and_blames_no_file(tmp_path: Path, k
     assert len(rig.files()) == 6
 
 
+@pytest.mark.parametrize("mtime_ns", [1 << 70, -(1 << 70)])
+def test_a_time_beyond_what_the_journal_holds_is_no_obstacle(tmp_path: Path, mtime_ns: int) -> None:
+    rig = Rig(tmp_path)
+    rig.photo("broken date", b"1", mtime_ns)
+    rig.photo("another", b"2")
+    assert rig.run().clean
+    assert rig.run().clean
+    assert {outcome.status for outcome in rig.outcomes.values()} <= {Status.UNCHANGED}
+
+
 def test_bandwidth_is_kept(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     for number in range(4):
@@ -940,6 +950,30 @@ def test_bandwidth_is_kept(tmp_path: Path) -> None:
     rig.photo("big", BIG)
     rig.run(bandwidth="32B")
     assert rig.scheduler.now - 1000.0 == pytest.approx((4 * 64 + 512) / 32, rel=0.35)
+
+
+def test_bandwidth_is_kept_from_the_first_moment_on(tmp_path: Path) -> None:
+    sent: list[tuple[float, int]] = []
+
+    def watch(store: SimStore) -> None:
+        put = store.put
+
+        def noted(blobs: Sequence[Blob]) -> list[Stored | Exception]:
+            photos = sum(len(blob.data) for blob in blobs if not is_ours(blob.path))
+            sent.append((rig.scheduler.now - 1000.0, photos))
+            return put(blobs)
+
+        store.put = noted  # type: ignore[method-assign]
+
+    rig = Rig(tmp_path, setup=watch, can={"batch": Batch(count=1000, bytes=4096)})
+    for number in range(40):
+        rig.photo(f"{number}", bytes([number]) * 8)
+    assert rig.run(bandwidth="32B").clean
+    for moment, _ in sent:
+        by_then = sum(size for at, size in sent if at <= moment)
+        assert by_then <= 32 * (moment + 2.0) + 8
+    assert sum(size for _, size in sent) == 40 * 8
+    assert len(sent) < 40
 
 
 def test_a_name_that_was_taken_a_moment_ago_is_worth_another_run(tmp_path: Path) -> None:
