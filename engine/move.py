@@ -81,8 +81,7 @@ def _remove(job: Job, journal: Journal, seam: Seam, proven: set[str]) -> list[Re
         removals = removal.from_source(source, deliveries, workers, Gate(workers), settings.retries)
     if before is not None:
         left = before - sum(each.fate is Fate.REMOVED for each in removals)
-        journal.add_run(
-            pair.source_id, pair.destination_id, seam.wall_ns(), max(left, 0), {"status": "moved"}
-        )
+        ended = {"status": "moved", "destination": pair.name}
+        journal.add_run(pair.source_id, pair.destination_id, seam.wall_ns(), max(left, 0), ended)
     journal.flush()
     return removals
