@@ -117,8 +117,7 @@ def _remove(job: Job, journal: Journal, seam: Seam, photos: Sequence[Sequence[st
         removals = removal.from_source(source, going, workers, Gate(workers), settings.retries)
     if before is not None:
         left = before - sum(each.fate is Fate.REMOVED for each in removals)
-        journal.add_run(
-            between.source_id, between.destination_id, seam.wall_ns(), max(left, 0), {"status": "moved"}
-        )
+        ended = {"status": "moved", "destination": between.name}
+        journal.add_run(between.source_id, between.destination_id, seam.wall_ns(), max(left, 0), ended)
     journal.flush()
     return removals

@@ -115,6 +115,11 @@ def test_a_part_of_it(
     wanted: set[str] | None,
 ) -> None:
     machine.copy(phone, local.text).expect(0)
+    *rows, totals = machine.run("restore", local.text, tmp_path / "back", *patterns, "-n", "--json").events
+    plan = {row["path"] for row in rows if row["event"] == "plan"}
+    assert plan == (set(tree(phone)) if wanted is None else wanted)
+    assert (totals["event"], totals["actions"]) == ("plan-totals", len(plan))
+    assert not (tmp_path / "back").exists()
     machine.run("restore", local.text, tmp_path / "back", *patterns).expect(0)
     assert set(tree(tmp_path / "back")) == (set(tree(phone)) if wanted is None else wanted)
 

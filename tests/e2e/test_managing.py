@@ -43,6 +43,12 @@ def test_move(machine: Photosync, source: Path, place: Where) -> None:
     assert done.report["verified"] == done.report["removed"] == len(PHOTOS)
     assert done.report["kept"] == 0
     assert place.files() == PHOTOS
+    rows = machine.run("runs", "--json").expect(0).events
+    assert [(row["status"], row["destination"]) for row in rows] == [
+        ("ok", place.text),
+        ("moved", place.text),
+    ]
+    assert "0 still at the source" in machine.run("runs").expect(0).out
     assert tree(source) == {}
     assert machine.run("move", source, place.text, "--json").expect(0).report["status"] == "nothing"
     machine.run("verify", place.text).expect(0)
