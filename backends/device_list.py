@@ -89,7 +89,7 @@ def select(devices: Sequence[Device], name: str | None) -> Device:
         raise Fatal(f"There are several devices. {_choices(ready)}")
     if pool:
         raise DeviceGone("\n".join(f"{device.model}: {device.hint}" for device in pool))
-    raise DeviceGone(f"No phone, camera or memory card is mounted. {how_to_appear()}")
+    raise DeviceGone(f"No phone, camera or memory card is plugged in. {how_to_appear()}")
 
 
 def why(device: Device) -> str:

@@ -51,7 +51,9 @@ def options(
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="Configuration file (TOML).")
     ] = None,
-    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")] = 0,
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more.")
+    ] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what went wrong.")] = False,
     log_file: Annotated[
         Path | None, typer.Option("--log-file", metavar="FILE", help="Keep a log in this file.")

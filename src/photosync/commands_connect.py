@@ -135,14 +135,13 @@ def _show_buckets(name: str, found: list[str] | None) -> None:
 
 def _check(ctx: Context, name: str) -> None:
     from photosync import connect as signing
-    from photosync.config import S3, ConfigError
+    from photosync.config import S3, unknown_remote
     from photosync.output import human_size
     from photosync.places import parse
 
     session = ctx.session()
     if name not in session.config.remotes:
-        names = ", ".join(sorted(session.config.remotes)) or "none"
-        raise ConfigError(f"there is no remote called {name!r}. Configured are: {names}")
+        raise unknown_remote(name, session.config)
     remote = session.config.remotes[name]
     if isinstance(remote, S3) and not remote.root:
         found = signing.buckets(parse(f"{name}:", session.config), session.secrets)

@@ -50,7 +50,9 @@ def verify(
         ),
     ] = None,
     as_json: AsJson = False,
-    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Name every file.")] = 0,
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Name every file.")
+    ] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what went wrong.")] = False,
 ) -> None:
     """Prove that a destination still holds what its manifest says.

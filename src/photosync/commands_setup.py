@@ -80,7 +80,10 @@ def show(context: typer.Context) -> None:
     from photosync.config import render
 
     ctx: Context = context.obj
-    typer.echo(render(ctx.session().config), nl=False)
+    text = render(ctx.session().config)
+    typer.echo(text, nl=False)
+    if not text:
+        typer.echo("Nothing is configured yet; phone: and folders need nothing.", err=True)
 
 
 @config_app.command()

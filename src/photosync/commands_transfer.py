@@ -101,7 +101,9 @@ MaxDelete = Annotated[
         "--max-delete", min=0, help="Most files to move to the trash [default: a tenth, at least 10]."
     ),
 ]
-Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Name every file.")]
+Verbose = Annotated[
+    int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Name every file.")
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say only what went wrong.")]
 LogFile = Annotated[Path | None, typer.Option("--log-file", metavar="FILE", help="Keep a log in this file.")]
 

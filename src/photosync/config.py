@@ -272,6 +272,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     jobs: dict[str, JobSpec] = {}
 
 
+def unknown_remote(name: str, config: Config) -> ConfigError:
+    """That no remote has the name, and which there are."""
+    names = ", ".join(sorted(config.remotes))
+    known = f"Configured are: {names}" if names else "None is configured yet"
+    return ConfigError(f"there is no remote called {name!r}. {known}")
+
+
 def type_of(remote: Remote) -> str:
     """The word after ``type =``."""
     return str(remote.__struct_config__.tag)

@@ -27,6 +27,7 @@ from photosync.config import (
     refuse_name,
     secrets_in,
     type_of,
+    unknown_remote,
     update,
 )
 from photosync.engine.errors import Permanent, PhotosyncError
@@ -87,7 +88,7 @@ def connect(
                 f"{name!r} is a remote of type {type_of(old)} already. Choose another name, or first run: "
                 f"photosync disconnect {name}"
             )
-        return Config(remotes={**config.remotes, name: remote}, defaults=config.defaults)
+        return msgspec.structs.replace(config, remotes={**config.remotes, name: remote})
 
     def refuse_early(config: Config) -> Config:
         put(config)
@@ -188,11 +189,10 @@ def disconnect(name: str, *, config_path: Path | None, secrets: Secrets) -> tupl
 
     def drop(config: Config) -> Config:
         if name not in config.remotes:
-            names = ", ".join(sorted(config.remotes)) or "none"
-            raise ConfigError(f"there is no remote called {name!r}. Configured are: {names}")
+            raise unknown_remote(name, config)
         gone.append(config.remotes[name])
         rest = {each: remote for each, remote in config.remotes.items() if each != name}
-        return Config(remotes=rest, defaults=config.defaults)
+        return msgspec.structs.replace(config, remotes=rest)
 
     record = secrets.get(name)
     rest = update(config_path, drop).remotes

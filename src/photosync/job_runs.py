@@ -33,8 +33,10 @@ def find_job(session: Session, name: str) -> JobSpec:
     jobs = session.config.jobs
     if name in jobs:
         return jobs[name]
+    if not jobs:
+        raise ConfigError(f"there is no job called {name!r}: the configuration has no [jobs.NAME] yet")
     close = difflib.get_close_matches(name, jobs, 1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(jobs)) or 'none'}"
+    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(jobs))}"
     raise ConfigError(f"there is no job called {name!r} in the configuration; {hint}")
 
 
@@ -163,10 +165,8 @@ def past_runs(session: Session) -> list[dict[str, Any]]:
     found = []
     for journal in _journals(session):
         for each in journal.runs():
-            if "destination" not in each.report:
-                # No run: the count of files that `move` left, for the next one to compare with.
-                continue
-            row = {"started": moment(each.started_ns / 1e9), "source": each.source, **each.report}
+            row = {"started": moment(each.started_ns / 1e9), "source": each.source}
+            row |= {"destination": each.destination, **each.report}
             found.append((each.started_ns, {"event": "run", **row, "files": each.files}))
     return [row for _, row in sorted(found, key=lambda pair: pair[0])]
 
@@ -182,9 +182,15 @@ def lines_of(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Past runs for people, newest last."""
     lines = []
     for row in rows:
-        copied = row.get("verified", 0) + row.get("written", 0) + row.get("conflict", 0)
-        left = row.get("failed", 0) + row.get("pending", 0) + row.get("refused", 0)
-        text = f"{row['started']}  {row['status']:<8} {copied:>6} copied"
+        text = f"{row['started']}  {row['status']:<8}"
+        if "verified" not in row:
+            audit = row["source"].partition(" ")[0] == "verify"
+            text += f" {row['files']:>6} {'looked at' if audit else 'still at the source'}"
+            lines.append(f"{text}  {row['source']} {'of' if audit else 'to'} {row['destination']}")
+            continue
+        copied = row["verified"] + row["written"] + row["conflict"]
+        left = row["failed"] + row["pending"] + row["refused"]
+        text += f" {copied:>6} copied"
         text += f", {left} not" if left else ""
         error = f"  ({row['error']})" if row.get("error") else ""
         lines.append(f"{text}  {row['source']} to {row['destination']}{error}")

@@ -285,7 +285,8 @@ def _listed(groups: Sequence[Duplicates], unknown: Sequence[Entry], text: str, *
         print(f"keep     {printable(group.keep.path)}  ({group.evidence})")  # noqa: T201
         for one in group.others:
             print(f"  equal  {printable(one.path)}")  # noqa: T201
-    print(f"{text}: {files} duplicates in {len(groups)} groups, {human_size(spare)}.")  # noqa: T201
+    found = f"{files} duplicate{'s' * (files != 1)} in {len(groups)} group{'s' * (len(groups) != 1)}"
+    print(f"{text}: {found}, {human_size(spare)}.")  # noqa: T201
     if unknown:
         print(  # noqa: T201
             f"{len(unknown)} files have the size of another, and nobody knows their hash: "

@@ -304,8 +304,9 @@ def summary(report: Report) -> list[str]:
     if report.removals:
         lines.append(f"{len(report.removals) - len(report.left):>8}  removed at the source")
     if report.tally.suspicious:
+        looks, them = ("they look", "them") if report.tally.suspicious > 1 else ("it looks", "it")
         lines.append(
-            f"{report.tally.suspicious:>8}  copied, but they look damaged: keep them at the source, too"
+            f"{report.tally.suspicious:>8}  copied, but {looks} damaged: keep {them} at the source, too"
         )
     if report.listing_errors:
         lines.append(f"{len(report.listing_errors):>8}  folders at the source could not be listed")

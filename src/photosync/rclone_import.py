@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from photosync.config import (
     S3,
     Config,
@@ -125,7 +127,7 @@ def import_rclone(
                 secrets.set(name, found.secrets)
             remotes[name] = found.remote
             results.append(ImportedRemote(name, found.remote, tuple(found.warnings)))
-        return Config(remotes=remotes, defaults=config.defaults)
+        return msgspec.structs.replace(config, remotes=remotes)
 
     update(config_path, take)
     missing = [name for name in names or () if name not in sections]

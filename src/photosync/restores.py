@@ -17,9 +17,9 @@ from photosync.engine.report import Exit
 from photosync.engine.snapshots import Snapshot
 from photosync.engine.sync import Job
 from photosync.engine.transfer import Pair, Settings
-from photosync.jobs import refuse_overlap
+from photosync.jobs import refuse_overlap, show_plan
 from photosync.libraries import Library, open_library
-from photosync.output import Output, human_size
+from photosync.output import Json, Output, human_size
 from photosync.places import PlaceError
 from photosync.session import Session
 
@@ -89,7 +89,12 @@ def restore_place(
         )
         with session.journal(where) as journal:
             if dry_run:
-                return _show(sync.prepare(job, journal, session.seam, lambda _event: None), replicas)
+                prepared = sync.prepare(job, journal, session.seam, lambda _event: None)
+                if isinstance(output, Json):
+                    show_plan(prepared, where, as_json=True)
+                else:
+                    _show(prepared, replicas)
+                return Exit.OK
             report = sync.run(job, journal, session.seam, output)
     output.report(report)
     return report.exit_code
@@ -157,7 +162,7 @@ def replica_of(library: Library, entries: Sequence[ManifestEntry], *, trash: boo
     return Replica(library.place.text, library.place.store, places)
 
 
-def _show(prepared: sync.Prepared, replicas: Sequence[Replica]) -> Exit:
+def _show(prepared: sync.Prepared, replicas: Sequence[Replica]) -> None:
     from photosync.engine.names import printable
 
     for row in prepared.plan.describe():
@@ -167,4 +172,3 @@ def _show(prepared: sync.Prepared, replicas: Sequence[Replica]) -> Exit:
         f"{len(prepared.plan.actions)} to restore from {names} ({human_size(prepared.plan.bytes)}), "
         f"{prepared.plan.unchanged} there already. Nothing was changed."
     )
-    return Exit.OK

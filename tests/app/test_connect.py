@@ -11,9 +11,12 @@ import pytest
 from photosync import sign_in as signing
 from photosync.config import (
     S3,
+    Config,
     ConfigError,
+    Defaults,
     Dropbox,
     Fsspec,
+    JobSpec,
     Local,
     Remote,
     Sftp,
@@ -21,6 +24,7 @@ from photosync.config import (
     Webdav,
     load,
     render,
+    save,
 )
 from photosync.connect import check, connect, disconnect
 from photosync.engine.errors import NotSignedIn, PhotosyncError, Transient
@@ -355,6 +359,17 @@ def test_a_secret_among_the_options_is_refused_before_anything_is_kept() -> None
             keep("x", with_answers(remote, {}))
         assert CANARY not in str(caught.value)
     assert load().remotes == {}
+
+
+def test_signing_in_and_out_leaves_the_rest_of_the_configuration(home: Path) -> None:
+    jobs = {"all": JobSpec(source="phone:", destinations=["disk:"])}
+    before = Config(remotes={"other": Local()}, defaults=Defaults(transfers=3), jobs=jobs)
+    save(before)
+    disk = Local(root=str(home))
+    assert keep("disk", with_answers(disk, {}))
+    assert load() == Config(remotes={"other": Local(), "disk": disk}, defaults=before.defaults, jobs=jobs)
+    leave("disk")
+    assert load() == before
 
 
 def test_signing_out_of_nothing_is_explained() -> None:

@@ -18,6 +18,7 @@ from photosync.config import (
     Drive,
     Dropbox,
     Ftp,
+    JobSpec,
     Local,
     Sftp,
     Smb,
@@ -143,6 +144,14 @@ def test_only_what_was_asked_for(theirs: Path) -> None:
     assert isinstance(results["b"], ImportedRemote)
     assert results["none"] == Skipped("none", "rclone's configuration has no section of this name")
     assert set(load().remotes) == {"b"}
+
+
+def test_the_rest_of_the_configuration_is_left_as_it_is(theirs: Path) -> None:
+    theirs.write_text("[disk]\ntype = local\n")
+    save(Config(jobs={"all": JobSpec(source="phone:", destinations=["disk:"])}))
+    jobs = load().jobs
+    assert isinstance(imported()["disk"], ImportedRemote)
+    assert load() == Config(remotes={"disk": Local()}, jobs=jobs)
 
 
 def test_a_name_that_is_taken_is_left_as_it_is(theirs: Path) -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cli import Photosync, noise, tree, write
+from tests.e2e.cli import Photosync, photo, tree, write
 from tests.e2e.conftest import Plug
 from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where
 from tests.servers.dropbox_emulator import DropboxEmulator
 
 PHOTOS = {
-    "DCIM/a.jpg": noise(100_000, "a"),
-    "DCIM/b.jpg": noise(50_000, "b"),
-    "DCIM/sub/c.jpg": noise(9 << 20, "c"),
+    "DCIM/a.jpg": photo(100_000, "a"),
+    "DCIM/b.jpg": photo(50_000, "b"),
+    "DCIM/sub/c.jpg": photo(9 << 20, "c"),
     "notes.txt": b"not a photo",
 }
 PLACES = ["local", pytest.param("bucket", marks=pytest.mark.slow), "dropbox"]
@@ -43,11 +43,17 @@ def test_move(machine: Photosync, source: Path, place: Where) -> None:
     assert done.report["verified"] == done.report["removed"] == len(PHOTOS)
     assert done.report["kept"] == 0
     assert place.files() == PHOTOS
+    rows = machine.run("runs", "--json").expect(0).events
+    assert [(row["status"], row["destination"]) for row in rows] == [
+        ("ok", place.text),
+        ("moved", place.text),
+    ]
+    assert "0 still at the source" in machine.run("runs").expect(0).out
     assert tree(source) == {}
     assert machine.run("move", source, place.text, "--json").expect(0).report["status"] == "nothing"
     machine.run("verify", place.text).expect(0)
     # A camera begins to count anew; the earlier photo of that name is not this one's copy.
-    write(source, {"DCIM/a.jpg": noise(100_000, "another"), "again.jpg": PHOTOS["DCIM/b.jpg"]})
+    write(source, {"DCIM/a.jpg": photo(100_000, "another"), "again.jpg": PHOTOS["DCIM/b.jpg"]})
     done = machine.run("move", source, place.text, "--json")
     assert done.code == 1, "a conflict is told"
     assert tree(source) == {}
@@ -64,7 +70,7 @@ def test_move(machine: Photosync, source: Path, place: Where) -> None:
 def test_move_proves_what_was_copied_before(machine: Photosync, source: Path, local: LocalFolder) -> None:
     machine.copy(source, local.text).expect(0)
     os.utime(local.folder / "DCIM/a.jpg")
-    (local.folder / "DCIM/b.jpg").write_bytes(noise(50_000, "damaged"))
+    (local.folder / "DCIM/b.jpg").write_bytes(photo(50_000, "damaged"))
     done = machine.run("move", source, local.text, "--json")
     assert done.report["verified"] + done.report["conflict"] == len(PHOTOS)
     assert tree(source) == {}
@@ -182,7 +188,7 @@ def test_dedupe(machine: Photosync, source: Path, place: Where) -> None:
     more = {
         "DCIM/a (1).jpg": PHOTOS["DCIM/a.jpg"],
         "Other/a.jpg": PHOTOS["DCIM/a.jpg"],
-        "like-b.jpg": noise(50_000, "of the size of b"),
+        "like-b.jpg": photo(50_000, "of the size of b"),
         "empty": b"",
         "empty too": b"",
     }
@@ -202,7 +208,7 @@ def test_dedupe(machine: Photosync, source: Path, place: Where) -> None:
 
 
 def test_dedupe_reads_what_nobody_knows(machine: Photosync, source: Path) -> None:
-    write(source, {"copy.jpg": PHOTOS["DCIM/b.jpg"], "other.jpg": noise(50_000, "other")})
+    write(source, {"copy.jpg": PHOTOS["DCIM/b.jpg"], "other.jpg": photo(50_000, "other")})
     rows = machine.run("dedupe", source, "--json").expect(0).events
     assert rows[-1]["unknown"] == 3
     assert rows[-1]["groups"] == 0

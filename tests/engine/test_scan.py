@@ -94,6 +94,7 @@ def test_a_place_that_is_gone_ends_the_walk() -> None:
 
 
 @pytest.mark.parametrize("path", ["../up", "/etc/passwd", "a//b", "a/../b", "", "x\0y", "./a"])
+@pytest.mark.row(74)
 def test_names_that_cannot_be_trusted_are_refused_not_dropped(path: str) -> None:
     listing = walk({"": [entry(path), entry("good")]}, is_source=True)
     assert [found.path for found in listing.entries] == ["good"]
@@ -134,6 +135,7 @@ def test_own_files_are_told_apart_at_a_destination_at_any_depth() -> None:
     ]
 
 
+@pytest.mark.row(80)
 def test_a_source_keeps_its_files_whatever_they_are_called_but_for_the_manifest() -> None:
     here: dict[str, list[Entry] | Exception] = {
         "": [folder(".photosync"), entry(".photosync-notes.txt"), folder("d")],
