@@ -61,6 +61,10 @@ def _opened(session: Session, text: str, to_write: bool) -> Iterator[_Open]:
         target = Target(place.store, workers, gate, retries, Verify.AUTO)
         listing = sync.list_place(place.store, place.identity, journal, workers, gate, retries)
         for error in listing.errors:
+            if isinstance(error.error.__cause__, NotADirectoryError) and not error.path:
+                raise PlaceError(
+                    f"{text} is a file: name its folder, and choose it there with --include NAME"
+                )
             raise error.error
         if not listing.exists or not (listing.entries or listing.own):
             # An empty answer is also what a place that is not there gives to a flat listing.

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from photosync import paths
-from photosync.config import S3, Drive, Dropbox, Fsspec, Ftp, Local, Remote, Sftp, Smb, Webdav, type_of
+from photosync.config import S3, TYPES, Drive, Dropbox, Fsspec, Ftp, Local, Remote, Sftp, Smb, Webdav, type_of
 from photosync.engine.capabilities import Store
 from photosync.engine.errors import Fatal, NotSignedIn
 from photosync.places import Keys, Kind, Place, PlaceError, PlaceSpec
@@ -346,7 +346,17 @@ def _open_url(spec: PlaceSpec) -> Place:
     import fsspec
 
     _known(spec.name)
-    fs, path = fsspec.url_to_fs(spec.path)
+    try:
+        fs, path = fsspec.url_to_fs(spec.path)
+    except TypeError as error:
+        if "required" not in str(error):
+            raise
+        kind = spec.name if spec.name in TYPES else "fsspec"
+        keep = f"keep it with: photosync connect NAME --type {kind}"
+        instead = "write phone: instead" if spec.name == "psadb" else keep
+        raise PlaceError(
+            f"{spec.text}: an address alone does not say all that {spec.name}:// needs; {instead}"
+        ) from None
     # What follows the "?" of a web address may be what gives access to it.
     identity = spec.path.partition("?")[0] if spec.name in ("http", "https") else spec.path
     return _any(spec, None, fs, path, identity.rstrip("/"))
@@ -385,7 +395,10 @@ def _any(spec: PlaceSpec, remote: Remote | None, fs: Any, root: str, identity: s
         from photosync.backends.anyfs import AnyStore
 
         store = AnyStore(fs, root)
-    if getattr(fs, "local_file", False):
+    layer = fs
+    while layer is not None and not getattr(layer, "local_file", False):
+        layer = getattr(layer, "fs", None)
+    if layer is not None:
         store = _sparing_phones(store, os.path.realpath(root))
     return Place(spec.name, store, fs, spec.text, identity, remote)
 

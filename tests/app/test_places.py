@@ -72,6 +72,14 @@ def test_how_a_place_is_reached(text: str, remote: Remote | None) -> None:
     assert parse(text, CONFIG).remote == remote
 
 
+@pytest.mark.parametrize(
+    ("text", "instead"), [("psadb:///sdcard", "phone:"), ("webdav://h/x", "--type webdav")]
+)
+def test_an_address_that_does_not_say_enough(text: str, instead: str, tmp_path: Path) -> None:
+    with pytest.raises(PlaceError, match=instead):
+        open_place(parse(text, CONFIG), Secrets(tmp_path / "secrets.json"))
+
+
 def test_drive_letters_are_paths_on_windows() -> None:
     assert [places._is_drive(text, windows=True) for text in ("C:/x", "c:x", "C:", "db:x")] == [True] * 3 + [
         False

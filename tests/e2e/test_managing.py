@@ -176,6 +176,7 @@ def test_delete_from_phones_and_from_nowhere(machine: Photosync, plug: Plug, sou
     phone, _ = plug(source)
     assert "free-up" in machine.run("delete", phone, "--permanently", "--yes").expect(2).err
     machine.run("delete", source / "missing", "--permanently", "--yes").expect(3)
+    assert "is a file" in machine.run("delete", source / "notes.txt", "--permanently", "--yes").expect(2).err
     assert tree(source) == PHOTOS
 
 
@@ -216,7 +217,7 @@ def test_dedupe_reads_what_nobody_knows(machine: Photosync, source: Path) -> Non
     assert "--permanently" in machine.run("dedupe", source, "--mode", "trash").expect(2).err
 
 
-@pytest.mark.parametrize("spelled", ["{}", "file://{}", "linked", "simplecache::file://{}"])
+@pytest.mark.parametrize("spelled", ["{}", "file://{}", "linked", "pslocal://{}", "blockcache::file://{}"])
 def test_a_phone_is_not_written_through_its_mount_either(
     machine: Photosync, plug: Plug, source: Path, tmp_path: Path, spelled: str
 ) -> None:
