@@ -6,13 +6,14 @@ SEEDS ?= 200
 JOBS ?= 2
 
 # The page is made anew whenever it is asked for.
-.PHONY: docs/capabilities.md help demo test test-long lint format bench clean
+.PHONY: docs/capabilities.md help demo test test-long lint format bench matrix clean
 
 help:
 	@echo "make demo       copy a sample phone, verify it, run again"
 	@echo "make test       lint, types, import rules, all tests"
 	@echo "make test-long  the long suites too: make test-long SEEDS=2000"
 	@echo "make bench      measure beside rclone"
+	@echo "make matrix     write docs/trust.md: which test shows which fault"
 	@echo "make format     format the code"
 
 $(VENV)/demo-ready: pyproject.toml
@@ -47,6 +48,9 @@ docs/capabilities.md: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks
+
+matrix: $(VENV)/ready
+	$(BIN)/python -m tests.matrix
 
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix .

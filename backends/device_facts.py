@@ -91,7 +91,7 @@ def gather_facts() -> Facts:
     """Reads the facts of this machine. Never blocks on a device, never raises for what can't be read."""
     if sys.platform == "darwin":
         return Facts(mounts=tuple(_mac_volumes()), usbmuxd=_usbmuxd())
-    return Facts(tuple(_mount_table()), tuple(_usb_devices()), _volume_ids(), usbmuxd=_usbmuxd())
+    return Facts(tuple(mount_table()), tuple(_usb_devices()), _volume_ids(), usbmuxd=_usbmuxd())
 
 
 def mount_at(path: str, mounts: Iterable[Mount]) -> Mount | None:
@@ -101,8 +101,8 @@ def mount_at(path: str, mounts: Iterable[Mount]) -> Mount | None:
     return max(enumerate(holding), key=lambda pair: (len(pair[1].target), pair[0]))[1] if holding else None
 
 
-def _mount_table() -> Iterator[Mount]:
-    """Parses /proc/self/mountinfo (proc_pid_mountinfo(5)): /proc/self/mounts plus ids."""
+def mount_table() -> Iterator[Mount]:
+    """Parses /proc/self/mountinfo (proc_pid_mountinfo(5)): /proc/self/mounts plus ids; nothing elsewhere."""
     try:
         with open("/proc/self/mountinfo", "rb") as file:
             lines = file.read().splitlines()

@@ -65,6 +65,7 @@ _FUSE_ROUTES = {
 _GO_MTPFS = re.compile(r"fuse\.devicefs\((?P<model>.*)\)", re.IGNORECASE)
 _DESKTOP_TYPES = {"fuse.gvfsd-fuse": "gvfs", "fuse.kio-fuse": "kio"}
 _GVFS_NAME = re.compile(r"(?P<scheme>mtp|afc|gphoto2):host=(?P<host>[^,]+)$")
+_GVFS_SCHEMES = ("mtp", "afc", "gphoto2")
 _KIO_SCHEMES = ("mtp", "afc", "camera")
 _UDID = re.compile(r"[0-9a-fA-F]{40}|[0-9a-fA-F]{8}-?[0-9a-fA-F]{16}")
 _MAX_STORAGES = 64
@@ -145,6 +146,25 @@ def find_mounted(facts: Facts) -> list[Device]:
     found = [*_own_mounts(facts), *_desktop_mounts(facts)]
     seen = _ask({item.path: ("look", item.path) for item in found}, facts)
     return [device for item in found if (device := _judge(item, seen[item.path]))]
+
+
+def leads_to_phone(path: str, mounts: Iterable[Mount]) -> bool:
+    """Whether a folder lies on a phone or camera; touches nothing. Cards and sticks are disks like others.
+
+    Args:
+        path: absolute, without links.
+        mounts: the mount table.
+    """
+    mount = mount_at(path, mounts)
+    if mount is None:
+        return False
+    name = path[len(mount.target) :].strip("/").partition("/")[0]
+    match _DESKTOP_TYPES.get(mount.fstype):
+        case "gvfs":
+            return name.partition(":host=")[0] in _GVFS_SCHEMES
+        case "kio":
+            return name in _KIO_SCHEMES
+    return mount.fstype in _FUSE_ROUTES or _GO_MTPFS.fullmatch(mount.fstype) is not None
 
 
 def is_plugged_in(device: Device, facts: Facts) -> bool | None:

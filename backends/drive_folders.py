@@ -28,6 +28,7 @@ from photosync.backends.drive_pages import children, of_name
 from photosync.backends.drive_tree import Tree
 from photosync.engine.entry import join
 from photosync.engine.errors import AlreadyExists, Transient
+from photosync.engine.names import OURS
 
 _ROOT = "root"
 """What the root of My Drive may be called instead of its id."""
@@ -212,6 +213,10 @@ class Folders:
         del self._begun[path]
         if made is None or made.trashed:
             raise self.gone(split(path)[0])
+        if parent.id not in self.made or name == OURS:
+            first = self._first_of(parent, made, path)
+            if first.id != id:
+                return self.learn(path, first.id)
         self.placed(parent, made)
         with self._state:
             self.made.add(id)
@@ -219,6 +224,22 @@ class Folders:
         folder = self.learn(path, id)
         folder.known = True
         return folder
+
+    def _first_of(self, parent: Folder, made: Item, path: str) -> Item:
+        """Of several machines that made a folder at the same moment, all use the first one.
+
+        Drive takes any number of folders of one name. One's own is removed again, unless somebody has put
+        something into it already: then it is read together with the other, as every folder of that name is.
+        """
+        rivals = [item for item in of_name(self._account, parent.id, made.name, path) if item.is_folder]
+        first = min((*rivals, made), key=Item.order)
+        if first.id != made.id and not children(self._account, made.id, path):
+            self._account.run(
+                lambda api: api.files.delete(fileId=made.id, supportsAllDrives=True),
+                "removing the folder",
+                path,
+            )
+        return first
 
     def tree_made(self, root: str, token: str) -> Tree | None:
         """The tree, empty, below a root that this process made; None if it did not."""

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from photosync.backends import posix
 from photosync.backends.local_kinds import kind_of
 from photosync.backends.local_tree import Tree
-from photosync.backends.local_upload import PARTIAL, LocalUpload, temporary, token_of
+from photosync.backends.local_upload import PARTIAL, LocalUpload, partial_of, temporary, token_of
 from photosync.engine.capabilities import Blob, Changes, Stored, Usage
 from photosync.engine.entry import Entry, Kind, join
 from photosync.engine.errors import (
@@ -375,7 +375,7 @@ class LocalStore:
 
         Large uploads are left alone: they have notes, and some machine's journal may go on with them.
         """
-        removed = 0
+        removed = self._sweep_notes()
         for path in paths:
             folder_path, _, name = path.rpartition("/")
             token = token_of(name)
@@ -389,6 +389,18 @@ class LocalStore:
                         removed += 1
                 finally:
                     os.close(fd)
+        return removed
+
+    def _sweep_notes(self) -> int:
+        """Notes whose large file is published already: only the last step of its commit was missing."""
+        removed = 0
+        with contextlib.suppress(FileNotFoundError), self._tree.folder(PARTIAL) as notes:
+            for token in os.listdir(notes):
+                with contextlib.suppress(FileNotFoundError):
+                    partial = partial_of(self._tree, token)
+                    if partial is not None and not self._exists(partial):
+                        os.unlink(token, dir_fd=notes)
+                        removed += 1
         return removed
 
     def _exists(self, path: str) -> bool:

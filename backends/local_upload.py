@@ -98,11 +98,20 @@ class LocalUpload:
         """Begins an upload; arguments as for `photosync.engine.capabilities.Store.start_upload`."""
         token = secrets.token_hex(16)
         head = _Head(check_relative(path), size, mtime_ns, part_size)
-        with tree.folder(PARTIAL, make=True) as notes, tree.folder(_parent(path), make=True) as folder:
-            fd = os.open(token, posix.NEW_FILE, 0o666, dir_fd=notes)
-            with open(fd, "wb") as file:
-                file.write(f"{json.dumps(asdict(head))}\n".encode())
+        with (
+            tree.folder(PARTIAL, make=True) as notes,
+            tree.folder(_parent(path), make=True) as folder,
+            open(os.open(token, posix.NEW_FILE, 0o666, dir_fd=notes), "wb", buffering=0) as file,
+        ):
             fd = os.open(temporary(token), posix.NEW_FILE, 0o666, dir_fd=folder)
+            # Last, for notes that name no file are a leftover to whoever sweeps at this moment.
+            try:
+                file.write(f"{json.dumps(asdict(head))}\n".encode())
+            except BaseException:
+                os.close(fd)
+                os.unlink(temporary(token), dir_fd=folder)
+                os.unlink(token, dir_fd=notes)
+                raise
         return cls(tree, publish, token, head, fd)
 
     @classmethod
@@ -230,6 +239,21 @@ class LocalUpload:
         self._closing()
         with contextlib.suppress(FileNotFoundError), self._tree.folder(PARTIAL) as notes:
             os.unlink(self.token, dir_fd=notes)
+
+
+def partial_of(tree: Tree, token: str) -> str | None:
+    """Where the partial file of an upload is; None if its notes are none, or not written yet.
+
+    Raises:
+        FileNotFoundError: there are no notes.
+    """
+    if not _TOKEN.fullmatch(token):
+        return None
+    try:
+        path = _Head.parse(_notes(tree, token)[0]).path
+    except (ValueError, KeyError, TypeError, IndexError, NameRefused):
+        return None
+    return "/".join(filter(None, (_parent(path), temporary(token))))
 
 
 def _parent(path: str) -> str:

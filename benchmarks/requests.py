@@ -64,6 +64,15 @@ def dropbox(_folder: Path) -> Iterator[Account]:
 
 
 @contextlib.contextmanager
+def drive(_folder: Path) -> Iterator[Account]:
+    from tests.servers.drive_emulator import DriveEmulator
+
+    with DriveEmulator() as emulator:
+        config = emulator.rclone_config("cloud")
+        yield Account("cloud:Photos", "cloud:Photos", lambda: emulator.requests, emulator.env(), config)
+
+
+@contextlib.contextmanager
 def s3(folder: Path) -> Iterator[Account]:
     from tests.servers.s3_proxy import S3Proxy
     from tests.servers.seaweed import seaweed
@@ -80,7 +89,11 @@ def s3(folder: Path) -> Iterator[Account]:
         yield Account("s3://photos/phone", f":s3,{options}:photos/phone", lambda: line.requests, environment)
 
 
-SERVICES = {"dropbox": Service(dropbox, 20, 3), "s3": Service(s3, 1010, 2)}
+SERVICES = {
+    "dropbox": Service(dropbox, 20, 3),
+    "drive": Service(drive, 1020, 3),
+    "s3": Service(s3, 1010, 2),
+}
 """S3 lists 1,000 objects a request, and photosync's own are some more than the photos."""
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from photosync.engine.assets import Kind, kind_of
 from photosync.engine.entry import Entry
 
 Hashes = Mapping[str, str]
@@ -33,7 +34,7 @@ def find(entries: Iterable[Entry], hashes: Callable[[Entry], Hashes]) -> tuple[l
 
     Of each group that one stays which has the shortest path, and of several the first in order: "IMG_1.jpg"
     before "IMG_1 (1).jpg", "IMG_1~3f9a2b7c.jpg" or "Copy of/IMG_1.jpg". Empty files have no content to be
-    equal, so they are left out.
+    equal, so they are left out; so are sidecars: one edit, done to two photos, belongs to each of them.
 
     Args:
         entries: files of one place.
@@ -49,7 +50,7 @@ def find(entries: Iterable[Entry], hashes: Callable[[Entry], Hashes]) -> tuple[l
     found = [_group(same, SAME_NAME) for same in by_name.values() if len(same) > 1]
     by_size: dict[int, list[Entry]] = {}
     for same in by_name.values():
-        if len(same) == 1 and same[0].size:
+        if len(same) == 1 and same[0].size and kind_of(same[0].path) is not Kind.SIDECAR:
             by_size.setdefault(same[0].size, []).append(same[0])
     unknown: list[Entry] = []
     for candidates in by_size.values():

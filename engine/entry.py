@@ -8,6 +8,9 @@ from typing import Protocol
 
 NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
 
+LARGEST = (1 << 63) - 1
+"""Of sizes and times: what the journal's integers hold. As a time, it is in the year 2262."""
+
 
 class Kind(StrEnum):
     """What a listing found under a name."""
@@ -27,7 +30,8 @@ class Entry:
     Attributes:
         path: POSIX path, no leading slash; undecodable bytes are surrogate-escaped.
         size: bytes; 0 for folders.
-        mtime_ns: modification time, nanoseconds since the epoch, or None where the store has none.
+        mtime_ns: modification time, nanoseconds since the epoch, or None where the store has none. One that
+            64 bits do not hold (file systems can) becomes the nearest that they do.
         digests: content hashes that the store itself reports, name → lowercase hex
             (names as in `photosync.engine.hashing`).
         version: an opaque token that changes whenever the content does (ETag, rev, ctime), or None.
@@ -43,6 +47,11 @@ class Entry:
     version: str | None = None
     kind: Kind = Kind.FILE
     note: str = ""
+
+    def __post_init__(self) -> None:
+        time = self.mtime_ns
+        if time is not None and not -LARGEST <= time <= LARGEST:
+            object.__setattr__(self, "mtime_ns", LARGEST if time > 0 else -LARGEST)
 
     @property
     def is_file(self) -> bool:

@@ -123,8 +123,18 @@ def _missing(size: int) -> str:
     return f"{size} bytes at its end are missing"
 
 
-def lost_place(before: Facts, now: Facts) -> str | None:
-    """Whether a shot that said where it was taken no longer does: a phone's way of protecting its owner."""
-    if before.place and not now.place and before.taken and before.taken == now.taken:
-        return "the place that it had at an earlier copy (GPS) is gone"
+_LOST_PLACE = "the place that it had at an earlier copy (GPS) is gone"
+
+
+def lost_place(before: Facts, now: Facts, suspicion: str | None = None) -> str | None:
+    """Whether a shot that said where it was taken no longer does: a phone's way of protecting its owner.
+
+    Args:
+        before: what it said when it was last looked into.
+        now: what it says.
+        suspicion: that there was then.
+    """
+    had = before.place or suspicion == _LOST_PLACE
+    if had and not now.place and before.taken and before.taken == now.taken:
+        return _LOST_PLACE
     return None

@@ -54,6 +54,10 @@ CREATE TABLE IF NOT EXISTS kept (
     source INTEGER NOT NULL, destination INTEGER NOT NULL, path BLOB NOT NULL,
     PRIMARY KEY (source, destination, path)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spared (
+    source INTEGER NOT NULL, destination INTEGER NOT NULL, path BLOB NOT NULL, stored BLOB NOT NULL,
+    PRIMARY KEY (source, destination, path, stored)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS frees (
     source INTEGER NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER,
     content TEXT NOT NULL, intended_ns INTEGER NOT NULL, freed_ns INTEGER,
@@ -264,6 +268,11 @@ class Journal:
         # Tables that came later are added to the state of an earlier photosync.
         version = f"PRAGMA user_version={VERSION};" if found == 0 else ""
         self._db.executescript(f"BEGIN;{version}{_SCHEMA}COMMIT;")
+        if "kept" in tables and "spared" not in tables:
+            self._db.execute(
+                "INSERT INTO spared SELECT source, destination, path, stored FROM kept "
+                "JOIN deliveries USING (source, destination, path)"
+            )
         # Most runs have neither, and asking for them with every file would double what a file costs here.
         self._has_uploads = bool(self._db.execute("SELECT EXISTS (SELECT * FROM uploads)").fetchone()[0])
         self._has_withdrawn = bool(self._db.execute("SELECT EXISTS (SELECT * FROM withdrawn)").fetchone()[0])
@@ -418,6 +427,13 @@ class Journal:
         )
         return Facts.loads(rows[0][0]) if rows else None
 
+    def earlier_suspicion(self, place: str, path: str) -> str | None:
+        """What was wrong with the file of that name when it was last looked into, whatever it is now."""
+        rows = self._rows(
+            "SELECT suspicion FROM media WHERE place = ? AND path = ?", self._place(place), key(path)
+        )
+        return str(rows[0][0]) if rows and rows[0][0] is not None else None
+
     def suspicions(self, place: str) -> dict[str, str]:
         """Files of a source that may have been damaged before they were copied, path → why: such a file
         must not be removed from it."""
@@ -500,8 +516,8 @@ class Journal:
     def retire(self, source: str, destination: str, path: str, stamp: str) -> None:
         """Remembers that a copy's source file is removed: the copy has no source any more.
 
-        It is no copy of whatever gets that path next, nor can it be taken for renamed; the destination's
-        manifest goes on vouching for it.
+        It is no copy of whatever gets that path next, nor can it be taken for renamed or missing; the
+        destination's manifest goes on vouching for it.
 
         Args:
             stamp: of the run; no path is retired twice in one.
@@ -509,6 +525,7 @@ class Journal:
         here, there = self._place(source), self._place(destination)
         nowhere = self._place(f"{source} moved {stamp}")
         name = key(path)
+        self._spare(here, there, name)
         self._write(
             "INSERT OR REPLACE INTO contents SELECT ?, path, size, mtime_ns, version, digests, chunks "
             "FROM contents WHERE place = ? AND path = ?",
@@ -529,6 +546,16 @@ class Journal:
                 key(path),
             )
         )
+
+    def shared(self, source: str, destination: str) -> frozenset[str]:
+        """Destination paths that are the copy of several files of one source."""
+        rows = self._rows(
+            "SELECT stored FROM deliveries WHERE source = ? AND destination = ? "
+            "GROUP BY stored HAVING COUNT(*) > 1",
+            self._place(source),
+            self._place(destination),
+        )
+        return frozenset(_path(stored) for (stored,) in rows)
 
     def digests(self, destination: str, stored: str, content: str) -> dict[str, str]:
         """Every digest known of what was delivered to a destination path; empty if that was other bytes."""
@@ -639,12 +666,34 @@ class Journal:
         return frozenset(_path(path) for (path,) in rows)
 
     def set_kept(self, source: str, destination: str, path: str) -> None:
+        row = self._place(source), self._place(destination), key(path)
+        self._write("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", row)
+        self._spare(*row)
+
+    def spared(self, source: str, destination: str) -> frozenset[str]:
+        """Destination paths of copies that stay because photosync itself removed their source: whatever
+        else gets that source's name, or has the same copy."""
+        rows = self._rows(
+            "SELECT stored FROM spared WHERE source = ? AND destination = ?",
+            self._place(source),
+            self._place(destination),
+        )
+        return frozenset(_path(stored) for (stored,) in rows)
+
+    def _spare(self, source: int, destination: int, path: bytes) -> None:
         self._write(
-            "INSERT OR REPLACE INTO kept VALUES (?, ?, ?)",
-            (self._place(source), self._place(destination), key(path)),
+            "INSERT OR IGNORE INTO spared SELECT source, destination, path, stored FROM deliveries "
+            "WHERE source = ? AND destination = ? AND path = ?",
+            (source, destination, path),
         )
 
     def forget_kept(self, source: str, destination: str, path: str) -> None:
+        row = self._place(source), self._place(destination), key(path)
+        self._write(
+            "DELETE FROM spared WHERE source = ? AND destination = ? AND path = ? AND stored IN "
+            "(SELECT stored FROM deliveries WHERE source = ? AND destination = ? AND path = ?)",
+            (*row, *row),
+        )
         self._write(
             "DELETE FROM kept WHERE source = ? AND destination = ? AND path = ?",
             (self._place(source), self._place(destination), key(path)),

@@ -87,6 +87,8 @@ RECOVERY = 0.95
 """What a request that went through leaves of the interval."""
 SETTLING = 0.5
 """Seconds after a refusal in which further ones are answers to requests that were under way already."""
+BURST = 2.0
+"""Seconds' worth of the bandwidth that files may be sent together with."""
 
 
 class Pace:
@@ -196,9 +198,7 @@ class Gate:
 
         The rate is kept on average: each call is let through when what earlier calls sent is paid for.
         """
-        if self._bandwidth is None:
-            return
-        rate = self._bandwidth.rate(self._workers.seam.wall_ns())
+        rate = self._rate()
         if rate is None:
             return
         with self._monitor:
@@ -207,3 +207,12 @@ class Gate:
             self._next_byte = max(now, self._next_byte) + size / rate
         if wait:
             self._workers.sleep(wait)
+
+    def together(self, most: int) -> int:
+        """How many bytes may be gathered for one call, of at most ``most``: one that is let through carries
+        all of them at once."""
+        rate = self._rate()
+        return most if rate is None else min(most, max(1, int(rate * BURST)))
+
+    def _rate(self) -> float | None:
+        return None if self._bandwidth is None else self._bandwidth.rate(self._workers.seam.wall_ns())

@@ -7,6 +7,7 @@ from photosync.engine.assets import Kind, family, kind_of, pair
 from photosync.engine.choosing import Choice
 from photosync.engine.entry import Entry
 from photosync.engine.errors import PhotosyncError
+from photosync.engine.fidelity import lost_place
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.layout import Layout
 from photosync.engine.media import NOTHING, Facts, look
@@ -56,7 +57,11 @@ class Looker:
         try:
             facts = look(Window(entry.size, reading.read))
             if not reading.changed:
-                self._journal.set_facts(self._place, entry, facts)
+                # What the copy will be compared with must not be forgotten for having looked.
+                before = self._journal.earlier_facts(self._place, entry.path) or NOTHING
+                suspicion = self._journal.earlier_suspicion(self._place, entry.path)
+                lost = lost_place(before, facts, suspicion)
+                self._journal.set_facts(self._place, entry, facts, lost)
             return facts
         except SourceGone as gone:
             raise _cause(gone) from None

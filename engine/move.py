@@ -1,13 +1,19 @@
 """``move``: copies, proves, and only then removes at the source what this run proved."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from photosync.engine import removal, sync, verify
+from photosync.engine.assets import pair
 from photosync.engine.capabilities import Store
+from photosync.engine.entry import Entry
 from photosync.engine.errors import PhotosyncError
-from photosync.engine.events import Event, Finished, Listener, Status
+from photosync.engine.events import Event, Finished, Listener, Outcome, Status
 from photosync.engine.journal import Journal
 from photosync.engine.limits import Gate
+from photosync.engine.media import NOTHING
+from photosync.engine.names import printable
 from photosync.engine.removal import Fate, Removal
 from photosync.engine.report import Report
 from photosync.engine.sync import Job
@@ -20,11 +26,11 @@ _PROVEN = (Status.VERIFIED, Status.CONFLICT)
 def as_move(job: Job) -> Job:
     """The job with what ``move`` needs: every file is read and proven in this very run, and a source that was
     emptied by the last one is no error."""
-    return replace(job, policy=replace(job.policy, checksum=True), allow_empty=True, allow_shrunken=True)
+    return replace(job, policy=replace(job.policy, checksum=True), may_be_bare=True, allow_shrunken=True)
 
 
 def run(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Report:
-    """Moves files.
+    """Moves files; those of one photo together or not at all, and none that looks damaged.
 
     Nothing is removed if the run ended early or the destination's manifest could not be written.
 
@@ -40,48 +46,78 @@ def run(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Report:
     Raises:
         FileNotFoundError: the source is not there.
     """
-    proven: set[str] = set()
+    outcomes: dict[str, Outcome] = {}
 
     def heard(event: Event) -> None:
         if isinstance(event, Finished):
-            outcome = event.outcome
-            if outcome.status in _PROVEN and outcome.evidence != verify.NONE:
-                proven.add(outcome.path)
+            outcomes[event.outcome.path] = event.outcome
         listener(event)
 
     report = sync.run(as_move(job), journal, seam, heard)
-    if report.fatal or report.interrupted or report.manifest_error or not proven:
+    if report.fatal or report.interrupted or report.manifest_error:
         return report
+    if not any(map(_proven, outcomes.values())):
+        return report
+    photos, kept = _choose(job, journal, outcomes)
     try:
-        report = replace(report, removals=_remove(job, journal, seam, proven))
+        report = replace(report, removals=[*kept, *_remove(job, journal, seam, photos)])
     except* PhotosyncError as group:
         report = replace(report, fatal=sync.worst(group))
     return report
 
 
-def _remove(job: Job, journal: Journal, seam: Seam, proven: set[str]) -> list[Removal]:
-    pair, settings = job.pair, job.settings
-    source = pair.source
+def _proven(outcome: Outcome) -> bool:
+    return outcome.status in _PROVEN and outcome.evidence != verify.NONE
+
+
+def _choose(
+    job: Job, journal: Journal, outcomes: Mapping[str, Outcome]
+) -> tuple[list[list[str]], list[Removal]]:
+    """Paths of the photos that may go, and what was proven and has to stay."""
+    facts = {path: journal.earlier_facts(job.pair.source_id, path) or NOTHING for path in outcomes}
+    entries = [Entry(path, outcome.bytes) for path, outcome in sorted(outcomes.items())]
+    photos: list[list[str]] = []
+    kept: list[Removal] = []
+    for photo in pair(entries, facts):
+        members = [outcomes[entry.path] for entry in photo.members]
+        reason = next(filter(None, map(_why_kept, members)), None)
+        if reason is None:
+            photos.append([each.path for each in members])
+            continue
+        for each in filter(_proven, members):
+            why = _why_kept(each) or f"it belongs to one photo with another: {reason}"
+            kept.append(Removal(each.path, Fate.KEPT, each.bytes, error=why))
+    return photos, kept
+
+
+def _why_kept(outcome: Outcome) -> str | None:
+    if not _proven(outcome):
+        return f"{printable(outcome.path)} was not proven"
+    if outcome.suspicious:
+        return f"{printable(outcome.path)} looks damaged ({outcome.suspicious}): look at its copy first"
+    return None
+
+
+def _remove(job: Job, journal: Journal, seam: Seam, photos: Sequence[Sequence[str]]) -> list[Removal]:
+    between, settings = job.pair, job.settings
+    source = between.source
     assert isinstance(source, Store), "what is staged for several places is never moved"
     with Workers(seam) as workers:
-        target = Target(pair.destination, workers, Gate(workers), settings.retries, settings.how)
+        target = Target(between.destination, workers, Gate(workers), settings.retries, settings.how)
         removal.refuse_same_place(source, target)
-    deliveries = [
-        delivery
-        for delivery in journal.deliveries(pair.source_id, pair.destination_id)
-        if delivery.path in proven
-    ]
-    before = journal.last_count(pair.source_id, pair.destination_id)
+    known = {each.path: each for each in journal.deliveries(between.source_id, between.destination_id)}
+    going = [[known[path] for path in photo] for photo in photos]
+    before = journal.last_count(between.source_id, between.destination_id)
     # The intent: from here on these copies have no source any more, whatever happens to this process. A file
     # that is still there at the next run is taken for new, found to be at the destination, and proven again.
-    for delivery in deliveries:
-        journal.retire(pair.source_id, pair.destination_id, delivery.path, settings.stamp)
+    for delivery in chain.from_iterable(going):
+        journal.retire(between.source_id, between.destination_id, delivery.path, settings.stamp)
     journal.flush()
     with Workers(seam) as workers:
-        removals = removal.from_source(source, deliveries, workers, Gate(workers), settings.retries)
+        removals = removal.from_source(source, going, workers, Gate(workers), settings.retries)
     if before is not None:
         left = before - sum(each.fate is Fate.REMOVED for each in removals)
-        ended = {"status": "moved", "destination": pair.name}
-        journal.add_run(pair.source_id, pair.destination_id, seam.wall_ns(), max(left, 0), ended)
+        ended = {"status": "moved", "destination": between.name}
+        journal.add_run(between.source_id, between.destination_id, seam.wall_ns(), max(left, 0), ended)
     journal.flush()
     return removals

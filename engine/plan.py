@@ -72,6 +72,8 @@ class Policy:
         in_scope: whether a file (path, size, mtime_ns) passes the user's filters; what does not is neither
             trashed nor taken for renamed.
         kept: source paths that were freed on purpose: their copies are never in the way of anything.
+        spared: destination paths of copies whose source was freed or moved: they stay where they are.
+        shared: destination paths that several source files have their copy in: none replaces it.
         plain_names: names stand for themselves, as in a restored folder that nobody decodes.
     """
 
@@ -83,6 +85,8 @@ class Policy:
     layout: Layout | None = None
     in_scope: Callable[[str, int, int | None], bool] = field(default=lambda _path, _size, _mtime_ns: True)
     kept: frozenset[str] = frozenset()
+    spared: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
     plain_names: bool = False
 
 
@@ -263,6 +267,8 @@ class _Planner:
     ) -> None:
         self.facts, self.contents = facts, contents
         self.markers: dict[tuple[str, str], str] = {}
+        self.freed = {match_key(stored, rules) for stored in policy.spared}
+        self.needed = self.freed.union(match_key(stored, rules) for stored in policy.shared)
         self.placed: set[str] = set()
         self.spared: set[str] = set()
         self.beside: dict[str, list[Entry]] | None = None
@@ -334,24 +340,33 @@ class _Planner:
             existing.path,
             existing,
             reason,
-            replace=self._replaces(entry),
+            replace=self._replaces(entry, existing),
             reread=self.policy.checksum,
         )
 
-    def _replaces(self, entry: Entry) -> bool:
-        """Whether an object in the way goes to the trash. The only copy of what was freed never does."""
-        return self.policy.mode is Mode.SYNC and entry.path not in self.policy.kept
+    def _replaces(self, entry: Entry, existing: Entry) -> bool:
+        """Whether an object in the way goes to the trash. The only copy of what was freed never does, nor
+        that of another file."""
+        if self.policy.mode is not Mode.SYNC or entry.path in self.policy.kept:
+            return False
+        return match_key(existing.path, self.rules) not in self.needed
 
     def _different(self, entry: Entry, existing: Entry, reason: str) -> Copy:
-        if self._replaces(entry):
+        if self._replaces(entry, existing):
             return Copy(entry, existing.path, reason, displaces=existing.path)
         return Copy(entry, existing.path, reason, beside=True)
 
     def _new(self, new: list[Entry], logical: dict[str, str]) -> None:
         if not new:
             return
+        unknown: set[str] = set()
         for place, entry in self.there.items():
-            logical.setdefault(place, entry.path if self.rules.plain else decode(entry.path))
+            if place not in logical:
+                logical[place] = entry.path if self.rules.plain else decode(entry.path)
+                if not place.isascii():
+                    unknown.add(place)
+        if self.rules.fold_unicode and not self.rules.plain:
+            self._tell_twins(logical, unknown)
         names = Names(self.rules, logical)
         renamed = _Renames(self._movable() if self.source.complete else ())
         elsewhere = _Elsewhere(self.there, self.claimed, self.rules) if self.policy.layout else None
@@ -370,6 +385,31 @@ class _Planner:
                 if len(asset.members) > 1:
                     action = replace(action, asset=asset.primary.path)
                 self.actions.append(action)
+
+    def _tell_twins(self, logical: dict[str, str], unknown: set[str]) -> None:
+        """Corrects what plain names stand for where the destination composes characters.
+
+        A name is escaped only where another file had the plain one before. So if two objects go by one name,
+        the plain one is the twin's in another normal form, however the destination spells it now.
+
+        Args:
+            logical: by `match_key` of the stored path, as `Names` takes it.
+            unknown: places of which only the destination's listing tells.
+        """
+        mistaken: set[str] = set()
+        for place, path in logical.items():
+            plain = match_key(path, self.rules)
+            if plain != place and plain in unknown and logical[plain] == path:
+                mistaken.add(plain)
+        if not mistaken:
+            return
+        named = set(logical.values())
+        for entry in self.source.entries:
+            place = match_key(entry.path, self.rules)
+            if place in mistaken and entry.path not in named:
+                # The first in order is the one that found the name free.
+                logical[place] = entry.path
+                mistaken.remove(place)
 
     def _assets(self, new: list[Entry]) -> list[Asset]:
         """The photos that new files belong to, members that are delivered already included."""
@@ -406,10 +446,14 @@ class _Planner:
             to = beside(to, shown, self.rules)
         place = match_key(to, self.rules)
         existing = self.there.get(place)
-        held = place in self.claimed or self._was_freed(place)
-        crowded = place in self.placed or (existing is not None and held)
+        occupied = place in self.placed or (existing is not None and place in self.claimed)
+        freed = existing is not None and self._was_freed(place)
         self.placed.add(place)
-        if crowded and (existing is None or self.policy.mode is Mode.SYNC):
+        if (occupied or freed) and (existing is None or self.policy.mode is Mode.SYNC):
+            if existing is not None and not occupied and existing.size == entry.size:
+                self.claimed.add(place)
+                made = self._comparison(entry, existing, "a file of that name and size is there")
+                return replace(made, replace=False, also=tuple(kept))
             return Copy(entry, to, "another file goes by that name", beside=True)
         self.claimed.add(place)
         kept = [each for each in kept if each is not existing]
@@ -445,10 +489,11 @@ class _Planner:
         return [each for each in found if each.size == entry.size][:MOST_COMPARED]
 
     def _movable(self) -> Iterator[Delivery]:
-        """Copies whose source vanished; an empty file has no content by which to know it again."""
+        """Copies whose source vanished, but was not freed; an empty file has no content by which to know it
+        again."""
         for place, delivery in self.vanished.items():
             existing = self.there.get(place)
-            if existing is None or place in self.claimed:
+            if existing is None or place in self.claimed or self._was_freed(place):
                 continue
             if delivery.size and same_there(existing, delivery) and self._in_scope(place, existing):
                 yield delivery
@@ -463,7 +508,7 @@ class _Planner:
 
     def _was_freed(self, place: str) -> bool:
         delivery = self.vanished.get(place)
-        return delivery is not None and delivery.path in self.policy.kept
+        return place in self.freed or (delivery is not None and delivery.path in self.policy.kept)
 
     def _trash(self) -> None:
         if not self.source.complete:

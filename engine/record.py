@@ -2,9 +2,12 @@
 
 import datetime
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
+
+from msgspec.structs import replace
 
 from photosync.engine import manifest
+from photosync.engine.beside import beside
 from photosync.engine.errors import AlreadyExists
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.journal import Delivery, Journal
@@ -15,6 +18,7 @@ from photosync.engine.target import Target
 from photosync.engine.workers import Seam
 
 TRIES = 5
+ANY_LENGTH = NameRules(max_component=1 << 20)
 PACK_LIMIT = 1 << 30
 """Bytes of the largest pack that is believed to be one."""
 
@@ -113,7 +117,7 @@ def record(destination: str, journal: Journal, target: Target, seam: Seam, devic
         return False
     snapshots = Snapshots(TargetFiles(target), journal)
     known = journal.head(destination)
-    upserts = {entry.path: entry for entry in (manifest_entry(*copy) for copy in copies)}
+    proven = [manifest_entry(*copy) for copy in copies]
     shortened = {path for path in gone if is_shortened(path)}
     removals = [decode(path) for path in gone]
     for attempt in range(1, TRIES + 1):
@@ -122,6 +126,7 @@ def record(destination: str, journal: Journal, target: Target, seam: Seam, devic
             if head is not None:
                 snapshots.load(head)
             base = head.root if head is not None else manifest.build([], journal)
+            upserts = _apart(proven, {*gone, *map(decode, gone)}, base, journal)
             # Only the manifest knows what a shortened name stands for.
             hidden = (
                 [entry.path for entry in manifest.entries(base, journal) if entry.stored in shortened]
@@ -142,6 +147,30 @@ def record(destination: str, journal: Journal, target: Target, seam: Seam, devic
         journal.set_recorded(destination, written.number, written.root)
         return written != head
     raise AssertionError("unreachable")
+
+
+def _apart(
+    proven: Iterable[ManifestEntry], leaving: Container[str], base: str, journal: Journal
+) -> dict[str, ManifestEntry]:
+    """Entries by path. Of several whose shortened names stand for one path, such as a photo and its edited
+    version beside it, each but one has its content id shown in its path, and keeps that path."""
+    shortened: dict[str, ManifestEntry] = {}
+    made: dict[str, ManifestEntry] = {}
+    for entry in proven:
+        if entry.stored is None:
+            made[entry.path] = entry
+        else:
+            shortened[entry.stored] = entry
+    before = {e.stored: e.path for e in manifest.entries(base, journal)} if shortened else {}
+    for stored, entry in shortened.items():
+        path = before.get(stored)
+        if path is None:
+            held = manifest.find(base, entry.path, journal)
+            path = entry.path
+            if path in made or (held is not None and (held.stored or path) not in leaving):
+                path = beside(path, entry.content, ANY_LENGTH)
+        made[path] = replace(entry, path=path)
+    return made
 
 
 def _is_newer(path: str, base: str, known: tuple[int, str] | None, journal: Journal) -> bool:

@@ -4,9 +4,10 @@ At a source after its bytes were proven elsewhere (`from_source`, for ``move``);
 trash, or for good, because the user said so (`at_destination`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from photosync.engine import retry
 from photosync.engine.capabilities import Store
@@ -22,6 +23,7 @@ from photosync.engine.workers import Workers, each
 
 HEAD = f"{OURS}/HEAD"
 _HEAD_LIMIT = 1 << 20
+GONE = "it is gone already"
 
 
 class Fate(StrEnum):
@@ -63,7 +65,7 @@ def why_kept(seen: Entry | Delivery, now: Entry | None) -> str | None:
         now: what has its name at this moment; None: nothing.
     """
     if now is None:
-        return "it is gone already"
+        return GONE
     if not now.is_file:
         return "it is no regular file any more"
     if not same_state(seen, now):
@@ -93,37 +95,63 @@ def refuse_same_place(source: Store, target: Target) -> None:
 
 def from_source(
     source: Store,
-    proven: Sequence[Delivery],
+    photos: Sequence[Sequence[Delivery]],
     workers: Workers,
     gate: Gate,
     retries: RetryPolicy,
 ) -> list[Removal]:
-    """Removes files at a source whose copies were proven.
+    """Removes photos at a source whose copies were proven: all files of each, or none.
 
     Args:
         source: the place.
-        proven: their deliveries, written down before.
+        photos: the deliveries of their files, written down before.
         workers, gate, retries: as for any call.
     """
 
     def call(run: Callable[[], Entry | None], path: str) -> Entry | None:
         return retry.call(run, f"removing {path}", workers, gate, retries)
 
-    def one(delivery: Delivery) -> Removal:
-        path = delivery.path
+    def trouble(delivery: Delivery, run: Callable[[], Entry | None]) -> tuple[Removal | None, Entry | None]:
         try:
-            kept = why_kept(delivery, call(lambda: source.stat(path), path))
-            if kept is None:
-                call(lambda: source.delete(path), path)
+            return None, call(run, delivery.path)
         except FileNotFoundError:
-            kept = why_kept(delivery, None)
+            return _kept(delivery, why_kept(delivery, None)), None
         except Fatal:
             raise
         except Exception as error:
-            return _failed(path, delivery.size, error)
-        return Removal(path, Fate.REMOVED if kept is None else Fate.KEPT, delivery.size, error=kept)
+            return _failed(delivery.path, delivery.size, error), None
 
-    return each(workers, source.capabilities.write_concurrency, proven, one, "remove")
+    def look(delivery: Delivery) -> Removal | None:
+        bad, now = trouble(delivery, lambda: source.stat(delivery.path))
+        if bad is None and (why := why_kept(delivery, now)) is not None:
+            bad = _kept(delivery, why)
+        return bad
+
+    def one(photo: Sequence[Delivery]) -> list[Removal]:
+        ends = {file.path: bad for file in photo if (bad := look(file)) is not None}
+        held = _holding(ends.values())
+        for file in photo:
+            if file.path in ends:
+                continue
+            if held is None:
+                bad, _ = trouble(file, partial(source.delete, file.path))
+                ends[file.path] = bad or Removal(file.path, Fate.REMOVED, file.size)
+                held = _holding([ends[file.path]])
+            else:
+                ends[file.path] = _kept(file, f"{held.path}, of the same photo, stays ({held.error})")
+        return [ends[file.path] for file in photo]
+
+    done = each(workers, source.capabilities.write_concurrency, photos, one, "remove")
+    return [removal for photo in done for removal in photo]
+
+
+def _kept(delivery: Delivery, why: str | None) -> Removal:
+    return Removal(delivery.path, Fate.KEPT, delivery.size, error=why)
+
+
+def _holding(ends: Iterable[Removal]) -> Removal | None:
+    """What keeps the rest of a photo where it is; a file that is gone by itself does not."""
+    return next((e for e in ends if e.fate is Fate.FAILED or e.error not in (None, GONE)), None)
 
 
 def at_destination(

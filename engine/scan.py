@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from photosync.engine.capabilities import Readable, Store
-from photosync.engine.entry import Entry, Kind
+from photosync.engine.entry import LARGEST, Entry, Kind
 from photosync.engine.errors import Fatal, NameRefused, PhotosyncError, Transient, classify
 from photosync.engine.journal import Journal, key
 from photosync.engine.names import OURS, check_relative, is_ours
@@ -82,7 +82,10 @@ class _Collector:
         except NameRefused as error:
             self.others.append(replace(entry, kind=Kind.OTHER, note=entry.note or str(error)))
             return
-        if self._is_own(entry.path) and not self._is_source:
+        if not 0 <= entry.size <= LARGEST:
+            note = f"its size is said to be {entry.size} bytes"
+            self.others.append(replace(entry, size=0, kind=Kind.OTHER, note=note))
+        elif self._is_own(entry.path) and not self._is_source:
             self.own.append(entry)
         elif not self.wants(entry):
             self.declined.append(entry.path)

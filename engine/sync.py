@@ -47,6 +47,7 @@ class Job:
         device: names this machine in snapshots.
         snapshot: write what is proven into a manifest at the destination.
         choice: which photos count; None: all.
+        may_be_bare: an empty source is no error; an emptied destination still is one.
     """
 
     pair: Pair
@@ -60,6 +61,7 @@ class Job:
     device: str = ""
     snapshot: bool = True
     choice: Choice | None = None
+    may_be_bare: bool = False
 
 
 class _Unheard(BaseException):
@@ -152,7 +154,8 @@ class _Run:
                 prepared = self.prepare(workers) if plan is None else self._given(plan)
                 gates = self._gates_of(workers)
                 self._probe(prepared.plan, workers, gates[1])
-                transfer = Transfer(self.pair, self.journal, workers, gates, self.job.settings, self.emit)
+                settings = replace(self.job.settings, reads_all=self.job.policy.checksum)
+                transfer = Transfer(self.pair, self.journal, workers, gates, settings, self.emit)
                 self.emit(Phase("transfer", self.pair.name))
                 transfer.run(prepared.plan)
                 if self.job.snapshot:
@@ -255,8 +258,11 @@ class _Run:
             retry.call(store.probe, f"trying out {self.pair.name}", workers, gate, self.job.settings.retries)
 
     def _policy(self) -> Policy:
-        kept = self.journal.kept(self.pair.source_id, self.pair.destination_id)
-        policy = replace(self.job.policy, kept=kept)
+        between = self.pair.source_id, self.pair.destination_id
+        kept, spared = self.journal.kept(*between), self.journal.spared(*between)
+        syncing = self.job.policy.mode is Mode.SYNC
+        shared = self.journal.shared(*between) if syncing else frozenset()
+        policy = replace(self.job.policy, kept=kept, spared=spared, shared=shared)
         wanted, choice = self.job.filter, self.job.choice
         if wanted is None and choice is None:
             return policy
@@ -323,7 +329,8 @@ class _Run:
         """Absence is not evidence: a source that lost most of its files is not believed."""
         everything = self.job.filter is None and not source.declined
         wiping = everything or self.job.policy.mode is Mode.SYNC
-        if not source.entries and not self.job.allow_empty and source.complete and wiping:
+        believed = self.job.allow_empty or self.job.may_be_bare
+        if not source.entries and not believed and source.complete and wiping:
             what = "is empty" if everything else "has no file that passes the filters"
             raise SafetyGuard(
                 f"the source {what}. If it is a phone, unlock it and allow file transfer; if that is right, "

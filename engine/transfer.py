@@ -83,6 +83,7 @@ class Settings:
         transfers: most files read, and most calls to the destination, at once; None: as the stores like it.
         stamp: names this run's folder in the trash.
         retries: how stubborn.
+        reads_all: every file passes through this machine, even where the service could copy it by itself.
     """
 
     how: verify.Verify = verify.Verify.AUTO
@@ -90,6 +91,7 @@ class Settings:
     transfers: int | None = None
     stamp: str = "now"
     retries: RetryPolicy = field(default_factory=RetryPolicy)
+    reads_all: bool = False
 
 
 @dataclass(slots=True)
@@ -198,7 +200,7 @@ class Transfer:
         self.source_gone: PhotosyncError | None = None
         self.source_bytes = 0
         self.unread = 0
-        self.within = within.reach(pair.source, pair.destination)
+        self.within = None if settings.reads_all else within.reach(pair.source, pair.destination)
         self._workers = workers
         self._queue: Channel[Item] = Channel(workers)
         self._tasks: Channel[Callable[[], None]] = Channel(workers)
@@ -443,8 +445,9 @@ class Transfer:
         item.facts = look(view)
         item.suspicion = suspicion(item.source.path, view, item.facts)
         if item.suspicion is None and item.facts.taken and not item.facts.place:
-            before = self.journal.earlier_facts(self.pair.source_id, item.source.path)
-            item.suspicion = lost_place(before or NOTHING, item.facts)
+            place, path = self.pair.source_id, item.source.path
+            before = self.journal.earlier_facts(place, path) or NOTHING
+            item.suspicion = lost_place(before, item.facts, self.journal.earlier_suspicion(place, path))
 
     def _copy_within(self, item: Item, store: ServerCopies) -> None:
         try:
@@ -535,15 +538,14 @@ class Transfer:
     # small files
 
     def _add(self, package: _Package) -> None:
-        self._flush_if(lambda: self._batch_bytes + len(package.data) > self._pace.limit)
+        most = self.target.gate.together(self._pace.limit)
+        self._flush_if(lambda: self._batch_bytes + len(package.data) > most)
         with self.state:
             if not self._batch:
                 self._batch_since = self._workers.seam.monotonic()
             self._batch.append(package)
             self._batch_bytes += len(package.data)
-        self._flush_if(
-            lambda: len(self._batch) >= self.can.batch.count or self._batch_bytes >= self._pace.limit
-        )
+        self._flush_if(lambda: len(self._batch) >= self.can.batch.count or self._batch_bytes >= most)
 
     def flush_if_stale(self) -> None:
         """Sends a batch that waited long enough, or to which nothing more will come soon."""

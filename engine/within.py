@@ -10,6 +10,7 @@ from photosync.engine.capabilities import Readable, ServerCopies, Store
 from photosync.engine.errors import AlreadyExists, SourceChanged
 from photosync.engine.journal import Delivery
 from photosync.engine.target import as_stored
+from photosync.engine.verify import Verify
 
 if TYPE_CHECKING:
     from photosync.engine.transfer import Item, Transfer
@@ -43,7 +44,7 @@ def copy(transfer: "Transfer", item: "Item", store: ServerCopies) -> bool:
     seen = transfer.source.look(item.source)
     item.saw(seen)
     found = journal.content(pair.source_id, seen)
-    if found is None and not seen.digests:
+    if found is None and (not seen.digests or transfer.settings.how is Verify.REREAD):
         return False
     transfer.displace(item)
     try:

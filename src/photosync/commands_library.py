@@ -144,40 +144,41 @@ def prune(
     """
     from photosync.engine.filters import moment
     from photosync.engine.trash import bins, expired
+    from photosync.failures import told
     from photosync.libraries import open_library
     from photosync.output import human_size, json_line
 
     ctx: Context = context.obj
     session = ctx.session()
-    before_ns = moment(keep or "30d", session.seam.wall_ns(), "--keep")
-    if keep is None and keep_last is not None:
-        before_ns = None
-    with open_library(session, destination) as library:
-        there = bins(library.trash())
-        going = expired(there, before_ns=before_ns, keep_last=keep_last)
-        for each in there:
-            action = "keep" if each not in going else "delete"
-            if as_json:
-                json_line(
-                    {"event": "bin", "name": each.stamp, "files": len(each.files), "bytes": each.bytes}
-                    | {"action": action, "done": yes and each in going}
-                )
-            else:
-                typer.echo(
-                    f"{action:<6}  {each.stamp}  {len(each.files):>8} files  {human_size(each.bytes):>10}"
-                )
-        if yes:
-            for each in going:
-                for entry in each.files:
-                    library.target.remove(entry.path)
-    files, size = sum(len(each.files) for each in going), human_size(sum(each.bytes for each in going))
-    if as_json:
-        json_line({"event": "report", "status": "ok", "files": files, "deleted": files if yes else 0})
-    elif not going:
-        typer.echo(f"Nothing in the trash of {destination} is old enough to go.")
-    else:
-        said = "Deleted." if yes else "Nothing was changed; delete with --yes."
-        typer.echo(f"{files} files, {size}. {said}")
+    with told(ctx.output(as_json), destination):
+        before_ns = moment(keep or "30d", session.seam.wall_ns(), "--keep")
+        if keep is None and keep_last is not None:
+            before_ns = None
+        with open_library(session, destination) as library:
+            there = bins(library.trash())
+            going = expired(there, before_ns=before_ns, keep_last=keep_last)
+            for each in there:
+                action = "keep" if each not in going else "delete"
+                if yes and each in going:
+                    for entry in each.files:
+                        library.target.remove(entry.path)
+                if as_json:
+                    json_line(
+                        {"event": "bin", "name": each.stamp, "files": len(each.files), "bytes": each.bytes}
+                        | {"action": action, "done": yes and each in going}
+                    )
+                else:
+                    typer.echo(
+                        f"{action:<6}  {each.stamp}  {len(each.files):>8} files  {human_size(each.bytes):>10}"
+                    )
+        files, size = sum(len(each.files) for each in going), human_size(sum(each.bytes for each in going))
+        if as_json:
+            json_line({"event": "report", "status": "ok", "files": files, "deleted": files if yes else 0})
+        elif not going:
+            typer.echo(f"Nothing in the trash of {destination} is old enough to go.")
+        else:
+            said = "Deleted." if yes else "Nothing was changed; delete with --yes."
+            typer.echo(f"{files} files, {size}. {said}")
 
 
 def free_up(
@@ -208,6 +209,7 @@ def free_up(
     import sys
 
     from photosync.engine.filters import moment
+    from photosync.failures import told
     from photosync.freeing import Wish, free_up
 
     ctx: Context = context.obj
@@ -222,13 +224,15 @@ def free_up(
             return False
         return typer.confirm(question)
 
-    wish = Wish(
-        min_copies,
-        moment(older_than, session.seam.wall_ns(), "--older-than"),
-        make_filter(include=include, exclude=exclude, filter_from=filter_from, ignore_case=ignore_case),
-        dry_run,
-        confirm,
-        as_json,
-        ctx.verbosity,
-    )
-    raise typer.Exit(int(free_up(session, source, wish)))
+    with told(ctx.output(as_json), source):
+        wish = Wish(
+            min_copies,
+            moment(older_than, session.seam.wall_ns(), "--older-than"),
+            make_filter(include=include, exclude=exclude, filter_from=filter_from, ignore_case=ignore_case),
+            dry_run,
+            confirm,
+            as_json,
+            ctx.verbosity,
+        )
+        code = free_up(session, source, wish)
+    raise typer.Exit(int(code))

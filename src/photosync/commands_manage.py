@@ -58,6 +58,7 @@ def delete(
 
     Asks first; --yes answers. What the source still has comes back at the next copy.
     """
+    from photosync.failures import told
     from photosync.managing import delete as run
 
     ctx: Context = context.obj
@@ -66,16 +67,18 @@ def delete(
     def confirm(question: str) -> bool:
         return yes or (not as_json and sys.stdin.isatty() and typer.confirm(question, err=True))
 
-    code = run(
-        ctx.session(),
-        place,
-        make_filter(**locals()),
-        permanently=permanently,
-        dry_run=dry_run,
-        confirm=confirm,
-        as_json=as_json,
-        verbosity=ctx.verbosity,
-    )
+    given = locals()
+    with told(ctx.output(as_json), place):
+        code = run(
+            ctx.session(),
+            place,
+            make_filter(**given),
+            permanently=permanently,
+            dry_run=dry_run,
+            confirm=confirm,
+            as_json=as_json,
+            verbosity=ctx.verbosity,
+        )
     raise typer.Exit(int(code))
 
 
@@ -107,22 +110,25 @@ def dedupe(
     Of equal files the one with the shortest path stays, and of several the first in order; with --mode trash
     the others go to .photosync/trash.
     """
+    from photosync.failures import told
     from photosync.managing import dedupe as run
 
     if mode not in ("list", "trash"):
         raise typer.BadParameter("choose list or trash", param_hint="--mode")
     ctx: Context = context.obj
     ctx.louder(verbose, quiet, log_file)
-    code = run(
-        ctx.session(),
-        place,
-        make_filter(**locals()),
-        trash=mode == "trash",
-        download=download,
-        dry_run=dry_run,
-        as_json=as_json,
-        verbosity=ctx.verbosity,
-    )
+    given = locals()
+    with told(ctx.output(as_json), place):
+        code = run(
+            ctx.session(),
+            place,
+            make_filter(**given),
+            trash=mode == "trash",
+            download=download,
+            dry_run=dry_run,
+            as_json=as_json,
+            verbosity=ctx.verbosity,
+        )
     raise typer.Exit(int(code))
 
 

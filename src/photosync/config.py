@@ -411,6 +411,9 @@ def has_password(url: str) -> bool:
 def _masked(value: Any, key: str = "") -> Any:
     if is_secret(key, value):
         return "***"
+    if key == "webhook" and value:
+        # Chat services' addresses are all that is needed to post there: the secret is their path.
+        return f"{'/'.join(value.split('/')[:3]).rpartition('@')[2]}/***"
     if isinstance(value, dict):
         return {name: _masked(each, name) for name, each in value.items()}
     if isinstance(value, list):

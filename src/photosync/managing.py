@@ -24,7 +24,7 @@ from photosync.engine.target import Target
 from photosync.engine.verify import Verify
 from photosync.engine.workers import Workers, each
 from photosync.output import human_size, json_line, removal_record
-from photosync.places import Place, PlaceError, parent
+from photosync.places import Place, PlaceError, parent, parse
 from photosync.session import Session
 
 
@@ -312,6 +312,7 @@ def cat(
         PhotosyncError: one could not be read.
     """
     for text in texts:
+        parse(text, session.config)
         folder, name = parent(text)
         with session.open(folder) as place, session.target(place) as target:
             store = place.store

@@ -11,6 +11,7 @@ import os
 import posixpath
 import ssl
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,18 @@ def _open_local(spec: PlaceSpec, remote: Local) -> Place:
         path = os.path.join(remote.root, *_parts(spec.path, spec.text))
     root = os.path.abspath(os.path.expanduser(path))
     fs = LocalBackend()
-    return Place(spec.name, fs.store(root), fs, spec.text, os.path.realpath(root), remote)
+    identity = os.path.realpath(root)
+    return Place(spec.name, _sparing_phones(fs.store(root), identity), fs, spec.text, identity, remote)
+
+
+def _sparing_phones(store: Store, path: str) -> Store:
+    """A store of files of this machine, only to be read if they are a mounted phone's."""
+    from photosync.backends.device_facts import mount_table
+    from photosync.backends.devices import leads_to_phone
+
+    if leads_to_phone(path, mount_table()):
+        store.capabilities = replace(store.capabilities, writable=False)
+    return store
 
 
 def _open_dropbox(spec: PlaceSpec, remote: Dropbox, keys: Keys) -> Place:
@@ -373,6 +385,8 @@ def _any(spec: PlaceSpec, remote: Remote | None, fs: Any, root: str, identity: s
         from photosync.backends.anyfs import AnyStore
 
         store = AnyStore(fs, root)
+    if getattr(fs, "local_file", False):
+        store = _sparing_phones(store, os.path.realpath(root))
     return Place(spec.name, store, fs, spec.text, identity, remote)
 
 

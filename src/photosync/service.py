@@ -48,7 +48,10 @@ def _plain(text: str) -> str:
 def _line(command: Sequence[str]) -> str:
     """A command in systemd's quoting (systemd.service(5), "Command lines")."""
     escaped = (
-        part.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+        re.sub(r"[\x00-\x1f]", lambda found: f"\\x{ord(found[0]):02x}", part.replace("\\", "\\\\"))
+        .replace('"', '\\"')
+        .replace("%", "%%")
+        .replace("$", "$$")
         for part in command
     )
     return " ".join(f'"{part}"' for part in escaped)

@@ -1,14 +1,18 @@
-"""A secret shows in no object's text, no error with its whole chain, no log, no configuration."""
+"""A secret shows in no object's text, no error with its whole chain, no log, report or configuration."""
 
 import json
 import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from photosync import cli, context
 from photosync.config import (
     S3,
     Config,
@@ -25,12 +29,13 @@ from photosync.config import (
     save,
     type_of,
 )
-from photosync.places import open_place, parse
+from photosync.places import Place, open_place, parse
 from photosync.secrets import Secrets
+from photosync.session import Session
 from photosync.sign_in import with_answers, with_token
 from tests.app.serving import free_port
 
-CANARY = "cAnArY-0b5e55ed"
+CANARY = "cAnArY-0b5e55ed/+"
 
 
 def remotes(port: int) -> list[tuple[Remote, dict[str, str]]]:
@@ -58,6 +63,7 @@ def remotes(port: int) -> list[tuple[Remote, dict[str, str]]]:
 
 
 @pytest.mark.parametrize("number", range(11))
+@pytest.mark.row(87)
 def test_a_secret_shows_nowhere(
     number: int, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -98,3 +104,54 @@ def test_a_secret_shows_nowhere(
     shown += [repr(spec), caplog.text]
     for line in shown:
         assert CANARY not in line
+
+
+@pytest.fixture
+def kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A remote ``r`` whose password is the canary, and no sessions of other tests'."""
+    monkeypatch.setenv("PHOTOSYNC_CONFIG", str(home / "c.toml"))
+    monkeypatch.setenv("PHOTOSYNC_SECRETS_FILE", str(home / "s.json"))
+    monkeypatch.setattr(context, "_sessions", [])
+    Secrets().set("r", {"password": CANARY})
+    save(Config(remotes={"r": Fsspec(protocol="memory")}))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    log = logging.getLogger("photosync")
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(sys, "argv", ["photosync", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    for handler in log.handlers:
+        handler.close()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.row(87)
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("words", [("ls", "r:"), ("copy", "{home}/phone", "r:x", "--json")])
+def test_a_bug_that_holds_a_secret_shows_none(
+    words: tuple[str, ...], home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever an SDK puts into an exception: not the terminal, the report, or the log's traceback."""
+    (home / "phone").mkdir()
+    (home / "phone" / "a.jpg").write_bytes(b"photo")
+    real = Session.open
+
+    @contextmanager
+    def fail(self: Session, text: str) -> Iterator[Place]:
+        with real(self, text) as place:
+            if text.startswith("r:"):
+                raise TypeError(f"login('u', '{CANARY}') got {quote(CANARY)}")
+            yield place
+
+    monkeypatch.setattr(Session, "open", fail)
+    log = home / "log"
+    told = run(monkeypatch, "-v", "--log-file", str(log), *(word.format(home=home) for word in words))
+    shown = capsys.readouterr()
+    assert told == 1
+    assert "TypeError" in shown.err + shown.out
+    assert "Traceback" in log.read_text(), "the details are kept"
+    for text in (shown.out, shown.err, log.read_text()):
+        assert CANARY not in text
+        assert quote(CANARY) not in text

@@ -17,6 +17,7 @@ from photosync.config import (
     Defaults,
     Dropbox,
     Fsspec,
+    JobSpec,
     Local,
     Sftp,
     load,
@@ -109,6 +110,7 @@ def test_the_environment_names_the_file(home: Path, monkeypatch: pytest.MonkeyPa
         ('a = "1"\na = "2"', ["line 2"]),
     ],
 )  # fmt: skip
+@pytest.mark.row(72)
 def test_an_error_names_file_line_and_key(text: str, words: list[str]) -> None:
     path = write(text)
     with pytest.raises(ConfigError) as caught:
@@ -145,6 +147,7 @@ def test_unreadable_files_are_explained(home: Path) -> None:
         .map("\n".join),
     )
 )  # fmt: skip
+@pytest.mark.row(72)
 def test_any_text_is_a_configuration_or_a_located_error(text: str) -> None:
     told = "F"
     try:
@@ -213,9 +216,11 @@ def test_rendering_masks_what_looks_like_a_secret() -> None:
                     protocol="x", options={"password": CANARY, "deep": {"sas_token": CANARY}, "port": 3}
                 ),
                 "b": S3(endpoint=f"https://u:{CANARY}@host", region="r1"),
-            }
+            },
+            jobs={"j": JobSpec(source="/a", destinations=["/b"], webhook=f"https://chat.example/{CANARY}")},
         )
     )
+    assert "https://chat.example/***" in shown
     assert CANARY not in shown
     assert 'region = "r1"' in shown
     assert "port = 3" in shown
@@ -327,6 +332,7 @@ def test_whatever_is_saved_comes_back(
         assert load(path) == version
 
 
+@pytest.mark.row(73)
 def test_two_writers_lose_nothing() -> None:
     path = Path("config.toml")
 

@@ -107,6 +107,7 @@ def test_a_browser_comes_back_by_itself(drive: DriveEmulator) -> None:
         assert value not in render(load()) + repr(sign_in)
 
 
+@pytest.mark.row(89)
 def test_what_is_no_answer_to_this_sign_in_is_turned_away_and_waited_past(drive: DriveEmulator) -> None:
     statuses = []
 
@@ -132,6 +133,7 @@ def test_a_person_brings_the_address_from_another_machine(drive: DriveEmulator) 
     check(opened("gd:"))
 
 
+@pytest.mark.row(89)
 def test_an_address_of_another_sign_in_is_refused(drive: DriveEmulator) -> None:
     def other(url: str) -> str:
         return agree(url).replace("state=", "state=x")
@@ -249,6 +251,7 @@ def test_a_sign_in_that_has_ended_says_what_to_do(drive: DriveEmulator) -> None:
         check(opened("gd:"))
 
 
+@pytest.mark.row(41)
 def test_one_renewal_for_many_threads(drive: DriveEmulator) -> None:
     keep("gd", signed_in())
     place = opened("gd:")
@@ -264,6 +267,7 @@ def test_one_renewal_for_many_threads(drive: DriveEmulator) -> None:
     assert drive.requests["about.get"] >= 8
 
 
+@pytest.mark.row(43)
 def test_a_renewed_refresh_token_is_kept_before_it_is_used(
     drive: DriveEmulator, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -429,6 +433,7 @@ def test_a_dropbox_sign_in_is_handed_to_another_machine(emulator: DropboxEmulato
     assert leave("dropbox") == ()
 
 
+@pytest.mark.row(89)
 def test_a_port_that_is_taken(emulator: DropboxEmulator) -> None:
     import socket
 

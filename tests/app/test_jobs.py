@@ -117,6 +117,8 @@ def test_systemd_accepts_the_units(home: Path) -> None:
 def test_a_line_of_a_unit_is_quoted() -> None:
     text = units(JOBS, ["/bin/echo", "100% of $HOME", 'a "b"'])["photosync-often.service"]
     assert 'ExecStart="/bin/echo" "100%% of $$HOME" "a \\"b\\"" "run" "often"' in text
+    text = units(JOBS, ["/bin/echo", "a\nExecStart=/bin/false", "\\n"])["photosync-often.service"]
+    assert 'ExecStart="/bin/echo" "a\\x0aExecStart=/bin/false" "\\\\n" "run" "often"' in text
 
 
 def test_launchd(home: Path) -> None:

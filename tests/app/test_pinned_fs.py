@@ -58,6 +58,7 @@ def test_a_new_host_is_remembered_and_a_known_one_accepted(sftp_port: int, remem
     assert Path(remember).read_text().splitlines() == lines
 
 
+@pytest.mark.row(53)
 def test_a_changed_host_key_is_refused_before_the_password_is_sent(
     photos: Path, home: Path, remember: str
 ) -> None:
@@ -134,6 +135,7 @@ def ftps_port(photos: Path, home: Path) -> Iterator[tuple[int, Path]]:
         yield port, home / "ca.pem"
 
 
+@pytest.mark.row(53)
 def test_ftp_over_tls_wants_a_certificate_it_trusts(
     ftps_port: tuple[int, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

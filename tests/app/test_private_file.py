@@ -28,6 +28,7 @@ for _ in range(10_000):
 """
 
 
+@pytest.mark.row(43, 73)
 def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "secrets.json"
     path.write_bytes(OLD)
@@ -49,6 +50,7 @@ def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     assert not left, "what a killed writer left behind holds secrets too"
 
 
+@pytest.mark.row(73)
 def test_writers_do_not_lose_each_others_changes(tmp_path: Path) -> None:
     path = tmp_path / "counter"
 
@@ -81,6 +83,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o666])
+@pytest.mark.row(88)
 def test_a_readable_private_file_is_repaired(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int
 ) -> None:
@@ -103,6 +106,7 @@ def test_a_file_that_is_not_private_may_be_readable_but_not_writable_for_others(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.row(88)
 def test_links_are_refused_where_they_are_not_followed(tmp_path: Path) -> None:
     real, link = tmp_path / "real", tmp_path / "link"
     real.write_bytes(b"x")

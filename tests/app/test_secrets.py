@@ -119,6 +119,7 @@ def test_a_renewed_token_does_not_undo_a_sign_out(file: Path) -> None:
     assert secrets.get("db") is None
 
 
+@pytest.mark.row(41)
 def test_many_threads_renew_at_once(file: Path) -> None:
     for name in "abcd":
         Secrets().set(name, {"n": 0})
@@ -136,6 +137,7 @@ def test_many_threads_renew_at_once(file: Path) -> None:
     assert json.loads(file.read_text()) == {name: {"n": 9} for name in "abcd"}
 
 
+@pytest.mark.row(88)
 def test_a_link_is_refused(file: Path) -> None:
     file.parent.mkdir()
     (file.parent / "elsewhere").write_text("{}")
@@ -147,6 +149,7 @@ def test_a_link_is_refused(file: Path) -> None:
     assert (file.parent / "elsewhere").read_text() == "{}"
 
 
+@pytest.mark.row(88)
 def test_a_readable_file_is_repaired(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     Secrets().set("nas", {"password": "p"})
     file.chmod(0o644)

@@ -75,6 +75,7 @@ def test_an_unknown_filesystem_declares_nothing(store: AnyStore) -> None:
     assert can.mtime_precision_ns is None
 
 
+@pytest.mark.row(74)
 def test_names_that_lead_elsewhere(fs: Odd, store: AnyStore, monkeypatch: pytest.MonkeyPatch) -> None:
     infos = [
         {"name": "/photos/good.jpg", "size": 1, "type": "file"},
@@ -207,6 +208,7 @@ def test_nothing_is_seen_half_written(fs: Odd, store: AnyStore, monkeypatch: pyt
     assert list(fs.store) == []
 
 
+@pytest.mark.row(6)
 def test_a_file_that_arrives_short_is_never_published(
     fs: Odd, store: AnyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +223,7 @@ def test_a_file_that_arrives_short_is_never_published(
     assert list(fs.store) == []
 
 
+@pytest.mark.row(32)
 def test_a_filesystem_without_rename_is_refused(fs: Odd, monkeypatch: pytest.MonkeyPatch) -> None:
     """fsspec's default mv copies to the final name, where a kill leaves half a photo."""
     monkeypatch.setattr(Odd, "mv", MemoryFileSystem.mv)
@@ -264,6 +267,7 @@ def test_a_staging_folder_that_somebody_removes(fs: Odd, store: AnyStore, tmp_pa
     put(store, "b.jpg")
 
 
+@pytest.mark.row(39)
 def test_an_upload_that_lost_a_part_is_started_anew(
     fs: Odd, store: AnyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

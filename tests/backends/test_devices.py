@@ -12,7 +12,7 @@ import pytest
 from photosync.backends import device_facts
 from photosync.backends.device_facts import Facts, Mount, Usb, gather_facts, mount_at
 from photosync.backends.device_list import find_devices, select, why
-from photosync.backends.devices import Device, Storage, is_plugged_in, trouble
+from photosync.backends.devices import Device, Storage, is_plugged_in, leads_to_phone, trouble
 from photosync.backends.mount_worker import MountWorker, NoAnswer, ask_all
 from photosync.engine.errors import DeviceGone, Fatal, Transient
 
@@ -47,6 +47,29 @@ def test_an_android_phone_in_gvfs(tmp_path: Path) -> None:
     assert device.identity == "serial:2A281FDH200ABC"
     assert (device.model, device.name) == ("Google Pixel 7", "google-pixel-7")
     assert device.storages == (Storage(STORAGE, ("DCIM",)), Storage("SD card", ("DCIM",)))
+
+
+@pytest.mark.parametrize(
+    ("fstype", "below", "phone"),
+    [
+        ("fuse.gvfsd-fuse", "mtp:host=Google_Pixel_7/Internal storage/DCIM", True),
+        ("fuse.gvfsd-fuse", "afc:host=00008110,port=3", True),
+        ("fuse.gvfsd-fuse", "gphoto2:host=Canon", True),
+        ("fuse.gvfsd-fuse", "smb-share:server=nas,share=photos", False),
+        ("fuse.gvfsd-fuse", "", False),
+        ("fuse.kio-fuse", "mtp/Pixel", True),
+        ("fuse.kio-fuse", "smb/nas", False),
+        ("fuse.jmtpfs", "", True),
+        ("fuse.ifuse", "DCIM", True),
+        ("fuse.DeviceFs(Pixel 7)", "DCIM", True),
+        ("fuse.sshfs", "DCIM", False),
+        ("vfat", "DCIM", False),
+    ],
+)
+def test_which_folders_lie_on_a_phone(fstype: str, below: str, phone: bool) -> None:
+    mounts = (Mount("/dev/sda1", "/", "ext4"), Mount("x", "/run/m", fstype))
+    assert leads_to_phone(f"/run/m/{below}".rstrip("/"), mounts) is phone
+    assert not leads_to_phone("/run/mtp/DCIM", mounts)
 
 
 def test_photo_folders_come_in_order_and_other_folders_are_no_storages(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def put(store: DriveStore, path: str, data: bytes) -> Stored:
 
 
 @pytest.mark.parametrize("reset", ["reply", "before", "body"])
+@pytest.mark.row(37)
 def test_a_repeated_create_makes_one_file(rig: Rig, store: DriveStore, reset: Any) -> None:
     put(store, "a/first.jpg", b"first")
     rig.emulator.faults.append(Fault("upload/files.create", reset=reset))
@@ -116,9 +117,10 @@ def test_ids_are_asked_for_by_the_thousand(rig: Rig, store: DriveStore) -> None:
             put(store, f"{number}.jpg", b"x")
     assert counted["files.generateIds"] == 1
     assert counted["upload/files.create"] == 20
-    assert counted.total() <= 20 + 4
+    assert counted.total() <= 20 + 5, "one of them looks whether another machine made the folder, too"
 
 
+@pytest.mark.row(46)
 def test_a_searcher_that_lags_makes_no_second_file(rig: Rig, store: DriveStore) -> None:
     rig.emulator.faults.append(Fault("files.list", count=None, stale=50))
     put(store, "a/b.jpg", b"photo")
@@ -220,6 +222,7 @@ def test_names_that_are_paths_elsewhere() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.row(47)
 def test_duplicates_have_names_of_their_own(rig: Rig, store: DriveStore) -> None:
     ids = [rig.emulator.put("Photos/a.jpg", data) for data in (b"one", b"two!", b"three")]
     slash = rig.emulator.put("Photos/x", b"slash")
@@ -402,6 +405,7 @@ def test_statuses_and_reasons(status: int, reason: str, kind: type[Exception]) -
         assert type(status_error(status, {}, text, "doing", "a.jpg")) is kind
 
 
+@pytest.mark.row(41)
 def test_an_expired_token_is_renewed_once(rig: Rig) -> None:
     renewed: list[dict[str, Any]] = []
     fs = rig.sign_in(on_token=renewed.append)
@@ -432,6 +436,7 @@ def test_an_expired_token_is_renewed_once(rig: Rig) -> None:
     assert isinstance(token["expires_at"], float)
 
 
+@pytest.mark.row(42)
 def test_a_revoked_sign_in_says_what_to_do(rig: Rig, store: DriveStore) -> None:
     put(store, "a.jpg", b"photo")
     rig.emulator.auth.revoke()
@@ -448,6 +453,7 @@ def test_no_sign_in(rig: Rig) -> None:
         DriveBackend(refresh_token="r").ls("")
 
 
+@pytest.mark.row(50)
 def test_a_download_that_is_cut_or_damaged(rig: Rig, store: DriveStore) -> None:
     data = bytes(range(256)) * 4000
     put(store, "a.jpg", data)
@@ -484,6 +490,7 @@ def test_the_api_is_known_without_asking(rig: Rig, store: DriveStore) -> None:
     assert not [route for route in counted if "discovery" in route]
 
 
+@pytest.mark.row(87)
 def test_secrets_stay_put(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     import pickle
     import traceback

@@ -71,6 +71,7 @@ def test_a_reply_cut_short_is_none(http: Http) -> None:
         asks(http, url)()
 
 
+@pytest.mark.row(51)
 def test_a_reply_without_end_is_not_kept(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drive_http, "LARGEST", 1 << 20)
     packed = zlib.compress(bytes(64 << 20), wbits=31)
@@ -79,6 +80,7 @@ def test_a_reply_without_end_is_not_kept(http: Http, monkeypatch: pytest.MonkeyP
         asks(http, url)()
 
 
+@pytest.mark.row(52)
 def test_a_redirect_is_not_followed(http: Http) -> None:
     with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (elsewhere, asked):
         reply = f"HTTP/1.1 307 Moved\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n".encode()

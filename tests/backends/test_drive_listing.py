@@ -126,6 +126,7 @@ def test_changes_of_every_kind(rig: Rig, store: DriveStore) -> None:
     assert mirror.entries
 
 
+@pytest.mark.row(47)
 def test_duplicates_come_and_go(rig: Rig, store: DriveStore) -> None:
     put(store, "a.jpg")
     mirror = Mirror()
@@ -224,6 +225,7 @@ def test_a_listing_goes_on_where_it_failed(rig: Rig, store: DriveStore, faults: 
     assert len(list(tree)) == 12
 
 
+@pytest.mark.row(45)
 def test_pages_that_repeat_are_no_listing(
     rig: Rig, store: DriveStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

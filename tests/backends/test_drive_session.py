@@ -60,6 +60,7 @@ def test_requests_of_a_large_file(rig: Rig, store: DriveStore) -> None:
 
 @pytest.mark.parametrize("reset", ["before", "body", "reply"])
 @pytest.mark.parametrize("nth", [1, 2, 3])
+@pytest.mark.row(36)
 def test_a_part_that_failed_is_not_sent_over_again(rig: Rig, store: DriveStore, reset: str, nth: int) -> None:
     upload = start(store)
     rig.emulator.faults.append(Fault("upload/chunk", nth=nth, reset=reset))  # type: ignore[arg-type]
@@ -84,6 +85,7 @@ def test_a_part_of_which_some_was_kept(rig: Rig, store: DriveStore) -> None:
 
 
 @pytest.mark.parametrize("reset", ["before", "reply"])
+@pytest.mark.row(37)
 def test_a_commit_whose_reply_was_lost(rig: Rig, store: DriveStore, reset: str) -> None:
     upload = start(store)
     send(upload, 0, 1, 2)
@@ -123,6 +125,7 @@ def test_another_process_finds_it_published(rig: Rig, store: DriveStore) -> None
 
 
 @pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.row(40)
 def test_a_session_that_has_expired(rig: Rig, store: DriveStore, status: int) -> None:
     upload = start(store)
     send(upload, 0)

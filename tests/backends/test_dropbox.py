@@ -84,6 +84,7 @@ def test_an_empty_file_among_others(rig: Rig) -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("there", [b"other", b"mine"])
+@pytest.mark.row(48)
 def test_what_is_there_is_never_replaced(rig: Rig, count: int, there: bytes) -> None:
     rig.emulator.put("/Photos/IMG_0.JPG", there)
     rev = rig.emulator.files()["/Photos/IMG_0.JPG"].rev
@@ -109,6 +110,7 @@ def test_names_that_dropbox_refuses_concern_their_files_alone(rig: Rig) -> None:
     assert list(rig.content()) == ["/Photos/good.jpg"]
 
 
+@pytest.mark.row(48)
 def test_names_reach_dropbox_composed(rig: Rig) -> None:
     (result,) = stored(rig.store().put([blob("Cafe\u0301.jpg", b"1")]))
     assert result.path == "Cafe\u0301.jpg"
@@ -188,6 +190,7 @@ def test_commits_take_turns_while_contents_travel_together(rig: Rig) -> None:
     ],
     ids=lambda fault: f"{fault.route.rpartition('/')[2]}-{fault.reset or fault.status}",
 )
+@pytest.mark.row(35)
 def test_trouble_in_a_batch_is_transient_and_leaves_no_second_copy(rig: Rig, fault: Fault) -> None:
     store = rig.store()
     blobs = [blob(f"{n}", noise(2000, n)) for n in range(4)]
@@ -252,6 +255,7 @@ def test_a_session_that_is_gone_is_begun_anew_for_its_file_alone(rig: Rig) -> No
     assert len(stored(store.put(blobs))) == 3
 
 
+@pytest.mark.row(48)
 def test_damage_on_the_way_up_is_refused_and_transient(rig: Rig) -> None:
     store = rig.store()
     upload = store.start_upload("large", 3000, None)
@@ -267,6 +271,7 @@ def test_damage_on_the_way_up_is_refused_and_transient(rig: Rig) -> None:
     assert rig.content() == {}
 
 
+@pytest.mark.row(34)
 def test_a_rate_limit_says_how_long_to_wait(rig: Rig) -> None:
     rig.emulator.faults.append(Fault("files/upload", status=429, retry_after=17))
     with pytest.raises(Transient) as caught:
@@ -342,6 +347,7 @@ def test_an_upload_with_nothing_sent_is_found_again(rig: Rig) -> None:
     assert store.resume_upload(store.start_upload("a", 10, None).token).parts_held() == {}
 
 
+@pytest.mark.row(40)
 def test_an_upload_that_dropbox_has_forgotten(rig: Rig) -> None:
     store = rig.store()
     upload = store.start_upload("a", 10, None)
@@ -376,6 +382,7 @@ def test_a_part_whose_reply_was_lost_is_not_sent_twice(rig: Rig) -> None:
     assert rig.content() == {"/Photos/a": data}
 
 
+@pytest.mark.row(36)
 def test_a_part_that_broke_off_is_sent_again(rig: Rig) -> None:
     data = noise(PART + 5)
     upload = rig.store().start_upload("a", len(data), None)
@@ -410,6 +417,7 @@ def test_a_part_out_of_order_is_refused(rig: Rig) -> None:
         send_one(upload, 1, noise(PART))
 
 
+@pytest.mark.row(37)
 def test_a_commit_whose_reply_was_lost_is_recognised(rig: Rig) -> None:
     store = rig.store()
     upload = store.start_upload("a", 4, MTIME)
@@ -582,6 +590,7 @@ def test_reading_from_an_offset(rig: Rig, offset: int) -> None:
     ],
     ids=["corrupt", "truncated", "reset", "503"],
 )
+@pytest.mark.row(50)
 def test_damage_on_the_way_is_not_hidden(rig: Rig, fault: Fault, error: type[Exception]) -> None:
     rig.emulator.put("/Photos/a", noise(100_000))
     rig.emulator.faults.append(fault)

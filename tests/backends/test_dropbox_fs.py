@@ -212,6 +212,7 @@ def test_parts_of_a_file(rig: Rig, fs: DropboxBackend, start: int | None, end: i
     assert fs.cat_file("a", start, end) == data[slice(start, end)]
 
 
+@pytest.mark.row(50)
 def test_damage_is_not_hidden(rig: Rig, fs: DropboxBackend) -> None:
     rig.emulator.put("/a", noise(100_000))
     for read in (lambda: fs.cat_file("a"), lambda: fs.open("a").read()):

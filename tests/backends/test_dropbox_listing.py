@@ -105,6 +105,7 @@ def test_a_root_that_is_not_there_lists_nothing(rig: Rig) -> None:
     assert store.changes(second.cursor).full is False
 
 
+@pytest.mark.row(45)
 def test_a_listing_that_fails_does_not_look_empty(rig: Rig) -> None:
     fill(rig, 4)
     rig.emulator.api.page_size = 2

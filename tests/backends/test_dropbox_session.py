@@ -50,6 +50,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, reply: bytes) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known to be", "found to be"])
+@pytest.mark.row(41)
 def test_an_expired_token_is_renewed_once_by_many_threads(rig: Rig, known: bool) -> None:
     rig.emulator.put("/Photos/a", b"1")
     told: list[dict[str, Any]] = []
@@ -206,6 +207,7 @@ def test_a_copy_signs_in_by_the_configuration_of_its_process(
     assert DropboxBackend.from_json(rig.fs.to_json()).exists("a") is False
 
 
+@pytest.mark.row(87)
 def test_errors_and_their_causes_hold_no_secret(rig: Rig) -> None:
     import traceback
 
@@ -292,6 +294,7 @@ def test_connections_are_kept(rig: Rig) -> None:
     assert rig.emulator.connections == 1
 
 
+@pytest.mark.row(52)
 def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 

@@ -71,6 +71,7 @@ def send(store: LocalStore, path: str, data: bytes, indexes: list[int]) -> str:
 # confinement
 
 
+@pytest.mark.row(28)
 def test_a_linked_folder_is_never_followed(store: LocalStore, root: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -99,6 +100,7 @@ def test_a_linked_folder_is_never_followed(store: LocalStore, root: Path, tmp_pa
     assert (outside / "secret.jpg").read_bytes() == b"secret"
 
 
+@pytest.mark.row(28)
 def test_a_linked_file_is_never_opened(store: LocalStore, root: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").write_bytes(b"secret")
     (root / "link.jpg").symlink_to(tmp_path / "secret.jpg")
@@ -115,6 +117,7 @@ def test_a_linked_file_is_never_opened(store: LocalStore, root: Path, tmp_path: 
     assert names(tmp_path) == ["disk", "disk/dangling.jpg", "disk/link.jpg", "secret.jpg"]
 
 
+@pytest.mark.row(19)
 def test_pipes_sockets_and_devices_are_listed_and_never_opened(store: LocalStore, root: Path) -> None:
     os.mkfifo(root / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
@@ -144,6 +147,7 @@ class Chdir:
         os.chdir(self._back)
 
 
+@pytest.mark.row(79)
 def test_names_that_are_no_unicode(store: LocalStore, root: Path) -> None:
     (root / os.fsdecode(b"\xff.jpg")).write_bytes(b"photo")
     [entry] = store.list_folder("")
@@ -183,6 +187,7 @@ def test_mode_follows_the_umask(store: LocalStore, root: Path) -> None:
 # failures
 
 
+@pytest.mark.row(22)
 def test_a_failed_fsync_is_final(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     real = os.fsync
@@ -201,6 +206,7 @@ def test_a_failed_fsync_is_final(store: LocalStore, root: Path, monkeypatch: pyt
     assert names(root) == ["a.jpg", "c.jpg"]
 
 
+@pytest.mark.row(22)
 def test_a_failed_fsync_ends_an_upload(
     store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +238,7 @@ def test_a_folder_that_cannot_be_synced_is_said(store: LocalStore, monkeypatch: 
 
 
 @pytest.mark.root
+@pytest.mark.row(20)
 def test_a_full_disk(tmp_path: Path) -> None:
     with mounted("tmpfs", tmp_path / "full", "size=1m") as root:
         store = LocalBackend().store(str(root))
@@ -251,6 +258,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.row(21)
 def test_a_read_only_disk(tmp_path: Path) -> None:
     with mounted("tmpfs", tmp_path / "ro", "ro") as root:
         [result] = LocalBackend().store(str(root)).put([blob("a.jpg")])
@@ -258,6 +266,7 @@ def test_a_read_only_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.row(4, 27)
 def test_another_device_under_the_same_path(tmp_path: Path) -> None:
     with mounted("tmpfs", tmp_path / "stick", "size=1m") as root:
         store = LocalBackend().store(str(root))
@@ -319,6 +328,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error(
         store.list_folder("")
 
 
+@pytest.mark.row(24)
 def test_killed_at_every_step(store: LocalStore, root: Path) -> None:
     """After a kill at any system call a final name holds nothing or all; the next run converges."""
     data = b"x" * 100_000
@@ -364,6 +374,7 @@ def _die_at(step: int) -> None:
 # ways to publish
 
 
+@pytest.mark.row(32)
 def test_publishing_by_hard_link(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(posix, "_renameat2", lambda: None)
     first = store.put([blob("a.jpg", b"one"), blob("a.jpg", b"two")])
@@ -374,6 +385,7 @@ def test_publishing_by_hard_link(store: LocalStore, root: Path, monkeypatch: pyt
     assert (root / "a.jpg").stat().st_nlink == 1
 
 
+@pytest.mark.row(32)
 def test_publishing_with_neither_links_nor_flags(
     store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,6 +406,7 @@ def test_publishing_with_neither_links_nor_flags(
     assert names(root) == [".photosync", ".photosync/lock", "a.jpg", "b.jpg"]
 
 
+@pytest.mark.row(31)
 def test_somebody_elses_partial_files_stay(store: LocalStore, root: Path) -> None:
     (root / "a.jpg.part").write_bytes(b"theirs")
     (root / ".photosync-0123456789abcdef.part").write_bytes(b"theirs")
@@ -576,6 +589,7 @@ def test_one_of_several_replacers_wins(store: LocalStore, root: Path) -> None:
         ("", ANY, 2 * 10**9, False),
     ],
 )
+@pytest.mark.row(33)
 def test_what_kinds_of_disks_declare(
     monkeypatch: pytest.MonkeyPatch, kind: str, rules: object, precision: int, exclusive: bool
 ) -> None:
@@ -677,6 +691,7 @@ def test_a_copy_that_fails_publishes_nothing(root: Path, monkeypatch: pytest.Mon
     assert names(root) == ["a"]
 
 
+@pytest.mark.row(31)
 def test_leftovers_of_a_dead_process_are_swept_and_nothing_else(tmp_path: Path) -> None:
     store = LocalBackend().store(str(tmp_path))
     store.put([Blob("a/kept.jpg", b"photo", None, fingerprint(b"photo").digests)])
@@ -693,3 +708,18 @@ def test_leftovers_of_a_dead_process_are_swept_and_nothing_else(tmp_path: Path) 
         assert store.sweep(names) == 1
     assert sorted((tmp_path / "a").iterdir()) == sorted([tmp_path / "a" / "kept.jpg", large, alive, foreign])
     upload.abort()
+
+
+@pytest.mark.row(24)
+def test_notes_that_a_kill_left_beside_a_published_file_are_swept(store: LocalStore, root: Path) -> None:
+    done, under_way = (store.start_upload(name, 5, None) for name in ("a/done.mp4", "b.mp4"))
+    notes = (root / PARTIAL / done.token).read_bytes()
+    done.send_part(0, b"video", hashlib.sha256(b"video").hexdigest())
+    done.commit({})
+    (root / PARTIAL / done.token).write_bytes(notes)
+    (root / PARTIAL / ("0" * 32)).write_bytes(b"")
+    (root / PARTIAL / "somebody's").write_bytes(b"")
+    assert store.sweep([]) == 1
+    assert sorted(os.listdir(root / PARTIAL)) == sorted(["0" * 32, "somebody's", under_way.token])
+    under_way.send_part(0, b"video", hashlib.sha256(b"video").hexdigest())
+    under_way.commit({})

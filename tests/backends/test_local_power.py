@@ -67,6 +67,7 @@ def send(store: LocalStore, path: str, data: bytes) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.row(25)
 def test_what_was_stored_survives(disk: Disk) -> None:
     with disk.power() as root:
         store = store_of(root)
@@ -100,6 +101,7 @@ def test_what_was_stored_survives(disk: Disk) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.row(25)
 def test_an_upload_cut_short_believes_nothing_unread(disk: Disk) -> None:
     token = ""
     with disk.power() as root:

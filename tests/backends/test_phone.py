@@ -168,6 +168,7 @@ def test_a_device_without_photo_folders_must_be_told_where(photos: Path) -> None
         assert "IMG_0001.jpg" in listing(store, "")
 
 
+@pytest.mark.row(18, 19)
 def test_links_pipes_and_housekeeping_are_reported_and_never_followed(photos: Path) -> None:
     camera = photos / STORAGE / "DCIM/Camera"
     (camera / "link.jpg").symlink_to("/etc/passwd")
@@ -199,6 +200,7 @@ def test_links_pipes_and_housekeeping_are_reported_and_never_followed(photos: Pa
             store.list_folder(f"{STORAGE}/DCIM/away")
 
 
+@pytest.mark.row(77)
 def test_odd_names_survive(photos: Path) -> None:
     names = [b"\xff\xfe.jpg", "né.jpg".encode(), b"a\nb.jpg", b"IMG:1.jpg"]
     for name in names:
@@ -277,6 +279,7 @@ def test_what_a_phone_tells_about_a_file_is_asked_again(phone: FuseLibrary, open
     ],
     ids=["one more", "modulo", "ends early", "nothing"],
 )
+@pytest.mark.row(11)
 def test_a_size_that_lies_shows_in_the_bytes_given(
     phone: FuseLibrary, opened: Opened, lie: dict[str, Any]
 ) -> None:
@@ -291,6 +294,7 @@ def test_a_size_that_lies_shows_in_the_bytes_given(
 # ---- trouble with one file or folder ----------------------------------------------------------------------
 
 
+@pytest.mark.row(9, 12)
 def test_one_bad_file_fails_alone(phone: FuseLibrary, opened: Opened) -> None:
     store = opened(phone)
     phone.set(bad_from={FILM: 2_000_000})
@@ -302,6 +306,7 @@ def test_one_bad_file_fails_alone(phone: FuseLibrary, opened: Opened) -> None:
     assert content(store, IMAGE) == PHOTO
 
 
+@pytest.mark.row(3)
 def test_one_bad_folder_fails_alone(phone: FuseLibrary, opened: Opened) -> None:
     store = opened(phone)
     phone.set(bad_folders=frozenset({f"{STORAGE}/DCIM/Camera"}))
@@ -328,6 +333,7 @@ WAYS = ["eio", "enotconn", "enodev", "empty"]
 
 
 @pytest.mark.parametrize("how", WAYS)
+@pytest.mark.row(1)
 def test_unplugged_while_reading(phone: FuseLibrary, opened: Opened, how: str) -> None:
     store = opened(phone)
     reader = store.open(FILM)
@@ -344,6 +350,7 @@ def test_unplugged_while_reading(phone: FuseLibrary, opened: Opened, how: str) -
 
 
 @pytest.mark.parametrize("how", WAYS)
+@pytest.mark.row(2)
 def test_an_unplugged_phone_is_never_an_empty_one(phone: FuseLibrary, opened: Opened, how: str) -> None:
     store, whole = opened(phone), opened(phone, "/")
     device = store.device
@@ -381,6 +388,7 @@ def test_a_storage_that_disappears_is_noticed(phone: FuseLibrary, opened: Opened
         store.list_folder("SD card/DCIM")
 
 
+@pytest.mark.row(4)
 def test_another_mount_at_the_same_path_is_another_phone(photos: Path, mount: Path, opened: Opened) -> None:
     if REASON is not None:
         pytest.skip(f"no FUSE mount possible: {REASON}")
@@ -418,6 +426,7 @@ def test_the_usb_tells_of_an_unplugging_before_the_mount_does(phone: FuseLibrary
 # ---- a mount that hangs -----------------------------------------------------------------------------------
 
 
+@pytest.mark.row(10)
 def test_a_mount_that_hangs_costs_no_more_than_the_patience(phone: FuseLibrary, opened: Opened) -> None:
     store = opened(phone, patience=0.5)
     reader = store.open(IMAGE)
@@ -437,6 +446,7 @@ def test_a_mount_that_hangs_costs_no_more_than_the_patience(phone: FuseLibrary, 
 
 
 @needs_fuse
+@pytest.mark.row(10)
 def test_a_process_ends_though_its_phone_hangs(phone: FuseLibrary) -> None:
     code = (
         "import sys\nfrom photosync.backends.device_list import find_devices\n"
@@ -458,6 +468,7 @@ def test_a_process_ends_though_its_phone_hangs(phone: FuseLibrary) -> None:
     phone.plug_in()
 
 
+@pytest.mark.row(10)
 def test_closing_the_store_frees_a_reader_that_waits(phone: FuseLibrary, opened: Opened) -> None:
     import threading
 

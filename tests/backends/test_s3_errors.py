@@ -165,6 +165,7 @@ def test_refusals_find_their_place_in_the_tree(
 
 
 @pytest.mark.parametrize(("said", "seconds"), [("7", 7.0), ("Mon, 23 Nov 2026 12:00:00 GMT", None)])
+@pytest.mark.row(34)
 def test_retry_after_is_handed_on(said: str, seconds: float | None) -> None:
     with canned(lambda _: refusal(503, "SlowDown", Retry_After=said)) as backend:
         store = backend.store("bucket")

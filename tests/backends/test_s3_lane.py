@@ -165,6 +165,7 @@ def test_behind_an_authority_of_ones_own(
     store.close()
 
 
+@pytest.mark.row(53)
 def test_an_authority_that_nobody_trusts(signed_seaweed: SignedSeaweed, bucket: str) -> None:
     server: Seaweed = signed_seaweed.server
     s3 = S3Backend(

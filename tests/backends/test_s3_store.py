@@ -56,6 +56,18 @@ def test_put_is_checked_by_the_server_and_kept_with_its_time(s3_store: S3Store) 
     assert content(s3_store, "DCIM/a.jpg") == b"photo"
 
 
+@pytest.mark.row(49)
+def test_an_etag_is_never_a_hash(s3_store: S3Store, s3_server: Seaweed, bucket: str) -> None:
+    """Not even where it happens to be the MD5: under KMS, or of parts, it looks the same and is none."""
+    md5 = hashlib.md5(b"photo", usedforsecurity=False).hexdigest()
+    stored = s3_server.client().put_object(Bucket=bucket, Key="phone/backup/a.jpg", Body=b"photo")
+    assert stored["ETag"].strip('"') == md5, "the server says what most do"
+    for entry in (s3_store.stat("a.jpg"), *s3_store.list_tree()):
+        assert "md5" not in entry.digests
+        assert md5 not in entry.digests.values()
+    assert "md5" not in s3_store.capabilities.hashes
+
+
 def test_memoryviews_and_empty_objects_are_stored(s3_store: S3Store) -> None:
     put(s3_store, "empty.jpg", b"")
     view = memoryview(bytearray(b"xxviewxx"))[2:6]
@@ -204,6 +216,7 @@ ODD_NAMES = [
 ]
 
 
+@pytest.mark.row(77)
 def test_odd_names_survive(s3_store: S3Store) -> None:
     for name in ODD_NAMES:
         put(s3_store, name, name.encode())
@@ -300,6 +313,7 @@ def test_listing_streams_and_goes_on_after_a_failed_page() -> None:
 
 
 @pytest.mark.parametrize("more", ["same", ""])
+@pytest.mark.row(45)
 def test_listing_cut_or_looping_is_an_error(more: str) -> None:
     def answer(_: Request) -> Answer:
         page = listed(("a", 1), more=more)
@@ -365,6 +379,7 @@ def test_absent_folders_raise_and_an_absent_root_lists_nothing(s3: S3Backend, bu
     assert s3.store(bucket).list_folder("") == []
 
 
+@pytest.mark.row(56)
 def test_archived_objects_are_noted_and_say_why_they_cannot_be_read() -> None:
     def answer(request: Request) -> Answer:
         if "list-type" in request.query:

@@ -77,6 +77,7 @@ def test_part_of_a_wrong_size_is_a_bug_of_the_caller(s3_store: S3Store) -> None:
     upload.abort()
 
 
+@pytest.mark.row(39)
 def test_commit_without_all_parts_publishes_nothing(s3_store: S3Store) -> None:
     upload = s3_store.start_upload("a.mov", len(VIDEO), None)
     send(upload, 0, 2)
@@ -111,6 +112,7 @@ def test_abort_frees_the_parts_and_may_be_repeated(
         s3_store.resume_upload(upload.token)
 
 
+@pytest.mark.row(39)
 def test_parts_of_another_version_of_the_file_are_never_published(s3_store: S3Store) -> None:
     upload = s3_store.start_upload("a.mov", len(VIDEO), None)
     send(upload, 0, 1, 2)
@@ -240,6 +242,7 @@ class Multipart:
         return Answer(headers={"ETag": '"m-1"', "Content-Length": str(len(self.objects[request.path]))})
 
 
+@pytest.mark.row(39)
 def test_a_service_that_heeds_nothing_is_looked_at_before_completing() -> None:
     service = Multipart()
     with canned(service) as backend:

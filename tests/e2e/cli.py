@@ -104,11 +104,12 @@ class Photosync:
         """Begins a command, in a process group of its own.
 
         Args:
-            options: ``env`` adds variables; ``terminal`` is a descriptor for stderr; others are Popen's.
+            options: ``env`` adds variables; ``terminal`` is a descriptor for stderr; ``under`` is a
+                command that runs it; others are Popen's.
         """
         terminal = options.pop("terminal", subprocess.PIPE)
         return subprocess.Popen(
-            [program("photosync"), *map(str, arguments)],
+            [*options.pop("under", ()), program("photosync"), *map(str, arguments)],
             stdin=options.pop("stdin", subprocess.DEVNULL),
             stdout=subprocess.PIPE,
             stderr=terminal,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cli import Photosync, noise, tree, write
+from tests.e2e.cli import Photosync, finish, noise, tree, write
 from tests.e2e.conftest import Plug
-from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, wait_until
+from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, arrived, wait_until
 
 MIB = 1 << 20
 
@@ -91,6 +91,7 @@ def test_wrong_words(
         ("[remotes.phone]\ntype = \"local\"\n", "phone"),
     ],
 )  # fmt: skip
+@pytest.mark.row(72)
 def test_malformed_configuration(
     machine: Photosync, phone: Path, local: LocalFolder, text: str, words: str
 ) -> None:
@@ -118,6 +119,7 @@ def test_state_that_cannot_be_written(machine: Photosync, phone: Path, local: Lo
     assert not local.folder.exists()
 
 
+@pytest.mark.row(42)
 def test_no_token_and_a_revoked_one(machine: Photosync, phone: Path, dropbox: DropboxFolder) -> None:
     machine.config.write_text('[remotes.dropbox]\ntype = "dropbox"\n')
     machine.env |= dropbox.account.env()
@@ -176,6 +178,7 @@ def test_a_source_that_vanished_or_shrank(machine: Photosync, phone: Path, local
     assert local.files() == held
 
 
+@pytest.mark.row(18, 19)
 def test_what_is_no_file(machine: Photosync, phone: Path, local: LocalFolder) -> None:
     """Pipes would block whoever opens them, links lead anywhere."""
     os.mkfifo(phone / "DCIM/pipe.JPG")
@@ -188,6 +191,7 @@ def test_what_is_no_file(machine: Photosync, phone: Path, local: LocalFolder) ->
 
 
 @pytest.mark.parametrize("how", ["grow", "shrink", "rewrite"])
+@pytest.mark.row(5, 6)
 def test_a_file_that_changes_while_it_is_read(
     machine: Photosync, plug: Plug, local: LocalFolder, tmp_path: Path, how: str
 ) -> None:
@@ -201,6 +205,7 @@ def test_a_file_that_changes_while_it_is_read(
     assert local.files() == tree(source), "what is there at last, and no mixture"
 
 
+@pytest.mark.row(6)
 def test_a_file_that_is_cut_short_or_vanishes(
     machine: Photosync, plug: Plug, local: LocalFolder, tmp_path: Path
 ) -> None:
@@ -227,6 +232,7 @@ def test_a_file_that_is_cut_short_or_vanishes(
 # destinations that cannot take it
 
 
+@pytest.mark.row(21)
 def test_a_destination_that_is_read_only(machine: Photosync, phone: Path, local: LocalFolder) -> None:
     with tmpfs(local.folder, "ro"):
         done = machine.copy(phone, local.text).expect(7)
@@ -244,6 +250,7 @@ def test_a_destination_that_belongs_to_another(machine: Photosync, phone: Path, 
     machine.copy(phone, local.text).expect(6)
 
 
+@pytest.mark.row(20)
 def test_a_destination_that_is_full(machine: Photosync, phone: Path, local: LocalFolder) -> None:
     big = {"DCIM/VID_1.MP4": noise(9 * MIB, 1), "DCIM/VID_2.MP4": noise(9 * MIB, 2)}
     files = tree(write(phone, big))
@@ -278,6 +285,7 @@ def test_a_bucket_that_is_not_there(machine: Photosync, phone: Path, bucket: Buc
     assert "wrong-" not in done.out + done.err
 
 
+@pytest.mark.row(57)
 def test_only_one_run_at_a_time(machine: Photosync, phone: Path, local: LocalFolder) -> None:
     write(phone, {"DCIM/VID_1.MP4": noise(20 * MIB, 1)})
     with machine.start("copy", phone, local.text, "--bwlimit", "1M") as first:
@@ -293,6 +301,7 @@ def test_only_one_run_at_a_time(machine: Photosync, phone: Path, local: LocalFol
 # secrets
 
 
+@pytest.mark.row(87)
 def test_no_secret_is_ever_told(
     machine: Photosync, phone: Path, dropbox: DropboxFolder, bucket: Bucket, tmp_path: Path
 ) -> None:
@@ -330,3 +339,48 @@ def test_no_secret_is_ever_told(
     for secret in secrets:
         assert not [text for text in texts if secret in text]
     assert (machine.home / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+def processes_of(session: int) -> list[Path]:
+    """Where /proc tells of the processes of a session."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if os.getsid(int(folder.name)) == session:
+                found.append(folder)
+    return found
+
+
+@pytest.mark.row(87)
+def test_other_users_see_no_secret(machine: Photosync, phone: Path, dropbox: DropboxFolder) -> None:
+    """Not in ``ps``, and not in what is kept between runs, whatever the umask."""
+    dropbox.admit(machine)
+    records = (machine.home / "secrets.json").read_text()
+    secrets = [part for part in records.split('"') if len(part) > 20]
+    assert secrets
+    before = os.umask(0)
+    try:
+        process = machine.start("copy", phone, dropbox.text, "--json", "--bwlimit", "100k")
+    finally:
+        os.umask(before)
+    with process:
+        wait_until(lambda: arrived(dropbox) > 0 or process.poll() is not None)
+        assert process.poll() is None, finish(process)
+        seen = [
+            (each / name).read_bytes()
+            for each in processes_of(process.pid)
+            for name in ("cmdline", "environ")
+        ]
+        process.kill()
+    assert seen
+    for secret in secrets:
+        assert not [text for text in seen if secret.encode() in text]
+    kept = [file for file in machine.state.rglob("*") if file.is_file()]
+    assert any(file.suffix == ".sqlite" for file in kept)
+    readable = [file for file in kept if file.stat().st_mode & 0o077 and not hidden(file, machine.state)]
+    assert not readable
+
+
+def hidden(file: Path, below: Path) -> bool:
+    """Whether a folder that only its user may enter is above a file."""
+    return any(folder.stat().st_mode & 0o077 == 0 for folder in file.parents if folder.is_relative_to(below))

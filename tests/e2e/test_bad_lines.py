@@ -117,6 +117,7 @@ def test_dropbox(machine: Photosync, dropbox: DropboxFolder, tmp_path: Path, fil
     rclone_check(source, dropbox.text, env)
 
 
+@pytest.mark.row(56)
 def test_photos_in_an_archive_class_are_proven_without_reading_and_never_called_read(
     machine: Photosync, bucket: Bucket, s3_server: Seaweed, tmp_path: Path
 ) -> None:

@@ -99,6 +99,7 @@ def test_exit_codes_that_tell_what_to_do_next(machine: Photosync, phone: Path, l
     assert (report["status"], report["refused"]) == ("partial", 1)
 
 
+@pytest.mark.row(79)
 def test_names_that_are_no_text_are_still_json(
     machine: Photosync, tmp_path: Path, local: LocalFolder
 ) -> None:
@@ -355,6 +356,7 @@ def test_history(machine: Photosync, phone: Path, place: Where, tmp_path: Path) 
     assert len({json.loads(line)["path"] for line in lines}) == 6
 
 
+@pytest.mark.row(62)
 def test_a_damaged_manifest_is_rebuilt(machine: Photosync, phone: Path, local: LocalFolder) -> None:
     machine.copy(phone, local.text).expect(0)
     head = local.folder / ".photosync/HEAD"
@@ -495,6 +497,7 @@ def test_dropbox_behind_a_proxy(
     assert dropbox.files() == tree(phone)
 
 
+@pytest.mark.row(53)
 def test_an_authority_that_nobody_trusts(
     machine: Photosync, phone: Path, dropbox: DropboxFolder, bucket: Bucket, forward: tuple[TlsProxy, Any]
 ) -> None:

@@ -60,6 +60,7 @@ def test_freed_and_safe(case: Case) -> None:
     assert case.free()["deleted"] == 1
 
 
+@pytest.mark.row(8)
 def test_a_name_used_again_after_it_was_freed(case: Case) -> None:
     before = tree(case.source)
     case.free()
@@ -129,6 +130,7 @@ def test_two_folders_of_one_disk_are_one_place(
 
 @pytest.mark.parametrize("which", ["local", "bucket"])
 @pytest.mark.parametrize("how", ["deleted", "damaged"])
+@pytest.mark.row(55)
 def test_a_copy_that_is_not_there_any_more(case: Case, which: str, how: str) -> None:
     place = case.local if which == "local" else case.bucket
     data = place.files()["DCIM/IMG_3.JPG"]
@@ -143,6 +145,7 @@ def test_a_copy_that_is_not_there_any_more(case: Case, which: str, how: str) -> 
     assert "1 of 2" in row["error"]
 
 
+@pytest.mark.row(7)
 def test_other_bytes_under_the_same_looks(case: Case) -> None:
     file = case.source / "DCIM/IMG_3.JPG"
     file.write_bytes(noise(3003, "swapped"))
@@ -185,6 +188,7 @@ def test_a_part_of_it(case: Case) -> None:
     assert set(tree(case.source)) == {"DCIM/IMG_7.JPG", "DCIM/empty.JPG"}
 
 
+@pytest.mark.row(3)
 def test_a_phone_that_does_not_show_everything(case: Case) -> None:
     case.rig.set(bad_folders=frozenset({"DCIM"}))
     case.machine.run("free-up", case.phone, "--yes").expect(7)
@@ -213,6 +217,7 @@ def test_a_phone_that_may_only_be_read(
     assert len(tree(source)) == 6
 
 
+@pytest.mark.row(59, 60)
 def test_killed_again_and_again(
     machine: Photosync, plug: Plug, local: LocalFolder, bucket: Bucket, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ def contents(place: Where) -> list[bytes]:
 
 
 @EVERYWHERE
+@pytest.mark.row(29)
 def test_every_change_at_once(machine: Photosync, place: Where, tmp_path: Path) -> None:
     phone = tmp_path / "phone"
     old = photos(phone)
@@ -82,6 +83,7 @@ def test_every_change_at_once(machine: Photosync, place: Where, tmp_path: Path) 
 
 
 @EVERYWHERE
+@pytest.mark.row(7)
 def test_checksum_finds_what_size_and_time_hide(machine: Photosync, place: Where, tmp_path: Path) -> None:
     phone = tmp_path / "phone"
     old = photos(phone)
@@ -112,6 +114,7 @@ def test_a_rename_is_not_sent_again(machine: Photosync, place: Where, tmp_path: 
 
 
 @EVERYWHERE
+@pytest.mark.row(30, 61)
 def test_lost_state_is_found_again_by_hash(machine: Photosync, place: Where, tmp_path: Path) -> None:
     phone = tmp_path / "phone"
     old = photos(phone)
@@ -149,6 +152,7 @@ def test_two_sources_share_a_destination(machine: Photosync, place: Where, tmp_p
 
 
 @EVERYWHERE
+@pytest.mark.row(58)
 def test_two_machines_share_a_destination(machine: Photosync, place: Where, tmp_path: Path) -> None:
     other = Photosync(tmp_path / "other machine")
     place.admit(other)
@@ -177,6 +181,7 @@ def test_two_machines_share_a_destination(machine: Photosync, place: Where, tmp_
     assert arrived(place) - before < OVERHEAD
 
 
+@pytest.mark.row(66)
 def test_a_file_touched_in_the_future_is_no_reason_for_anything(
     machine: Photosync, local: LocalFolder, tmp_path: Path
 ) -> None:

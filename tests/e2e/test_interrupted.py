@@ -50,6 +50,7 @@ def wait_for(process: "subprocess.Popen[bytes]", place: Where) -> None:
 
 
 @EVERYWHERE
+@pytest.mark.row(24)
 def test_killed_again_and_again(machine: Photosync, place: Where, tmp_path: Path) -> None:
     phone = tmp_path / "phone"
     files = photos(phone)
@@ -159,6 +160,7 @@ def test_ctrl_c_says_so_to_people(machine: Photosync, local: LocalFolder, tmp_pa
 
 
 @pytest.mark.parametrize("how", ["eio", "enotconn", "empty"])
+@pytest.mark.row(1)
 def test_phone_unplugged_in_the_middle_of_a_file(
     machine: Photosync, plug: Plug, local: LocalFolder, tmp_path: Path, how: str
 ) -> None:
@@ -185,6 +187,7 @@ def test_phone_unplugged_in_the_middle_of_a_file(
     assert machine.copy(phone, local.text).expect(0).report["status"] == "nothing"
 
 
+@pytest.mark.row(2, 3)
 def test_sync_from_an_unplugged_phone_deletes_nothing(
     machine: Photosync, plug: Plug, local: LocalFolder, tmp_path: Path
 ) -> None:
@@ -245,6 +248,7 @@ def test_a_line_that_stays_cut(machine: Photosync, wire: Bucket, line: CutProxy,
     ],
     ids=["reset in a body", "reply lost", "commit's reply lost", "429", "503"],
 )
+@pytest.mark.row(34, 35, 36, 37)
 def test_dropbox_in_bad_weather(
     machine: Photosync, dropbox: DropboxFolder, tmp_path: Path, fault: Fault
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from photosync.sample import build_sample
+from photosync.sample import build_library, build_sample
 from tests.e2e.cli import Done, Photosync, noise, tree, write
 from tests.e2e.conftest import Plug
 from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where
@@ -146,6 +146,7 @@ def test_what_is_at_the_target_stays(
     assert sorted(there.values()) == sorted(tree(phone).values())
 
 
+@pytest.mark.row(90)
 def test_no_link_leads_out(machine: Photosync, phone: Path, local: LocalFolder, tmp_path: Path) -> None:
     machine.copy(phone, local.text).expect(0)
     outside = tmp_path / "outside"
@@ -210,6 +211,7 @@ def test_one_copy_dies_on_the_way(
 
 
 @EVERYWHERE
+@pytest.mark.row(67)
 def test_damage_is_found_to_the_chunk_and_mended(machine: Photosync, place: Where, tmp_path: Path) -> None:
     phone = tmp_path / "phone"
     files = {f"DCIM/IMG_{number:03}.JPG": noise(2000 + number, number) for number in range(60)}
@@ -277,6 +279,7 @@ def test_what_nobody_has_whole_is_said(machine: Photosync, phone: Path, local: L
     assert local.files()["DCIM/VID_1.MP4"] == flipped(data, 1), "what could not be mended was left alone"
 
 
+@pytest.mark.row(67)
 def test_rot_elsewhere_is_not_spread(
     machine: Photosync, phone: Path, local: LocalFolder, tmp_path: Path
 ) -> None:
@@ -314,6 +317,7 @@ def test_a_share_of_it_at_a_time(machine: Photosync, phone: Path, local: LocalFo
     assert set(done.files()) == {"DCIM/IMG_1.JPG"}, "what proved wrong is not proven"
 
 
+@pytest.mark.row(68)
 def test_rot_at_the_source(machine: Photosync, plug: Plug, phone: Path, local: LocalFolder) -> None:
     name, _ = plug(phone)
     machine.copy(name, local.text).expect(0)
@@ -354,3 +358,20 @@ def test_the_trash_is_emptied_only_when_told(machine: Photosync, phone: Path, lo
     assert json.loads(done.out.splitlines()[-1])["deleted"] == 1
     assert trash() == []
     assert set(local.files()) == set(tree(phone))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("place", ["local", "bucket", "dropbox", "drive"], indirect=True)
+def test_a_library_of_2000_files_comes_back(machine: Photosync, place: Where, tmp_path: Path) -> None:
+    """With nothing but the remote's credentials."""
+    phone = tmp_path / "phone"
+    build_library(phone, files=2000)
+    build_sample(phone / "odd", photos=3)
+    machine.copy(phone, place.text, timeout=900).expect(0)
+    bare = Photosync(tmp_path / "new machine")
+    place.admit(bare)
+    report = bare.run("restore", place.text, tmp_path / "back", "--json", timeout=900).expect(0).report
+    assert report["verified"] == len(tree(phone))
+    assert tree(tmp_path / "back") == tree(phone)
+    assert times(tmp_path / "back") == times(phone)

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cli import Photosync, noise, tree, write
+from tests.e2e.cli import Photosync, photo, tree, write
 from tests.e2e.conftest import Plug
 from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where
 from tests.servers.dropbox_emulator import DropboxEmulator
 
 PHOTOS = {
-    "DCIM/a.jpg": noise(100_000, "a"),
-    "DCIM/b.jpg": noise(50_000, "b"),
-    "DCIM/sub/c.jpg": noise(9 << 20, "c"),
+    "DCIM/a.jpg": photo(100_000, "a"),
+    "DCIM/b.jpg": photo(50_000, "b"),
+    "DCIM/sub/c.jpg": photo(9 << 20, "c"),
     "notes.txt": b"not a photo",
 }
 PLACES = ["local", pytest.param("bucket", marks=pytest.mark.slow), "dropbox"]
@@ -53,7 +53,7 @@ def test_move(machine: Photosync, source: Path, place: Where) -> None:
     assert machine.run("move", source, place.text, "--json").expect(0).report["status"] == "nothing"
     machine.run("verify", place.text).expect(0)
     # A camera begins to count anew; the earlier photo of that name is not this one's copy.
-    write(source, {"DCIM/a.jpg": noise(100_000, "another"), "again.jpg": PHOTOS["DCIM/b.jpg"]})
+    write(source, {"DCIM/a.jpg": photo(100_000, "another"), "again.jpg": PHOTOS["DCIM/b.jpg"]})
     done = machine.run("move", source, place.text, "--json")
     assert done.code == 1, "a conflict is told"
     assert tree(source) == {}
@@ -70,7 +70,7 @@ def test_move(machine: Photosync, source: Path, place: Where) -> None:
 def test_move_proves_what_was_copied_before(machine: Photosync, source: Path, local: LocalFolder) -> None:
     machine.copy(source, local.text).expect(0)
     os.utime(local.folder / "DCIM/a.jpg")
-    (local.folder / "DCIM/b.jpg").write_bytes(noise(50_000, "damaged"))
+    (local.folder / "DCIM/b.jpg").write_bytes(photo(50_000, "damaged"))
     done = machine.run("move", source, local.text, "--json")
     assert done.report["verified"] + done.report["conflict"] == len(PHOTOS)
     assert tree(source) == {}
@@ -187,7 +187,7 @@ def test_dedupe(machine: Photosync, source: Path, place: Where) -> None:
     more = {
         "DCIM/a (1).jpg": PHOTOS["DCIM/a.jpg"],
         "Other/a.jpg": PHOTOS["DCIM/a.jpg"],
-        "like-b.jpg": noise(50_000, "of the size of b"),
+        "like-b.jpg": photo(50_000, "of the size of b"),
         "empty": b"",
         "empty too": b"",
     }
@@ -207,7 +207,7 @@ def test_dedupe(machine: Photosync, source: Path, place: Where) -> None:
 
 
 def test_dedupe_reads_what_nobody_knows(machine: Photosync, source: Path) -> None:
-    write(source, {"copy.jpg": PHOTOS["DCIM/b.jpg"], "other.jpg": noise(50_000, "other")})
+    write(source, {"copy.jpg": PHOTOS["DCIM/b.jpg"], "other.jpg": photo(50_000, "other")})
     rows = machine.run("dedupe", source, "--json").expect(0).events
     assert rows[-1]["unknown"] == 3
     assert rows[-1]["groups"] == 0
@@ -216,7 +216,44 @@ def test_dedupe_reads_what_nobody_knows(machine: Photosync, source: Path) -> Non
     assert "--permanently" in machine.run("dedupe", source, "--mode", "trash").expect(2).err
 
 
+@pytest.mark.parametrize("spelled", ["{}", "file://{}", "linked", "simplecache::file://{}"])
+def test_a_phone_is_not_written_through_its_mount_either(
+    machine: Photosync, plug: Plug, source: Path, tmp_path: Path, spelled: str
+) -> None:
+    plug(source)
+    (mount,) = tmp_path.glob("pixel-*")
+    place = str(tmp_path / "linked") if spelled == "linked" else spelled.format(mount)
+    (tmp_path / "linked").symlink_to(mount)
+    others = write(tmp_path / "others", {"new.jpg": b"new"})
+    library = machine.home / "library"
+    machine.run("copy", source, library).expect(0)
+    for command in (
+        ("copy", others, place),
+        ("sync", others, f"{place}/DCIM"),
+        ("mirror", others, place, machine.home / "second"),
+        ("move", place, machine.home / "third"),
+        ("delete", place, "--permanently", "--yes"),
+        ("mkdir", f"{place}/made"),
+        ("restore", library, f"{place}/back"),
+    ):
+        assert "can only be read" in machine.run(*command).expect(2).err
+    assert tree(source) == PHOTOS
+    machine.run("copy", place, machine.home / "fourth").expect(0)
+    assert tree(machine.home / "fourth") == PHOTOS
+
+
+def test_what_could_not_begin_is_a_report_too(machine: Photosync, source: Path) -> None:
+    for command in (("delete", "nosuch:"), ("dedupe", "nosuch:"), ("prune", "nosuch:"), ("free-up", source)):
+        done = machine.run(*command, "--json").expect(2)
+        assert (done.report["status"], bool(done.report["error"])) == ("failed", True)
+
+
 # cat and mkdir
+
+
+def test_cat_of_nothing_is_not_the_current_folder(machine: Photosync) -> None:
+    done = machine.run("cat", "").expect(2)
+    assert (done.out, "a place is missing" in done.err) == ("", True)
 
 
 @pytest.mark.parametrize("place", ["dropbox"], indirect=True)

@@ -76,6 +76,7 @@ def test_the_phone_is_read_once(machine: Photosync, plug: Plug, three: list[Wher
     assert all(place.files() == tree(tmp_path / "phone") for place in three)
 
 
+@pytest.mark.row(44)
 def test_a_destination_that_cannot_be_used_concerns_no_other(
     machine: Photosync, plug: Plug, three: list[Where], dropbox: DropboxFolder, tmp_path: Path
 ) -> None:
@@ -133,6 +134,7 @@ def test_unplugged_early(machine: Photosync, plug: Plug, three: list[Where], tmp
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.row(24)
 def test_killed_after_unplugging(
     machine: Photosync, plug: Plug, local: LocalFolder, dropbox: DropboxFolder, tmp_path: Path, how: int
 ) -> None:

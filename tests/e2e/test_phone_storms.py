@@ -204,6 +204,7 @@ def check_told(world: World, report: Report, faults: dict[str, Any], before: set
 
 
 @pytest.mark.root
+@pytest.mark.row(1, 9)
 def test_nothing_is_lost_and_nothing_is_claimed(world: World, schedule: int) -> None:
     dice = random.Random(f"storm {schedule}")
     for _ in range(dice.randint(1, 3)):

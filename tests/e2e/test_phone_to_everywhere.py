@@ -123,6 +123,7 @@ def test_sftp(machine: Photosync, plug: Plug, library: Path, ssh_server: Sshd, t
 
 
 @pytest.mark.parametrize("place", ["local", "bucket", "dropbox", "drive"], indirect=True)
+@pytest.mark.row(77, 78)
 def test_names_that_no_place_likes(machine: Photosync, plug: Plug, place: Where, tmp_path: Path) -> None:
     source = tmp_path / "odd"
     build_sample(source, photos=3)

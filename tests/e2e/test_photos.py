@@ -46,6 +46,7 @@ def test_a_library_by_date_is_laid_out_once_and_found_again(
     assert machine.copy(phone, place.text).expect(0).report["status"] == "nothing"
 
 
+@pytest.mark.row(86)
 def test_what_was_damaged_before_is_copied_and_told(machine: Photosync, phone: Path, tmp_path: Path) -> None:
     whole = (phone / "DCIM/100APPLE/IMG_0001.MOV").read_bytes()
     picture = (phone / "DCIM/100APPLE/IMG_0002.JPG").read_bytes()

@@ -11,6 +11,7 @@ ROUNDS = 3
 
 
 @pytest.mark.parametrize("place", ["local", "bucket", "dropbox"], indirect=True)
+@pytest.mark.row(58)
 def test_neither_loses_what_it_recorded(machine: Photosync, place: Where, tmp_path: Path) -> None:
     machines = [machine, Photosync(tmp_path / "other")]
     place.admit(machines[1])

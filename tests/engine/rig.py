@@ -63,6 +63,12 @@ class Rig:
     def photo(self, path: str, data: bytes, mtime_ns: int = 1) -> None:
         self.phone.set(path, data, mtime_ns)
 
+    def free(self, path: str) -> None:
+        """What ``free-up`` does to a photo that it has proven."""
+        with self.journal() as journal:
+            journal.set_kept("phone", self.destination_id, path)
+        self.phone.drop(path)
+
     def run(
         self,
         mode: Mode = Mode.COPY,

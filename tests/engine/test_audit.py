@@ -124,6 +124,7 @@ def test_missing_and_extra(library: Library) -> None:
 
 
 @pytest.mark.parametrize(("at", "chunk"), [(0, 0), (CHUNK - 1, 0), (CHUNK, 1), (2 * CHUNK - 1, 1)])
+@pytest.mark.row(67)
 def test_damage_is_located(library: Library, at: int, chunk: int) -> None:
     flip(library.there / "big.mov", at)
     found = library.audit()["big.mov"]

@@ -357,6 +357,7 @@ def test_sums_of_spans() -> None:
         assert not old.wants("a", 1, NOW - span + 1)
 
 
+@pytest.mark.row(66)
 def test_a_file_of_unknown_age_is_not_left_out() -> None:
     assert Filter.parse(max_age="1d", now_ns=NOW).wants("a", 1, None)
     assert Filter.parse(min_age="1d", now_ns=NOW).wants("a", 1, None)

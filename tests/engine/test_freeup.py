@@ -125,6 +125,7 @@ def test_what_is_proven_twice_is_freed(phone: Phone) -> None:
         assert journal.kept("phone", disk.name) == set(FILES)
 
 
+@pytest.mark.row(17, 55)
 def test_a_copy_that_is_gone_keeps_the_whole_photo(phone: Phone) -> None:
     candidates = phone.candidates()
     (phone.disks[1] / "IMG_1.MOV").unlink()
@@ -143,6 +144,7 @@ def test_a_copy_with_other_bytes_keeps_it(phone: Phone) -> None:
     assert phone.names() == {"IMG_2.JPG"}
 
 
+@pytest.mark.row(7, 13)
 def test_other_bytes_on_the_phone_keep_it(phone: Phone) -> None:
     candidates = phone.candidates()
     (phone.folder / "IMG_2.JPG").write_bytes(b"ANOTHER")
@@ -209,6 +211,7 @@ def test_receipts_that_do_not_suffice(copies: list[Copies], reason: str) -> None
     assert reason in kept[0].reason
 
 
+@pytest.mark.row(17)
 def test_all_files_of_a_photo_or_none() -> None:
     copies = [place("a", entry("p"), entry("q")), place("b", entry("p"), entry("q")), place("c", entry("p"))]
     candidates, kept = choose([(entry("p"), entry("q"))], copies, 3)
@@ -218,6 +221,7 @@ def test_all_files_of_a_photo_or_none() -> None:
     assert [each.name for each in candidates[0].copies] == ["a", "b"]
 
 
+@pytest.mark.row(14)
 def test_what_never_goes() -> None:
     copies = [place("a", entry("p", 0), entry("q")), place("b", entry("p", 0), entry("q"))]
     assert "empty" in choose([(entry("p", 0),)], copies, 2)[1][0].reason
@@ -233,6 +237,7 @@ def test_what_never_goes() -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.row(59, 60)
 def test_dying_at_each_deletion(tmp_path: Path, number: int, when: str) -> None:
     with ExitStack() as stack:
         phone = Phone(tmp_path, stack)
@@ -254,6 +259,7 @@ def test_dying_at_each_deletion(tmp_path: Path, number: int, when: str) -> None:
             assert {path.name: path.read_bytes() for path in disk.iterdir() if path.is_file()} == FILES
 
 
+@pytest.mark.row(59)
 def test_what_is_about_to_go_is_written_down_first(phone: Phone) -> None:
     class Looking(Deleting):
         def remove(self, entry: Entry) -> None:

@@ -237,6 +237,7 @@ def test_listing_and_cursor_change_together_or_not_at_all() -> None:
 # files it cannot use
 
 
+@pytest.mark.row(61)
 def test_garbage_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "j").write_bytes(b"garbage" * 1000)
     with pytest.raises(JournalError, match=r"is damaged.*Nothing at your destinations is affected"):
@@ -244,6 +245,7 @@ def test_garbage_is_damaged(tmp_path: Path) -> None:
     assert (tmp_path / "j").read_bytes() == b"garbage" * 1000
 
 
+@pytest.mark.row(61)
 def test_a_damaged_page_is_told_when_it_is_met(tmp_path: Path) -> None:
     with Journal(tmp_path / "j") as journal:
         for number in range(3000):
@@ -257,6 +259,7 @@ def test_a_damaged_page_is_told_when_it_is_met(tmp_path: Path) -> None:
         list(journal.deliveries("a", "b"))
 
 
+@pytest.mark.row(65)
 def test_a_newer_format_is_left_alone(tmp_path: Path) -> None:
     with Journal(tmp_path / "j") as journal:
         journal._db.execute("PRAGMA user_version=99")

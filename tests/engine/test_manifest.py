@@ -482,6 +482,7 @@ def test_the_forger_of_these_tests_can_write_a_true_node() -> None:
     "path",
     ["../x", "a/../../x", "..", ".", "a/.", "./a", "/etc/passwd", "//x", "a//b", "a/", "", "a\0b", "\0"],
 )
+@pytest.mark.row(64)
 def test_traversal_is_refused_when_read_and_when_written(path: str) -> None:
     for key in ("path", "stored"):
         root, nodes = forged('{"count":1,"format":1,"level":0}', line(**{key: path}))
@@ -592,6 +593,7 @@ def test_parents_that_contradict_their_children_are_refused() -> None:
         decode(nodes.get(lies()))
 
 
+@pytest.mark.row(65)
 def test_a_newer_format_is_told_apart() -> None:
     for header in ('{"count":1,"format":2,"level":0}', '{"anything":[{}],"format":2}'):
         root, nodes = forged(header, "{}")

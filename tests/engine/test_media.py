@@ -136,6 +136,7 @@ def survives(name: str, data: bytes) -> None:
 
 @given(st.sampled_from(sorted(SAMPLES)), st.data())
 @settings(max_examples=400, deadline=None)
+@pytest.mark.row(86)
 def test_damaged_files_are_survived(name: str, draw: st.DataObject) -> None:
     data = bytearray(SAMPLES[name])
     for _ in range(draw.draw(st.integers(1, 6))):
@@ -148,10 +149,12 @@ def test_damaged_files_are_survived(name: str, draw: st.DataObject) -> None:
 
 @given(st.sampled_from(["", *SAMPLES]), st.sampled_from(STARTS), st.binary(max_size=300))
 @settings(max_examples=400, deadline=None)
+@pytest.mark.row(86)
 def test_noise_is_survived(name: str, start: bytes, noise: bytes) -> None:
     survives(name, start + noise)
 
 
+@pytest.mark.row(86)
 def test_a_directory_that_names_itself_ends() -> None:
     survives("a.dng", struct.pack("<2sHIHHHIII", b"II", 42, 8, 1, 0x14A, 4, 1, 8, 8))
     survives("a.mov", make.box(b"ftyp", b"qt  ") + make.box(b"free", b"") * 9000)

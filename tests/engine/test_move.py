@@ -5,16 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from photosync.engine import move, removal
+from photosync.engine import move, removal, sync
+from photosync.engine.capabilities import Reader
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Permanent, SafetyGuard
 from photosync.engine.journal import Journal
-from photosync.engine.plan import Policy
+from photosync.engine.plan import Mode, Policy
 from photosync.engine.removal import Fate
 from photosync.engine.report import Exit, Report
 from photosync.engine.sync import Job
 from photosync.engine.transfer import Pair, Settings
 from photosync.engine.verify import Verify
+from tests.engine import media_files as make
 from tests.sim.scheduler import Scheduler
 from tests.sim.store import Faults, SimStore, World
 
@@ -36,7 +38,10 @@ class Moving:
             self.here.set(path, data, 1)
 
     def run(
-        self, setup: Callable[[SimStore], None] = lambda _store: None, how: Verify = Verify.AUTO
+        self,
+        setup: Callable[[SimStore], None] = lambda _store: None,
+        how: Verify = Verify.AUTO,
+        mode: Mode | None = None,
     ) -> Report:
         self.runs += 1
         scheduler = Scheduler(0)
@@ -47,9 +52,10 @@ class Moving:
         def body() -> None:
             stamp = f"run{self.runs}"
             pair = Pair(source, destination, "here", "there", "there")
-            job = Job(pair, Policy(stamp=stamp), Settings(how=how, stamp=stamp))
+            job = Job(pair, Policy(mode or Mode.COPY, stamp=stamp), Settings(how=how, stamp=stamp))
             with Journal(self.journal_path, scheduler) as journal:
-                reports.append(move.run(job, journal, scheduler, lambda _event: None))
+                run = move.run if mode is None else sync.run
+                reports.append(run(job, journal, scheduler, lambda _event: None))
 
         scheduler.run(body)
         return reports[0]
@@ -155,6 +161,88 @@ def test_a_file_of_a_name_that_was_moved_before_is_another(moving: Moving) -> No
     assert {path: arrived[path] for path in PHOTOS} == PHOTOS
     assert arrived["d"] == b"two"
     assert b"other" in arrived.values()
+    assert moving.left() == {}
+
+
+def test_a_sync_does_not_miss_what_was_moved(moving: Moving) -> None:
+    moving.run()
+    for path, data in {"a": b"one", "b": b"other", "d": b"four"}.items():
+        moving.here.set(path, data, 2)
+    for _ in range(2):
+        assert moving.run(mode=Mode.SYNC).fatal is None
+        arrived = moving.arrived()
+        assert arrived.items() >= (PHOTOS | {"d": b"four"}).items()
+        assert sorted(arrived.values()) == [b"four", b"one", b"other", b"three", b"two"]
+
+
+def test_a_place_that_was_emptied_may_not_be_mounted(moving: Moving) -> None:
+    """What would be copied to the folder below the mount point is no reason to remove it here."""
+    moving.run()
+    moving.there.things.clear()
+    moving.here.set("d", b"four", 2)
+    report = moving.run()
+    assert isinstance(report.fatal, SafetyGuard)
+    assert moving.left() == {"d": b"four"}
+    assert moving.arrived() == {}
+
+
+def test_what_looks_damaged_stays(moving: Moving) -> None:
+    moving.here.set("cut.jpg", make.jpeg()[:-2], 1)
+    report = moving.run()
+    assert moving.left().keys() == {"cut.jpg"}
+    assert [(each.path, each.fate) for each in report.left] == [("cut.jpg", Fate.KEPT)]
+    assert "looks damaged" in str(report.left[0].error)
+    assert report.exit_code is Exit.OTHER
+    moving.run()
+    assert moving.left().keys() == {"cut.jpg"}
+
+
+LIVE = {"IMG_1.HEIC": make.heic(make.exif(pair="1")), "IMG_1.MOV": make.movie("1"), "IMG_1.AAE": b"<plist/>"}
+
+
+@pytest.mark.parametrize("which", LIVE)
+def test_the_files_of_a_photo_stay_together(moving: Moving, which: str) -> None:
+    """A half whose other half could not be copied is not half a Live Photo the less."""
+    for path, data in LIVE.items():
+        moving.here.set(path, data, 1)
+
+    def unreadable(store: SimStore) -> None:
+        real = store.open
+
+        def open_(path: str, offset: int = 0) -> Reader:
+            if path == which:
+                raise Permanent(f"{path} cannot be read")
+            return real(path, offset)
+
+        store.open = open_  # type: ignore[method-assign]
+
+    report = moving.run(unreadable)
+    assert moving.left() == LIVE
+    assert {each.path for each in report.left} == LIVE.keys() - {which}
+    moving.run()
+    assert moving.left() == {}
+    assert moving.arrived() == PHOTOS | LIVE
+
+
+@pytest.mark.parametrize("which", LIVE)
+def test_a_file_that_changes_late_keeps_the_whole_photo(moving: Moving, which: str) -> None:
+    for path, data in LIVE.items():
+        moving.here.set(path, data, 1)
+
+    def edit_late(store: SimStore) -> None:
+        real = store.stat
+
+        def stat(path: str) -> Entry:
+            if path == which:
+                moving.here.set(which, LIVE[which], 2)
+            return real(path)
+
+        store.stat = stat  # type: ignore[method-assign]
+
+    report = moving.run(edit_late)
+    assert moving.left().keys() == LIVE.keys()
+    assert {each.path for each in report.left} == LIVE.keys()
+    moving.run()
     assert moving.left() == {}
 
 

@@ -145,6 +145,7 @@ def faults(stored: str, rules: NameRules) -> list[str]:
         (ANY, " x ", "%20x%20"),
     ],
 )
+@pytest.mark.row(76)
 def test_names_are_escaped_only_where_they_must_be(rules: NameRules, path: str, stored: str) -> None:
     assert encode(path, rules) == stored
     assert decode(stored) == path
@@ -155,6 +156,7 @@ def test_names_are_escaped_only_where_they_must_be(rules: NameRules, path: str, 
 @given(path=paths)
 @example(path="CON")
 @example(path="\u200b.photosync")
+@pytest.mark.row(76)
 def test_encoding_is_legal_and_reversible(rules: NameRules, path: str) -> None:
     stored = encode(path, rules)
     assert not faults(stored, rules)
@@ -169,6 +171,7 @@ def test_encoding_is_legal_and_reversible(rules: NameRules, path: str) -> None:
 @example(wanted=["%\ufb00", "%\udcff"[1:], "\udcff"], seed=0)
 @example(wanted=[";", "\u037e"], seed=0)
 @example(wanted=["a", "A/b", "a/c", "A"], seed=0)
+@pytest.mark.row(78)
 def test_no_two_paths_share_a_name(rules: NameRules, wanted: list[str], seed: int) -> None:
     assigned = Names(rules)
     stored = {path: assigned.assign(path) for path in wanted}
@@ -208,6 +211,7 @@ _FOLDS: list[Callable[[str], str]] = [
 @pytest.mark.parametrize("rules", [DROPBOX, ANY], ids=["dropbox", "any"])
 @settings(max_examples=60)
 @given(wanted=st.lists(paths, min_size=2, max_size=8, unique=True))
+@pytest.mark.row(78)
 def test_twins_survive_on_whatever_folds(
     rules: NameRules, fold: Callable[[str], str], wanted: list[str]
 ) -> None:
@@ -219,6 +223,7 @@ def test_twins_survive_on_whatever_folds(
         disk[place] = path
 
 
+@pytest.mark.row(78)
 def test_every_character_meets_its_folded_forms() -> None:
     case_only = replace(WINDOWS, fold_unicode=False)
     for code in range(1, sys.maxunicode + 1):
@@ -293,6 +298,7 @@ def test_of_two_strangers_that_decode_alike_the_plain_one_counts() -> None:
 
 
 @all_rules
+@pytest.mark.row(75)
 def test_long_names_are_shortened_and_told_apart(rules: NameRules) -> None:
     stem = "\u7bb1" * 300
     first, second = f"d/{stem}1.jpeg", f"d/{stem}2.jpeg"
@@ -307,6 +313,7 @@ def test_long_names_are_shortened_and_told_apart(rules: NameRules) -> None:
 
 
 @all_rules
+@pytest.mark.row(75)
 def test_paths_too_deep_move_up_and_stay_apart(rules: NameRules) -> None:
     deep = "/".join(["folder"] * 6000)
     assigned = Names(rules)
@@ -341,6 +348,7 @@ def test_paths_too_deep_move_up_and_stay_apart(rules: NameRules) -> None:
         "\udcc3\udca9",
     ],
 )
+@pytest.mark.row(74)
 def test_hostile_paths_are_refused(path: str) -> None:
     with pytest.raises(NameRefused) as caught:
         check_relative(path)
@@ -364,6 +372,7 @@ def test_odd_paths_are_accepted(path: str) -> None:
         st.lists(st.sampled_from(["%2F", "%2f", "%2E", "%2e", ".", "%00", "%", "a", "/"])).map("".join),
     )
 )
+@pytest.mark.row(74)
 def test_decoding_never_leaves_the_root(stored: str) -> None:
     try:
         check_relative(stored)
@@ -373,6 +382,7 @@ def test_decoding_never_leaves_the_root(stored: str) -> None:
         assert check_relative(decode(stored)).count("/") == stored.count("/")
 
 
+@pytest.mark.row(79)
 def test_bytes_that_are_no_utf8_come_back() -> None:
     for byte in range(0x80, 0x100):
         path = os.fsdecode(b"IMG_" + bytes([byte]) + b".jpg")
@@ -394,18 +404,21 @@ def test_bytes_that_are_no_utf8_come_back() -> None:
         ("\U0001f469\u200d\U0001f467", "\U0001f469\u200d\U0001f467"),
     ],
 )
+@pytest.mark.row(77)
 def test_printable(path: str, shown: str) -> None:
     assert printable(path) == shown
 
 
 @settings(max_examples=200)
 @given(st.text(st.characters()))
+@pytest.mark.row(74)
 def test_nothing_printable_disturbs_a_terminal(path: str) -> None:
     allowed = {"\u200c", "\u200d"}
     for char in set(printable(path)) - allowed:
         assert unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
+@pytest.mark.row(80)
 def test_names_of_our_own() -> None:
     assert is_ours(".photosync")
     assert is_ours(".PHOTOSYNC/HEAD")

@@ -374,3 +374,24 @@ def test_the_plan_tells_where_and_why(tmp_path: Path) -> None:
     assert [row["to"] for row in rows] == ["2024/05/IMG_1.HEIC", "2024/05/IMG_1.MOV"]
     assert [row["taken_from"] for row in rows] == ["exif", "mtime"]
     assert {row["asset"] for row in rows} == {"IMG_1.HEIC"}
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_a_place_that_was_lost_is_not_forgotten(tmp_path: Path, chosen: bool) -> None:
+    """Looking into files to choose among them, or reading them once more, is no reason to trust them again:
+    ``free-up`` would delete them."""
+    rig = Rig(tmp_path)
+    choice = Choice.parse(taken_after="2020-01-01", now_ns=10**18) if chosen else None
+    rig.photo("IMG_1.JPG", shot("2024:05:01 10:11:12", place=True))
+    assert rig.run(choice=choice).clean
+    rig.photo("IMG_1.JPG", shot("2024:05:01 10:11:12"), 2)
+    rig.run(choice=choice)
+    assert "GPS" in str(rig.outcomes["IMG_1.JPG"].suspicious)
+    rig.run(policy=Policy(checksum=True, stamp="again"), choice=choice)
+    assert "GPS" in str(rig.outcomes["IMG_1.JPG"].suspicious)
+    with rig.journal() as journal:
+        assert journal.suspicions("phone").keys() == {"IMG_1.JPG"}
+    rig.photo("IMG_1.JPG", shot("2024:05:01 10:11:12", place=True), 3)
+    rig.run(choice=choice)
+    with rig.journal() as journal:
+        assert journal.suspicions("phone") == {}

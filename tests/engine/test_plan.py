@@ -322,6 +322,20 @@ def test_names_that_meet_at_the_destination_are_kept_apart(twins: tuple[str, str
     assert stored_names(plan(listing(*map(entry, twins)), listing(), [])) == sorted(twins, key=key)
 
 
+@pytest.mark.parametrize("folder", ["", "Caf\u00e9/"])
+@pytest.mark.parametrize("policy", [COPY, SYNC])
+def test_twins_in_other_normal_forms_are_known_again_without_a_journal(folder: str, policy: Policy) -> None:
+    composed, decomposed = f"{folder}caf\u00e9.jpg", f"{folder}cafe\u0301.jpg"
+    source = listing(entry(composed, 11), entry(decomposed, 12))
+    first = {a.source.path: a.to for a in plan(source, listing(), [], can=CLOUD).actions}  # type: ignore[union-attr]
+    assert first[decomposed] == decomposed
+    # The service composes what it lists.
+    at = listing(there(composed, 12), there(first[composed], 11))
+    for action in plan(source, at, [], policy, CLOUD).actions:
+        assert isinstance(action, Compare)
+        assert action.existing.size == action.source.size
+
+
 def test_a_twin_of_what_is_delivered_gets_its_own_name() -> None:
     known = [delivered("IMG.jpg")]
     source = listing(entry("IMG.jpg"), entry("img.jpg", 11))

@@ -90,6 +90,7 @@ def two_machines(folder: Path) -> tuple[Rig, Rig]:
     return one, two
 
 
+@pytest.mark.row(58)
 def test_two_machines_share_one_manifest(tmp_path: Path) -> None:
     one, two = two_machines(tmp_path)
     one.photo("a", b"1")
@@ -139,6 +140,7 @@ def test_two_machines_copy_the_same_phone(tmp_path: Path) -> None:
     assert list(one.files()) == ["a"]
 
 
+@pytest.mark.row(58)
 def test_a_claim_of_another_machine_is_not_believed(tmp_path: Path) -> None:
     """The manifest says that a photo is there; the bytes that are there are other ones."""
     one, two = two_machines(tmp_path)
@@ -178,6 +180,7 @@ def test_taking_a_name_away_leaves_what_another_machine_put_there(tmp_path: Path
     assert told(one) == {"a": 30, "renamed": 20}
 
 
+@pytest.mark.row(63)
 def test_rollback_is_refused_and_reported(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.photo("a", b"1")
@@ -194,6 +197,7 @@ def test_rollback_is_refused_and_reported(tmp_path: Path) -> None:
     assert rig.there.things[".photosync/HEAD"].data == old.data
 
 
+@pytest.mark.row(62)
 def test_a_forged_manifest_is_left_as_it_is(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.photo("a", b"1")
@@ -233,3 +237,21 @@ def test_what_was_trashed_or_renamed_leaves_the_manifest(tmp_path: Path, name: s
     rig.photo("renamed", b"\2\2")
     rig.run(Mode.SYNC)
     assert told(rig) == {f"{name}3": 3, "renamed": 2}
+
+
+@pytest.mark.parametrize("length", [250, 300])
+def test_versions_of_a_photo_with_a_long_name_are_all_listed(tmp_path: Path, length: int) -> None:
+    """Their names at the destination are shortened, and stand for one path at the source."""
+    rig = Rig(tmp_path)
+    name = "x" * length + ".jpg"
+    for number in (1, 2, 3):
+        rig.photo(name, b"x" * number, number)
+        rig.run()
+        assert sorted(told(rig).values()) == list(range(1, number + 1))
+    assert name in told(rig)
+    with rig.journal() as journal:
+        journal.forget_head("there")
+    before = told(rig)
+    rig.photo("new", b"four", 4)
+    rig.run()
+    assert told(rig) == before | {"new": 4}

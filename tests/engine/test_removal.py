@@ -66,6 +66,11 @@ def test_nothing_is_a_duplicate_for_its_size_alone() -> None:
     assert [entry.path for entry in unknown] == ["a", "b"]
 
 
+def test_an_edit_belongs_to_its_photo() -> None:
+    entries = [Entry(path, 5) for path in ("IMG_1.AAE", "IMG_2.AAE", "IMG_1.JPG.xmp", "IMG_2.JPG.xmp")]
+    assert duplicates.find(entries, lambda _entry: of(sha256="1")) == ([], [])
+
+
 def test_one_name_several_times() -> None:
     """As Google Drive allows."""
     groups, _ = duplicates.find([Entry("a", 5), Entry("a", 6)], lambda _entry: {})

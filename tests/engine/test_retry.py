@@ -79,15 +79,18 @@ def test_every_further_try_is_counted_by_its_reason() -> None:
     simulate(body)
 
 
+@pytest.mark.row(34)
 def test_retry_after_is_obeyed() -> None:
     seconds, calls = seconds_and_calls([Transient("slow down", retry_after=17.0)])
     assert (seconds, calls) == (pytest.approx(17.0), 2)
 
 
+@pytest.mark.row(34)
 def test_retry_after_is_capped() -> None:
     assert seconds_and_calls([Transient("slow down", retry_after=86_400.0)])[0] == pytest.approx(60.0)
 
 
+@pytest.mark.row(34)
 def test_retry_after_holds_back_every_caller() -> None:
     def body(seam: Scheduler) -> None:
         seen: list[float] = []
@@ -120,6 +123,7 @@ def test_retry_after_holds_back_every_caller() -> None:
         (FileNotFoundError(2, "none"), FileNotFoundError),
     ],
 )
+@pytest.mark.row(21)
 def test_what_does_not_pass_is_not_tried_again(error: Exception, raised: type[Exception]) -> None:
     assert seconds_and_calls([error], raised) == (0.0, 1)
 

@@ -94,6 +94,7 @@ def test_a_place_that_is_gone_ends_the_walk() -> None:
 
 
 @pytest.mark.parametrize("path", ["../up", "/etc/passwd", "a//b", "a/../b", "", "x\0y", "./a"])
+@pytest.mark.row(74)
 def test_names_that_cannot_be_trusted_are_refused_not_dropped(path: str) -> None:
     listing = walk({"": [entry(path), entry("good")]}, is_source=True)
     assert [found.path for found in listing.entries] == ["good"]
@@ -108,6 +109,15 @@ def test_a_folder_that_claims_to_lie_elsewhere_is_not_entered(path: str) -> None
     assert store.listed == ["", "a"]
     assert [found.path for found in listing.entries] == ["a/1"]
     assert path in [found.path for found in listing.others]
+
+
+@pytest.mark.parametrize("size", [-1, 1 << 63])
+def test_a_size_that_no_file_has_is_told_and_never_counted(size: int) -> None:
+    listing = walk({"": [Entry("a.jpg", size), entry("good")]})
+    assert [found.path for found in listing.entries] == ["good"]
+    (other,) = listing.others
+    assert (other.path, other.size, other.kind) == ("a.jpg", 0, Kind.OTHER)
+    assert str(size) in other.note
 
 
 def test_own_files_are_told_apart_at_a_destination_at_any_depth() -> None:
@@ -125,6 +135,7 @@ def test_own_files_are_told_apart_at_a_destination_at_any_depth() -> None:
     ]
 
 
+@pytest.mark.row(80)
 def test_a_source_keeps_its_files_whatever_they_are_called_but_for_the_manifest() -> None:
     here: dict[str, list[Entry] | Exception] = {
         "": [folder(".photosync"), entry(".photosync-notes.txt"), folder("d")],

@@ -359,6 +359,7 @@ steps = st.tuples(
 
 @given(st.lists(steps, max_size=60), st.integers(0, 50))
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@pytest.mark.row(58)
 def test_whatever_crashes_and_races_nothing_written_is_lost(
     plan: list[tuple[int, bool, int, int, bool]], warm: int
 ) -> None:
@@ -429,6 +430,7 @@ def spoiled(data: bytes) -> Iterator[bytes]:
     yield data + data
 
 
+@pytest.mark.row(62)
 def test_every_altered_byte_of_head_is_noticed(stored: MemorySnapshotFiles) -> None:
     for wrong in spoiled(stored.files["HEAD"]):
         stored.files["HEAD"] = wrong
@@ -436,6 +438,7 @@ def test_every_altered_byte_of_head_is_noticed(stored: MemorySnapshotFiles) -> N
             Device(stored).snapshots.head()
 
 
+@pytest.mark.row(62)
 def test_every_altered_byte_of_a_pack_is_noticed(stored: MemorySnapshotFiles) -> None:
     for name in stored.packs:
         whole = stored.files[name]
@@ -450,6 +453,7 @@ def test_every_altered_byte_of_a_pack_is_noticed(stored: MemorySnapshotFiles) ->
     Device(stored).head()
 
 
+@pytest.mark.row(62)
 def test_reordered_and_exchanged_frames_are_noticed(stored: MemorySnapshotFiles) -> None:
     first, second = stored.packs
     frames = list(unpack(stored.files[first], first))
@@ -505,6 +509,7 @@ def test_the_forger_of_these_tests_can_write_a_true_head(stored: MemorySnapshotF
     ],
 )
 @pytest.mark.parametrize("key", ["packs", "superseded"])
+@pytest.mark.row(64)
 def test_head_cannot_make_anything_else_be_read_or_removed(
     stored: MemorySnapshotFiles, device: Device, key: str, name: str
 ) -> None:
@@ -606,6 +611,7 @@ def test_history_that_was_forged_with_fitting_hashes_but_wrong_links(stored: Mem
         Device(stored).head()
 
 
+@pytest.mark.row(63)
 def test_an_older_head_is_refused(files: MemorySnapshotFiles, device: Device) -> None:
     device.put(entry("a"))
     older = files.files["HEAD"]
@@ -623,6 +629,7 @@ def test_an_older_head_is_refused(files: MemorySnapshotFiles, device: Device) ->
     assert device.put(entry("c")).number == 3
 
 
+@pytest.mark.row(63)
 def test_another_history_of_the_same_or_greater_length_is_refused(
     files: MemorySnapshotFiles, device: Device
 ) -> None:
@@ -641,6 +648,7 @@ def test_another_history_of_the_same_or_greater_length_is_refused(
             device.put(entry("c"))
 
 
+@pytest.mark.row(65)
 def test_a_newer_format_is_neither_read_nor_written_over(stored: MemorySnapshotFiles, device: Device) -> None:
     whole = dict(stored.files)
     stored.files["HEAD"] = b'{"format": 2, "entirely": ["different"]}'
@@ -679,6 +687,7 @@ def test_a_newer_format_is_neither_read_nor_written_over(stored: MemorySnapshotF
     ],
     ids=["large", "size not declared", "size declared too small", "skippable"],
 )
+@pytest.mark.row(51)
 def test_a_decompression_bomb_is_refused(frame: bytes) -> None:
     with pytest.raises(Damaged, match=r"cannot be decompressed"):
         list(unpack(pack([b"good"]) + frame, "pack"))

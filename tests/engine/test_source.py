@@ -73,6 +73,7 @@ def test_nothing_is_something() -> None:
         ([b"abcd"], [entry("a", 4), entry("a", 4, version="v2")], "changed while it was read"),
     ],
 )
+@pytest.mark.row(6, 11)
 def test_other_bytes_than_promised_are_no_file(
     blocks: list[bytes | Exception], stats: list[Entry | Exception | None], words: str
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_store_that_cannot_stat_is_held_to_the_listing() -> None:
         read(Reader([b"abcde"], [None]), entry("a", 4))
 
 
+@pytest.mark.row(9)
 def test_an_unreadable_block_fails_this_file() -> None:
     with pytest.raises(Permanent, match="reading a: Input/output error"):
         read(Reader([b"ab", OSError(5, "Input/output error")], [entry("a", 4)]), entry("a", 4))
@@ -163,6 +165,7 @@ def test_progress_counts_every_byte(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["append", "truncate", "rewrite", "replace"])
+@pytest.mark.row(5)
 def test_a_real_file_that_changes_under_the_reader_is_noticed(tmp_path: Path, change: str) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"x" * (BLOCK * 2))

@@ -1,5 +1,6 @@
 """A whole run: guards, listings, and what the report says of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,15 @@ import pytest
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Permanent, SafetyGuard, Transient
 from photosync.engine.filters import Filter
-from photosync.engine.plan import Mode
+from photosync.engine.layout import Layout
+from photosync.engine.plan import Mode, Policy
 from photosync.engine.report import Exit
 from tests.engine.rig import Rig
 from tests.sim.store import Faults, SimStore
 
 
 @pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.row(2)
 def test_an_empty_source_is_an_error(tmp_path: Path, mode: Mode) -> None:
     rig = Rig(tmp_path)
     rig.photo("a", b"1")
@@ -58,6 +61,7 @@ def test_a_sharply_shrunken_source_is_an_error(
         assert rig.run().fatal is None
 
 
+@pytest.mark.row(3)
 def test_a_folder_that_cannot_be_listed_is_told_and_the_rest_is_copied(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.photo("good/a", b"1")
@@ -140,6 +144,7 @@ def test_a_source_that_is_not_there(tmp_path: Path) -> None:
         rig.run()
 
 
+@pytest.mark.row(27)
 def test_a_disk_that_is_not_mounted_is_not_filled(tmp_path: Path) -> None:
     rig = Rig(tmp_path, "disk")
     rig.photo("a.jpg", b"photo")
@@ -152,3 +157,73 @@ def test_a_disk_that_is_not_mounted_is_not_filled(tmp_path: Path) -> None:
     again = rig.run(allow_empty=True)
     assert again.clean
     assert again.snapshot == 1
+
+
+def test_the_only_copy_of_what_was_freed_outlives_the_next_photo_of_its_name(tmp_path: Path) -> None:
+    """A camera counts from IMG_0001 again, and ``sync`` has no reason to take the first one away."""
+    rig = Rig(tmp_path)
+    rig.photo("IMG_1.JPG", b"first")
+    rig.run()
+    rig.free("IMG_1.JPG")
+    rig.photo("IMG_1.JPG", b"second!", 2)
+    for _ in range(3):
+        rig.run(Mode.SYNC)
+        assert sorted(rig.files().values()) == [b"first", b"second!"]
+    rig.free("IMG_1.JPG")
+    rig.photo("IMG_1.JPG", b"the third", 3)
+    for _ in range(3):
+        rig.run(Mode.SYNC)
+        assert sorted(rig.files().values()) == [b"first", b"second!", b"the third"]
+    assert rig.trash() == {}
+
+
+@pytest.mark.parametrize("freed", ["A/IMG_1.JPG", "B/IMG_1.JPG"])
+def test_a_copy_that_freed_and_deleted_photos_share_stays(tmp_path: Path, freed: str) -> None:
+    rig = Rig(tmp_path)
+    policy = Policy(mode=Mode.SYNC, stamp="s", layout=Layout.parse("all/{name}"))
+    rig.photo("A/IMG_1.JPG", b"same")
+    rig.run(policy=replace(policy, mode=Mode.COPY))
+    rig.photo("B/IMG_1.JPG", b"same")
+    rig.run(policy=replace(policy, mode=Mode.COPY))
+    assert rig.files() == {"all/IMG_1.JPG": b"same"}
+    rig.photo("C/IMG_2.JPG", b"other")
+    rig.free(freed)
+    for path in ("A/IMG_1.JPG", "B/IMG_1.JPG"):
+        rig.phone.things.pop(path, None)
+    rig.run(policy=policy, allow_shrunken=True)
+    assert rig.files() == {"all/IMG_1.JPG": b"same", "all/IMG_2.JPG": b"other"}
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_copy_that_two_files_share_is_not_replaced_for_one_of_them(tmp_path: Path, moved: bool) -> None:
+    """The other one's only copy would go to the trash, and the run say that all is there."""
+    rig = Rig(tmp_path)
+    policy = Policy(stamp="s", layout=Layout.parse("all/{name}"))
+    for path in ("A/IMG_1.JPG", "B/IMG_1.JPG"):
+        rig.photo(path, b"same")
+        rig.run(policy=policy)
+    assert rig.files() == {"all/IMG_1.JPG": b"same"}
+    if moved:
+        with rig.journal() as journal:
+            journal.retire("phone", "there", "B/IMG_1.JPG", "s")
+        rig.phone.drop("B/IMG_1.JPG")
+    rig.photo("A/IMG_1.JPG", b"edited", 2)
+    for _ in range(3):
+        rig.run(policy=replace(policy, mode=Mode.SYNC))
+        assert sorted(rig.files().values()) == [b"edited", b"same"]
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_what_was_freed_is_not_taken_for_renamed(tmp_path: Path, mode: Mode) -> None:
+    """Fetched back to be shown to somebody and deleted again, a freed photo is still where it was."""
+    rig = Rig(tmp_path)
+    rig.photo("DCIM/IMG_1.JPG", b"freed")
+    rig.photo("DCIM/IMG_2.JPG", b"other")
+    rig.run()
+    rig.free("DCIM/IMG_1.JPG")
+    rig.photo("Download/IMG_1.JPG", b"freed", 2)
+    rig.run(mode)
+    assert rig.files()["DCIM/IMG_1.JPG"] == b"freed"
+    rig.phone.drop("Download/IMG_1.JPG")
+    rig.run(Mode.SYNC)
+    assert rig.files() == {"DCIM/IMG_1.JPG": b"freed", "DCIM/IMG_2.JPG": b"other"}

@@ -134,6 +134,7 @@ def test_a_size_that_differs_is_damage_whatever_the_hashes() -> None:
 
 
 @pytest.mark.parametrize("personality", ["disk", "objects"])
+@pytest.mark.row(37)
 def test_a_commit_whose_answer_was_lost_ends_once(personality: str) -> None:
     """Where the service tells a hash, that settles it; where not, the caller hears that the name is taken."""
 
@@ -172,6 +173,7 @@ def test_a_commit_against_a_strangers_file_of_equal_size_is_taken_not_damage() -
     assert against("objects", body).things["a"].data == b"here"
 
 
+@pytest.mark.row(33)
 def test_times_are_kept_only_to_the_stores_precision() -> None:
     def body(store: SimStore, target: Target) -> None:
         existing = store.stat("a")

@@ -20,7 +20,7 @@ from photosync.engine.errors import (
     Trouble,
 )
 from photosync.engine.events import Status
-from photosync.engine.names import POSIX
+from photosync.engine.names import POSIX, is_ours
 from photosync.engine.plan import Mode
 from photosync.engine.report import Exit
 from photosync.engine.verify import Verify
@@ -371,6 +371,7 @@ def test_a_file_that_changed_its_size_since_it_was_listed_is_copied_as_it_is(
     assert rig.run().status == "nothing"
 
 
+@pytest.mark.row(14)
 def test_zero_bytes_are_a_file(tmp_path: Path) -> None:
     rig = Rig(tmp_path, "objects")
     rig.photo("empty", b"")
@@ -383,6 +384,7 @@ def test_zero_bytes_are_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mine", [b"mine!!", b"mine, longer", BIG])
+@pytest.mark.row(29)
 def test_a_planned_conflict_keeps_both(tmp_path: Path, mine: bytes) -> None:
     rig = Rig(tmp_path)
     rig.there.set("d/a.jpg", b"theirs", 1)
@@ -399,6 +401,7 @@ def test_a_planned_conflict_keeps_both(tmp_path: Path, mine: bytes) -> None:
 
 @pytest.mark.parametrize("mine", [b"mine!!", BIG])
 @pytest.mark.parametrize("personality", ["disk", "objects", "feed"])
+@pytest.mark.row(29)
 def test_an_unplanned_conflict_keeps_both(tmp_path: Path, mine: bytes, personality: str) -> None:
     rig = Rig(tmp_path, personality)
 
@@ -427,6 +430,7 @@ def test_what_somebody_else_stored_meanwhile_is_adopted(tmp_path: Path, mine: by
     assert rig.files() == {"a.jpg": mine}
 
 
+@pytest.mark.row(30)
 def test_what_is_there_already_is_adopted_without_sending(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.there.set("a", b"same", 99)
@@ -490,6 +494,7 @@ def test_names_beside_fit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("personality", ["disk", "objects", "feed"])
 @pytest.mark.parametrize("data", [b"small", BIG])
+@pytest.mark.row(54)
 def test_damage_is_set_aside_and_the_file_sent_again(tmp_path: Path, personality: str, data: bytes) -> None:
     rig = Rig(tmp_path, personality)
     damaged: list[str] = []
@@ -512,6 +517,7 @@ def test_damage_is_set_aside_and_the_file_sent_again(tmp_path: Path, personality
     assert list(rig.quarantine().values()) == [b"X" + data[1:]]
 
 
+@pytest.mark.row(54)
 def test_damage_every_time_is_a_failure_and_nothing_bad_keeps_the_name(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.photo("a", b"small")
@@ -535,6 +541,7 @@ def test_without_proof_a_copy_is_only_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("personality", ["disk", "objects", "feed"])
 @pytest.mark.parametrize("seed", range(8))
+@pytest.mark.row(37, 38)
 def test_lost_replies_make_no_duplicates(tmp_path: Path, personality: str, seed: int) -> None:
     rig = Rig(tmp_path, personality)
     rig.photo("a", b"small")
@@ -730,6 +737,7 @@ def test_a_changed_source_is_not_stitched(tmp_path: Path, personality: str) -> N
 
 
 @pytest.mark.parametrize("personality", ["objects", "feed"])
+@pytest.mark.row(13)
 def test_other_bytes_of_the_same_size_and_time_are_not_stitched(tmp_path: Path, personality: str) -> None:
     rig = Rig(tmp_path, personality)
     parts_sent(rig, fail_at=3)
@@ -777,6 +785,7 @@ def test_parts_that_nobody_noted_are_not_believed(tmp_path: Path, personality: s
     assert rig.quarantine() == {}
 
 
+@pytest.mark.row(40)
 def test_an_upload_that_the_store_forgot_begins_anew(tmp_path: Path) -> None:
     rig = Rig(tmp_path, "objects")
     parts_sent(rig, fail_at=3)
@@ -862,6 +871,7 @@ def test_nothing_is_trashed_after_the_source_is_gone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["put", "start_upload", "stat"])
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.row(20)
 def test_everything_is_accounted_for_when_the_destination_is_full(
     tmp_path: Path, where: str, seed: int
 ) -> None:
@@ -923,6 +933,16 @@ def test_a_listener_that_fails_ends_the_run_and_blames_no_file(tmp_path: Path, k
     assert len(rig.files()) == 6
 
 
+@pytest.mark.parametrize("mtime_ns", [1 << 70, -(1 << 70)])
+def test_a_time_beyond_what_the_journal_holds_is_no_obstacle(tmp_path: Path, mtime_ns: int) -> None:
+    rig = Rig(tmp_path)
+    rig.photo("broken date", b"1", mtime_ns)
+    rig.photo("another", b"2")
+    assert rig.run().clean
+    assert rig.run().clean
+    assert {outcome.status for outcome in rig.outcomes.values()} <= {Status.UNCHANGED}
+
+
 def test_bandwidth_is_kept(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     for number in range(4):
@@ -930,6 +950,30 @@ def test_bandwidth_is_kept(tmp_path: Path) -> None:
     rig.photo("big", BIG)
     rig.run(bandwidth="32B")
     assert rig.scheduler.now - 1000.0 == pytest.approx((4 * 64 + 512) / 32, rel=0.35)
+
+
+def test_bandwidth_is_kept_from_the_first_moment_on(tmp_path: Path) -> None:
+    sent: list[tuple[float, int]] = []
+
+    def watch(store: SimStore) -> None:
+        put = store.put
+
+        def noted(blobs: Sequence[Blob]) -> list[Stored | Exception]:
+            photos = sum(len(blob.data) for blob in blobs if not is_ours(blob.path))
+            sent.append((rig.scheduler.now - 1000.0, photos))
+            return put(blobs)
+
+        store.put = noted  # type: ignore[method-assign]
+
+    rig = Rig(tmp_path, setup=watch, can={"batch": Batch(count=1000, bytes=4096)})
+    for number in range(40):
+        rig.photo(f"{number}", bytes([number]) * 8)
+    assert rig.run(bandwidth="32B").clean
+    for moment, _ in sent:
+        by_then = sum(size for at, size in sent if at <= moment)
+        assert by_then <= 32 * (moment + 2.0) + 8
+    assert sum(size for _, size in sent) == 40 * 8
+    assert len(sent) < 40
 
 
 def test_a_name_that_was_taken_a_moment_ago_is_worth_another_run(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def test_evidence(tmp_path: Path, how: Verify, reported: dict[str, str], evidenc
 
 
 @pytest.mark.parametrize("there", [b"Bytes", b"byte", b"bytes!", b""])
+@pytest.mark.row(54)
 def test_reading_back_finds_other_bytes(tmp_path: Path, there: bytes) -> None:
     (tmp_path / "a").write_bytes(there)
     with pytest.raises(Corrupt, match="read back"):

@@ -9,7 +9,9 @@ import pytest
 from photosync.engine.capabilities import Store, Stored
 from photosync.engine.entry import Entry
 from photosync.engine.errors import AlreadyExists
+from photosync.engine.plan import Policy
 from photosync.engine.report import Exit
+from photosync.engine.verify import Verify
 from tests.engine.rig import Rig
 from tests.sim.store import SimStore
 
@@ -140,3 +142,18 @@ def test_a_name_that_is_taken_meanwhile(rig: Rig) -> None:
     rig.run()
     assert rig.statuses() == {"a": "conflict", "b": "verified"}
     assert sorted(rig.files().values()) == [b"one", b"theirs", b"two"]
+
+
+def test_what_has_to_be_read_is_not_copied_within(rig: Rig) -> None:
+    """The manifest lists what was read; ``move`` leaves nothing to be read later."""
+    service = Service(rig, honest, honest)
+    assert rig.run(policy=Policy(checksum=True, stamp="run1")).clean
+    assert service.copied == []
+    assert rig.files() == {"a": b"one", "b": b"two"}
+
+
+def test_reading_back_is_more_than_what_the_service_says(rig: Rig) -> None:
+    service = Service(rig, honest, honest)
+    assert rig.run(how=Verify.REREAD).clean
+    assert service.copied == []
+    assert {outcome.evidence for outcome in rig.outcomes.values()} == {"reread"}

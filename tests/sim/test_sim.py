@@ -62,6 +62,7 @@ def live(seed: int, folder: Path) -> Model:
     return model
 
 
+@pytest.mark.row(2, 3, 7, 24, 29, 37)
 def test_promises_hold_under_faults_and_crashes(tmp_path: Path, sim_seed: int) -> None:
     live(sim_seed, tmp_path)
 

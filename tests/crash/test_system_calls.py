@@ -1,0 +1,155 @@
+"""A small copy killed, or refused by the kernel, at one system call after the other."""
+
+import errno
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from photosync.engine.names import is_ours
+from tests.crash.strace import Point, inject, points, record
+from tests.e2e.cli import Photosync, noise, tree, write
+
+# One file that goes in parts, small ones in two folders, an empty one.
+FILES = {
+    "DCIM/100/IMG_1.JPG": noise(40_000, 1),
+    "DCIM/100/IMG_2.JPG": noise(3_000, 2),
+    "DCIM/101/VID_3.MP4": noise((9 << 20) + 5, 3),
+    "empty.JPG": b"",
+}
+ERRORS = {
+    "openat": ("EROFS", "EACCES", "EDQUOT"),
+    "mkdir": ("EROFS", "ENOSPC"),
+    "mkdirat": ("EROFS", "ENOSPC"),
+    "write": ("ENOSPC", "EIO"),
+    "pwrite64": ("ENOSPC", "EDQUOT", "EIO"),
+    "fsync": ("EIO",),
+    "fdatasync": ("EIO",),
+    "rename": ("EIO",),
+    "renameat2": ("EIO", "ENOSPC"),
+    "linkat": ("EIO",),
+    "unlinkat": ("EIO", "EROFS"),
+    "utimensat": ("EPERM",),
+    "ftruncate": ("EIO", "ENOSPC"),
+    "close": ("EIO", "EDQUOT"),
+}
+
+
+class Case:
+    """A phone, and places that are made anew for every try."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.phone = write(folder / "phone", FILES, mtime=1_600_000_000)
+        self.copy = folder / "copy"
+        self.anew()
+
+    def anew(self) -> None:
+        for place in (self.copy, self.folder / "machine"):
+            shutil.rmtree(place, ignore_errors=True)
+        self.machine = Photosync(self.folder / "machine")
+
+    @property
+    def words(self) -> tuple[str | Path, ...]:
+        return ("copy", self.phone, self.copy, "--json", "--transfers", "1")
+
+    def points(self, journal: bool = True) -> list[Point]:
+        """Where a copy can be hit: at the copy, and in what photosync remembers of it."""
+        trace = self.folder / "trace"
+        record(self.machine, trace, *self.words).expect(0)
+        assert tree(self.copy) == FILES
+        found = points(trace, [self.copy, self.machine.state] if journal else [self.copy])
+        assert {point.call for point in found} >= {"openat", "pwrite64", "fsync", "renameat2", "mkdirat"}
+        return found
+
+    def there(self) -> dict[str, bytes]:
+        """What final names hold."""
+        found = tree(self.copy) if self.copy.exists() else {}
+        return {path: data for path, data in found.items() if not is_ours(path)}
+
+    def check(self, point: Point, effect: str) -> None:
+        """Hits a copy at one point; then nothing is half there, and the next run ends it."""
+        self.anew()
+        where = f"{effect} at {point}"
+        done = inject(self.machine, point, effect, *self.words)
+        there = self.there()
+        for path, data in there.items():
+            assert FILES.get(path) == data, f"{where}: {path} holds {len(data)} bytes that are not the file's"
+        assert "Traceback" not in done.err, f"{where}: {done.err}"
+        if effect == "signal=SIGKILL":
+            assert done.code in (0, -signal.SIGKILL, 128 + signal.SIGKILL), f"{where}: {done}"
+        else:
+            assert done.code in (0, 1, 4, 5, 6, 7), f"{where}: {done}"
+            assert set(done.files("verified")) <= set(there), f"{where}: told what is not there"
+            if done.code == 0:
+                assert there == FILES, f"{where}: exit code 0 without every file"
+        self.machine.copy(self.phone, self.copy).expect(0)
+        assert self.there() == FILES, where
+        assert self.machine.copy(self.phone, self.copy).expect(0).report["status"] == "nothing", where
+        self.check_leftovers(where)
+
+    def check_leftovers(self, where: str) -> None:
+        """Nothing is left but, at most, a large file's upload that no journal had heard of when it was hit.
+
+        It might be another machine's, so nobody clears it away.
+        """
+        parts = {path.stem.partition("-")[2] for path in self.copy.rglob(".photosync-*.part")}
+        partial = self.copy / ".photosync" / "partial"
+        notes = {path.name for path in partial.iterdir()} if partial.exists() else set()
+        assert parts == notes, f"{where}: half of an upload is left behind"
+        assert len(parts) <= 1, where
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    return Case(tmp_path)
+
+
+def some(found: list[Point]) -> list[Point]:
+    """The first of each call, and the last writing of contents."""
+    firsts = {point.call: point for point in reversed(found)}
+    writes = [point for point in found if point.call == "pwrite64"]
+    return [*firsts.values(), writes[-1]]
+
+
+def errors(found: list[Point]) -> list[tuple[Point, str]]:
+    return [(point, name) for point in found for name in ERRORS.get(point.call, ())]
+
+
+@pytest.mark.row(24)
+def test_killed_at_a_few_system_calls(case: Case) -> None:
+    for point in some(case.points(journal=False)):
+        case.check(point, "signal=SIGKILL")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.row(24)
+def test_killed_at_every_system_call(case: Case) -> None:
+    for point in case.points():
+        case.check(point, "signal=SIGKILL")
+
+
+@pytest.mark.row(20, 21, 23)
+def test_refused_at_a_few_system_calls(case: Case) -> None:
+    found = case.points()
+    for call, name in [
+        ("fsync", "EIO"),
+        ("pwrite64", "ENOSPC"),
+        ("mkdirat", "EROFS"),
+        ("pwrite64", "EDQUOT"),
+        ("renameat2", "EIO"),
+        ("close", "EIO"),
+    ]:
+        assert hasattr(errno, name)
+        there = [point for point in found if point.call == call]
+        case.check(there[len(there) // 2], f"error={name}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.row(20, 21, 23)
+def test_refused_at_every_system_call(case: Case) -> None:
+    for point, name in errors(case.points()):
+        case.check(point, f"error={name}")

@@ -1,0 +1,72 @@
+"""Sources that are larger than memory or disk, and files that only look as if they were there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.backends.mounts import mounted
+from tests.e2e.cli import Photosync, finish, noise, write
+from tests.e2e.conftest import Plug
+from tests.e2e.places import LocalFolder
+
+MIB = 1 << 20
+
+
+@pytest.mark.row(12)
+def test_what_can_be_seen_and_not_opened(
+    machine: Photosync, plug: Plug, local: LocalFolder, tmp_path: Path
+) -> None:
+    """As with photos that an iPhone keeps in its cloud only."""
+    names = [f"DCIM/IMG_{number}.HEIC" for number in range(4)]
+    source = write(tmp_path / "content", {name: noise(5_000, name) for name in names})
+    phone, rig = plug(source, bad_open=frozenset(names[:2]))
+    done = machine.copy(phone, local.text)
+    assert done.code in (5, 6), done
+    assert set(done.files("failed")) == set(names[:2])
+    assert all(row["error"] for row in done.files("failed").values())
+    assert (done.report["verified"], done.report["failed"]) == (2, 2)
+    assert set(local.files()) == set(names[2:])
+    rig.set(bad_open=frozenset())
+    machine.copy(phone, local.text).expect(0)
+    assert set(local.files()) == set(names)
+
+
+def most_memory(machine: Photosync, *words: str | Path) -> tuple[int, int]:
+    """Runs a command; gives its exit code and the most memory it held, in bytes."""
+    # Its lines go nowhere: a pipe that nobody reads would hold it up.
+    process = machine.start(*words, under=["sh", "-c", 'exec "$@" >/dev/null', "sh"])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    finish(process)
+    return process.returncode, usage.ru_maxrss * 1024
+
+
+@pytest.mark.root
+@pytest.mark.row(15, 20)
+def test_a_hundred_gigabytes_of_nothing(machine: Photosync, local: LocalFolder, tmp_path: Path) -> None:
+    source = write(tmp_path / "source", {"a.JPG": b"photo"})
+    with (source / "hole.MP4").open("wb") as file:
+        file.truncate(100 << 30)
+    with mounted("tmpfs", local.folder, "size=48m"):
+        code, memory = most_memory(machine, "copy", source, local.folder, "--quiet")
+        assert code == 7
+        assert memory < 400 * MIB
+        assert not (local.folder / "hole.MP4").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.row(16)
+def test_two_hundred_thousand_files_in_one_folder(
+    machine: Photosync, local: LocalFolder, tmp_path: Path
+) -> None:
+    """A plan takes about a kilobyte for each file, and no more."""
+    folder = write(tmp_path / "source", {"DCIM/0.JPG": b"photo"}) / "DCIM"
+    words = ("copy", tmp_path / "source", local.folder, "--dry-run", "--quiet")
+    code, few = most_memory(machine, *words)
+    assert code == 0
+    for number in range(1, 200_000):
+        (folder / f"{number}.JPG").write_bytes(b"photo")
+    code, many = most_memory(machine, *words)
+    assert code == 0
+    assert many - few < 400 * MIB, f"{few} bytes for one, {many} for 200,000"
