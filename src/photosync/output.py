@@ -288,7 +288,9 @@ def summary(report: Report) -> list[str]:
     asked = f", {requests} request{'' if requests == 1 else 's'}" if requests else ""
     took = f"{report.seconds:.1f} s{asked}"
     if report.status == "nothing":
-        return [f"Nothing to do: all {report.count(Status.UNCHANGED)} files are at {to} already ({took})."]
+        same = report.count(Status.UNCHANGED)
+        files = "the only file is" if same == 1 else f"all {same} files are"
+        return [f"Nothing to do: {files} at {to} already ({took})."]
     words = {
         Status.VERIFIED: "copied and verified",
         Status.WRITTEN: "copied, not verified",
