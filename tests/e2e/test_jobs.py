@@ -84,14 +84,6 @@ def test_what_goes_wrong(machine: Photosync, tmp_path: Path) -> None:
     machine.run("runs").expect(0)
 
 
-def test_what_move_notes_for_the_next_run_is_no_run(machine: Photosync, tmp_path: Path) -> None:
-    photos = write(tmp_path / "photos", {"a.jpg": b"1"})
-    machine.run("move", photos, machine.home / "one").expect(0)
-    machine.run("runs").expect(0)
-    (row,) = machine.run("runs", "--json").expect(0).events
-    assert (row["status"], row["verified"]) == ("ok", 1)
-
-
 def test_a_job_runs_once_at_a_time(machine: Photosync, tmp_path: Path) -> None:
     photos = write(tmp_path / "photos", {"film.mp4": bytes(40 << 20)})
     configure(machine, photos, 'bwlimit = "1M"')
