@@ -170,7 +170,6 @@ def test_the_end_of_a_video_beyond_4_gib(machine: Photosync, plugged: Plugged, t
     assert row.split() == [str(FIVE_GIB), "VID.mp4"]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_library_with_a_video_beyond_4_gib(
     machine: Photosync, plugged: Plugged, library: Path, tmp_path: Path

@@ -120,9 +120,7 @@ def test_ifuse_and_then_afc(
 
 @pytest.mark.root
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "route", ["afc", *(pytest.param(route, marks=pytest.mark.slow) for route in ROUTES[1:])]
-)
+@pytest.mark.parametrize("route", ROUTES)
 def test_a_video_beyond_4_gib(
     machine: Photosync, plugged: Plugged, local: LocalFolder, tmp_path: Path, route: str
 ) -> None:
