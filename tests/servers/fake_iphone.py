@@ -32,6 +32,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 UDID = "00008110-000A1B2C3D4E801E"
 LOCKDOWN_PORT = 62078
 SERVICES = {"com.apple.afc": 50001, "com.apple.mobile.notification_proxy": 50002}
@@ -77,11 +79,17 @@ def why_not(*programs: str) -> str | None:
     return f"{', '.join(missing)} missing (install libimobiledevice-utils, ifuse)" if missing else None
 
 
+_ALONE = FileLock(Path(tempfile.gettempdir(), "photosync-test-iphone.lock"), timeout=280)
+
+
 @contextlib.contextmanager
 def fake_iphone(
     folder: Path, path: Path | None = None, udid: str = UDID, tls: bool = True, **conduct: Any
 ) -> Iterator["FakeIphone"]:
     """Plugs an iPhone in; at the end every connection is cut.
+
+    One process of the test run at a time: what is mounted by ifuse or gvfs is seen by all, and would be one
+    more route to the phone of the same identity that another process has plugged in.
 
     Args:
         folder: what is on it.
@@ -90,7 +98,7 @@ def fake_iphone(
         tls: sessions are encrypted.
         conduct: as in `Conduct`.
     """
-    with tempfile.TemporaryDirectory(prefix="iphone-") as scratch:
+    with _ALONE, tempfile.TemporaryDirectory(prefix="iphone-") as scratch:
         phone = FakeIphone(folder, path or Path(scratch) / "usbmuxd", udid, _Pairing(tls), Conduct(**conduct))
         try:
             yield phone
