@@ -7,7 +7,7 @@ a name is taken, the file is read and sent like any other.
 from typing import TYPE_CHECKING
 
 from photosync.engine.capabilities import Readable, ServerCopies, Store
-from photosync.engine.errors import AlreadyExists, SourceChanged
+from photosync.engine.errors import AlreadyExists, SourceChanged, Unsupported
 from photosync.engine.journal import Delivery
 from photosync.engine.target import as_stored
 from photosync.engine.verify import Verify
@@ -49,9 +49,9 @@ def copy(transfer: "Transfer", item: "Item", store: ServerCopies) -> bool:
     transfer.displace(item)
     try:
         stored = transfer.target.call(
-            lambda: store.copy_from(origin, seen.path, item.to), f"copying {seen.path} to {item.to}"
+            lambda: store.copy_from(origin, seen, item.to), f"copying {seen.path} to {item.to}"
         )
-    except AlreadyExists:
+    except (AlreadyExists, Unsupported):
         return False
     except FileNotFoundError as error:
         raise SourceChanged(f"{seen.path} vanished from the source before it was copied") from error

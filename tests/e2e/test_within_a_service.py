@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cli import Photosync, noise, photo, write
-from tests.e2e.places import Bucket, DropboxFolder
+from tests.e2e.cli import Photosync, noise, photo, rclone_check, write
+from tests.e2e.places import Bucket, DriveFolder, DropboxFolder
+from tests.servers.faults import Fault
 
 PHOTOS = {
     "DCIM/a.jpg": noise(100_000, "a"),
@@ -40,6 +41,47 @@ def test_dropbox_to_dropbox(machine: Photosync, source: Path, dropbox: DropboxFo
     read = machine.copy("dropbox:A", "dropbox:Photos", "--checksum").expect(0)
     assert read.report["verified"] == len(PHOTOS)
     assert machine.run("verify", "dropbox:Photos", "--json").expect(0).report["verified"] == len(PHOTOS)
+
+
+def test_drive_to_drive(machine: Photosync, drive: DriveFolder) -> None:
+    drive.admit(machine)
+    for path, data in PHOTOS.items():
+        drive.account.put(f"A/{path}", data)
+    before = drive.account.received.copy()
+    done = machine.copy("drive:A", "drive:Photos").expect(0)
+    assert drive.files() == PHOTOS
+    assert done.report["verified"] == len(PHOTOS)
+    assert done.report["source_bytes_read"] == 0
+    assert sum((drive.account.received - before).values()) < 100_000, "no photo was sent"
+    assert {row["evidence"] for row in done.files().values()} == {"server-hash:sha256"}
+    assert done.requests["files.copy"] == len(PHOTOS)
+    again = machine.copy("drive:A", "drive:Photos").expect(0)
+    assert again.report["status"] == "nothing"
+    assert again.report["unchanged"] == len(PHOTOS)
+    read = machine.copy("drive:A", "drive:Photos", "--checksum").expect(0)
+    assert read.report["verified"] == len(PHOTOS)
+    assert machine.run("verify", "drive:Photos", "--json").expect(0).report["verified"] == len(PHOTOS)
+
+
+def test_drive_to_drive_in_bad_weather(machine: Photosync, drive: DriveFolder) -> None:
+    """However many answers are lost, each photo is there once."""
+    photos = {f"DCIM/{n % 3}/IMG_{n:04}.JPG": noise(2000 + n, n) for n in range(60)}
+    drive.admit(machine)
+    for path, data in photos.items():
+        drive.account.put(f"A/{path}", data)
+    drive.account.faults[:] = [
+        Fault("files.copy", count=None, probability=0.15, reset="reply"),
+        Fault("files.copy", count=None, probability=0.05, status=403, reason="userRateLimitExceeded"),
+        Fault("*", count=None, probability=0.03, status=503),
+    ]
+    done = machine.copy("drive:A", "drive:Photos").expect(0)
+    drive.account.faults.clear()
+    assert done.report["verified"] == len(photos)
+    assert done.report["retries"]["drive:Photos"]
+    # `files` fails if two have one name.
+    assert drive.files() == photos
+    env = {**drive.account.env(), "RCLONE_CONFIG": str(machine.home / "rclone.conf")}
+    rclone_check("drive:A", drive.text, env)
 
 
 def test_dropbox_move_within(machine: Photosync, dropbox: DropboxFolder) -> None:

@@ -56,7 +56,8 @@ class Service:
         def reaches(_source: Store) -> bool:
             return True
 
-        def copy_from(_source: Store, path: str, to: str) -> Stored:
+        def copy_from(_source: Store, original: Entry, to: str) -> Stored:
+            path = original.path
             self.copied.append(path)
             data = self.arrives(self.rig.phone.things[path].data)
             self.before_copy(to)
