@@ -170,6 +170,10 @@ class DriveStore:
         id = id_in(original.version) or source._folders.find(path).id
         return stored_of(self._mover.copy_of(id, original.mtime_ns, path, self._full(to)), to)
 
+    def is_one(self, source: Store, original: Entry, there: Entry) -> bool:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        return id_in(original.version) == id_in(there.version) != ""
+
     def make_folder(self, path: str) -> None:
         """See `photosync.engine.capabilities.MakesFolders`."""
         self._folders.ensure(self._full(path) if path else self._root)

@@ -133,6 +133,10 @@ class DropboxStore:
         assert isinstance(source, DropboxStore)
         return self._copy(source, original.path, to)
 
+    def is_one(self, source: Store, original: Entry, there: Entry) -> bool:
+        """See `photosync.engine.capabilities.ServerCopies`. A revision is of one file alone."""
+        return original.version is not None and original.version == there.version
+
     def _copy(self, source: "DropboxStore", path: str, to: str) -> Stored:
         with self._account.writing("copying", path) as sdk:
             copied = sdk.files_copy_v2(source._full(path), self._full(to), autorename=False)

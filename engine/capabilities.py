@@ -325,6 +325,15 @@ class ServerCopies(Protocol):
         """
         ...
 
+    def is_one(self, source: "Store", original: Entry, there: Entry) -> bool:
+        """Whether a file of ``source`` and one of this store are a single one, reached by two ways.
+
+        Args:
+            source: one that `reaches` said yes to.
+            original, there: as the stores just showed them.
+        """
+        ...
+
 
 @runtime_checkable
 class MakesFolders(Protocol):

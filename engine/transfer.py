@@ -179,7 +179,7 @@ class Transfer:
         source_gone: why the source could not be read to the end, or None.
         source_bytes: bytes read at the source.
         within: the destination, while its service can copy from the source by itself and prove it.
-        unread: files that the service copied and proved by itself, so that no manifest can list them yet.
+        unread: files that the service proved by itself, so that no manifest can list them yet.
     """
 
     def __init__(
@@ -363,7 +363,7 @@ class Transfer:
         transient = isinstance(error, Transient | _Exhausted)
         self._close(item, replace(outcome, error=str(error), transient=transient))
 
-    def _delivered(self, item: Item, found: Fingerprint, stored: Stored, evidence: str) -> None:
+    def delivered(self, item: Item, found: Fingerprint, stored: Stored, evidence: str) -> None:
         """Writes down a copy that is there, and ends its item."""
         pair, entry = self.pair, item.source
         if isinstance(item.action, Move):
@@ -405,9 +405,9 @@ class Transfer:
         if isinstance(action, Compare) and (known := self._known(item)) is not None:
             self.send(item, lambda: self._compare(item, action, known, None))
             return
-        if self.within is not None and item.within and isinstance(action, Copy) and not item.beside:
+        if self.within is not None and item.within and not item.beside and not isinstance(action, Move):
             item.within, store = False, self.within
-            self.send(item, lambda: self._copy_within(item, store))
+            self.send(item, lambda: self._within(item, action, store))
         elif item.source.size <= self.can.small_limit:
             with self.state:
                 self._taking_small += 1
@@ -449,9 +449,13 @@ class Transfer:
             before = self.journal.earlier_facts(place, path) or NOTHING
             item.suspicion = lost_place(before, item.facts, self.journal.earlier_suspicion(place, path))
 
-    def _copy_within(self, item: Item, store: ServerCopies) -> None:
+    def _within(self, item: Item, action: Copy | Compare, store: ServerCopies) -> None:
         try:
-            if not within.copy(self, item, store):
+            if isinstance(action, Copy):
+                done = within.copy(self, item, store)
+            else:
+                done = within.compare(self, item, action, store)
+            if not done:
                 self._queue.put(item)
         except SourceGone as gone:
             error = gone.__cause__
@@ -460,7 +464,7 @@ class Transfer:
             self._pending(item, error)
 
     def copied_within(self, item: Item, stored: Stored, evidence: str) -> None:
-        """Ends an item that the service copied by itself and whose bytes nobody here has seen."""
+        """Ends an item that the service proved by itself and whose bytes nobody here has seen."""
         with self.state:
             self.unread += 1
         self._close(item, self._outcome(item, Status.VERIFIED, evidence, stored.path))
@@ -661,7 +665,7 @@ class Transfer:
         evidence = self.target.prove(
             stored, found, f"{found.content[:16]}-{self.settings.stamp}-{item.attempt}"
         )
-        self._delivered(item, found, stored, evidence)
+        self.delivered(item, found, stored, evidence)
 
     def taken(self, item: Item, found: Fingerprint, package: _Package | None) -> None:
         """The final name is taken: adopts what is there if it is equal, else keeps both."""
@@ -675,12 +679,14 @@ class Transfer:
             self._adopt(item, found, existing, evidence)
 
     def _adopt(self, item: Item, found: Fingerprint, existing: Entry, evidence: str) -> None:
+        self.delivered(item, found, self.dated(item, existing), evidence)
+
+    def dated(self, item: Item, existing: Entry) -> Stored:
+        """Gives what was there already the source's time, where that can be."""
         if self.journal.is_shared(self.pair.destination_id, existing.path, item.source.path):
             # Two files of equal content that took turns in dating one copy would do so at every run.
-            stored = as_stored(existing)
-        else:
-            stored = self.target.keep_time(existing, item.source.mtime_ns)
-        self._delivered(item, found, stored, evidence)
+            return as_stored(existing)
+        return self.target.keep_time(existing, item.source.mtime_ns)
 
     def _name_beside(self, item: Item, found: Fingerprint) -> None:
         item.beside, item.content = True, found.content

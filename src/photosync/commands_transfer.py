@@ -220,6 +220,7 @@ def move(
     bwlimit: BwLimit = None,
     tpslimit: TpsLimit = None,
     memory: Memory = "128M",
+    checksum: Checksum = False,
     verify: How = "auto",
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -227,8 +228,9 @@ def move(
 ) -> None:
     """Copy, prove, and only then remove at the source what this run has proven.
 
-    Every source file is read and compared, also one that was copied before. A file that changes meanwhile
-    stays. Nothing is removed if the run ends early. Not for phones: see free-up.
+    Every source file is compared, also one that was copied before; within one service by the service's own
+    hashes (--checksum reads there, too). A file that changes meanwhile stays. Nothing is removed if the run
+    ends early. Not for phones: see free-up.
     """
     transfer(context, source, [destination], "move", None, locals())
 

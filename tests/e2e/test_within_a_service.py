@@ -84,17 +84,79 @@ def test_drive_to_drive_in_bad_weather(machine: Photosync, drive: DriveFolder) -
     rclone_check("drive:A", drive.text, env)
 
 
-def test_dropbox_move_within(machine: Photosync, dropbox: DropboxFolder) -> None:
-    """Every file is read: once it is gone, nothing else could enter it into the manifest."""
-    photos = {"DCIM/a.jpg": photo(100_000, "a"), "DCIM/b.jpg": photo(5 << 20, "b"), "empty": b""}
-    dropbox.admit(machine)
-    for path, data in photos.items():
-        dropbox.account.put(f"/A/{path}", data)
-    done = machine.run("move", "dropbox:A", "dropbox:Photos", "--json").expect(0)
-    assert done.report["removed"] == len(photos)
-    assert dropbox.files() == photos
-    assert machine.run("verify", "dropbox:Photos", "--json").expect(0).report["verified"] == len(photos)
-    assert not [path for path in dropbox.account.files() if path.startswith("/A/")]
+MOVED = {"DCIM/a.jpg": photo(100_000, "a"), "DCIM/b.jpg": photo(5 << 20, "b"), "empty": b""}
+
+
+@pytest.mark.parametrize("cloud", ["dropbox", "drive"])
+def test_move_within(machine: Photosync, dropbox: DropboxFolder, drive: DriveFolder, cloud: str) -> None:
+    """Nothing is read: the service says that copy and original are equal, and then the original goes."""
+    place = dropbox if cloud == "dropbox" else drive
+    place.admit(machine)
+    top = "/A" if cloud == "dropbox" else "A"
+    for path, data in MOVED.items():
+        place.account.put(f"{top}/{path}", data)
+    # One of them was copied, and read, before.
+    machine.copy(f"{cloud}:A", place.text, "--checksum", "--include", "a.jpg").expect(0)
+    done = machine.run("move", f"{cloud}:A", place.text, "--json").expect(0)
+    assert done.report["removed"] == done.report["verified"] == len(MOVED)
+    assert done.report["source_bytes_read"] == 0
+    assert place.files() == MOVED
+    assert {row["evidence"] for row in done.files().values()} <= {"server-hash:dropbox", "server-hash:sha256"}
+    assert not [path for path in place.account.files() if path.startswith(f"{top}/")]
+    assert machine.run("verify", place.text, "--json").expect(0).report["verified"] == 1
+    assert machine.run("move", f"{cloud}:A", place.text, "--json").expect(0).report["status"] == "nothing"
+
+
+@pytest.mark.parametrize("cloud", ["dropbox", "drive"])
+def test_move_within_and_read(
+    machine: Photosync, dropbox: DropboxFolder, drive: DriveFolder, cloud: str
+) -> None:
+    """Asked to, every file is read: once it is gone, nothing else could enter it into the manifest."""
+    place = dropbox if cloud == "dropbox" else drive
+    place.admit(machine)
+    for path, data in MOVED.items():
+        place.account.put(f"/A/{path}" if cloud == "dropbox" else f"A/{path}", data)
+    done = machine.run("move", f"{cloud}:A", place.text, "--checksum", "--json").expect(0)
+    assert done.report["removed"] == len(MOVED)
+    assert done.report["source_bytes_read"] == sum(map(len, MOVED.values()))
+    assert place.files() == MOVED
+    verified = machine.run("verify", place.text, "--json").expect(0)
+    assert verified.report["verified"] == len(MOVED)
+
+
+@pytest.mark.parametrize("cloud", ["dropbox", "drive"])
+def test_move_onto_itself_by_another_remote(
+    machine: Photosync, dropbox: DropboxFolder, drive: DriveFolder, cloud: str
+) -> None:
+    """Two remotes of one sign-in: the folder is its own destination, and must not be emptied."""
+    place = dropbox if cloud == "dropbox" else drive
+    place.admit(machine)
+    (machine.home / "twice.conf").write_text(
+        (machine.home / "rclone.conf").read_text().replace(f"[{cloud}]", "[again]")
+    )
+    machine.run("config", "import-rclone", machine.home / "twice.conf").expect(0)
+    for path, data in MOVED.items():
+        place.put(path, data)
+    done = machine.run("move", place.text, "again:Photos", "--json").expect(7)
+    assert "one file" in done.report["error"]
+    assert place.files() == MOVED
+    # Out of a folder into the one around it is a move like any other.
+    machine.run("move", "again:Photos/DCIM", place.text, "--json").expect(0)
+    assert sorted(place.files().values()) == sorted(MOVED.values())
+
+
+def test_s3_move_within(machine: Photosync, wire: Bucket, tmp_path: Path) -> None:
+    wire.admit(machine)
+    assert wire.line is not None
+    machine.copy(write(tmp_path / "photos", MOVED), f"{wire.text}/first").expect(0)
+    sent = wire.line.up
+    done = machine.run("move", f"{wire.text}/first", f"{wire.text}/second", "--json").expect(0)
+    assert done.report["removed"] == len(MOVED)
+    assert done.report["source_bytes_read"] == 0
+    assert wire.line.up - sent < 50_000, "no photo was sent"
+    assert {row["evidence"] for row in done.files().values()} == {"server-hash:sha256"}
+    files = {path: data for path, data in wire.files().items() if "/.photosync/" not in path}
+    assert {path.removeprefix("second/"): data for path, data in files.items()} == MOVED
 
 
 def test_a_name_that_is_taken_within(machine: Photosync, dropbox: DropboxFolder) -> None:
