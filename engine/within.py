@@ -6,6 +6,7 @@ a name is taken, the file is read and sent like any other.
 
 from typing import TYPE_CHECKING
 
+from photosync.engine import standing
 from photosync.engine.capabilities import Readable, ServerCopies, Store, Stored
 from photosync.engine.entry import Entry
 from photosync.engine.errors import AlreadyExists, SafetyGuard, SourceChanged, Unsupported
@@ -16,7 +17,8 @@ from photosync.engine.target import as_stored
 from photosync.engine.verify import Verify
 
 if TYPE_CHECKING:
-    from photosync.engine.transfer import Item, Transfer
+    from photosync.engine.item import Item
+    from photosync.engine.transfer import Transfer
 
 
 def reach(source: Readable, destination: Store) -> ServerCopies | None:
@@ -48,7 +50,7 @@ def copy(transfer: "Transfer", item: "Item", store: ServerCopies) -> bool:
     found = _known(transfer, item)
     if found is None and (not seen.digests or transfer.settings.how is Verify.REREAD):
         return False
-    transfer.displace(item)
+    standing.displace(transfer, item)
     try:
         stored = transfer.target.call(
             lambda: store.copy_from(origin, seen, item.to), f"copying {seen.path} to {item.to}"
@@ -105,7 +107,7 @@ def compare(transfer: "Transfer", item: "Item", action: Compare, store: ServerCo
         name = _in_common(seen, there)
         if name is None:
             continue
-        found, stored = _known(transfer, item), transfer.dated(item, there)
+        found, stored = _known(transfer, item), standing.dated(transfer, item, there)
         if found is None:
             _deliver(transfer, item, stored, name)
         else:
