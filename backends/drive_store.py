@@ -12,6 +12,7 @@ from photosync.backends.drive_metadata import (
     Item,
     checked,
     entry_of,
+    id_in,
     item_of,
     named,
     split,
@@ -24,7 +25,7 @@ from photosync.backends.drive_put import Mover, Putter
 from photosync.backends.drive_tree import Tree
 from photosync.backends.drive_upload import PART, SessionUpload
 from photosync.backends.tokens import Identity
-from photosync.engine.capabilities import Blob, Capabilities, Changes, Stored, Usage
+from photosync.engine.capabilities import Blob, Capabilities, Changes, Store, Stored, Usage
 from photosync.engine.entry import Entry, join
 from photosync.engine.errors import NameRefused
 from photosync.engine.names import DRIVE, printable
@@ -157,6 +158,25 @@ class DriveStore:
     def copy(self, path: str, to: str) -> Stored:
         """See `Store.copy`."""
         return stored_of(self._mover.copy(self._full(path), self._full(to)), to)
+
+    def reaches(self, source: Store) -> bool:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        return isinstance(source, DriveStore) and self._account.is_same(source._account)
+
+    def copy_from(self, source: Store, original: Entry, to: str) -> Stored:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        assert isinstance(source, DriveStore)
+        path = source._full(original.path)
+        id = id_in(original.version) or source._folders.find(path).id
+        return stored_of(self._mover.copy_of(id, original.mtime_ns, path, self._full(to)), to)
+
+    def is_one(self, source: Store, original: Entry, there: Entry) -> bool:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        return id_in(original.version) == id_in(there.version) != ""
+
+    def make_folder(self, path: str) -> None:
+        """See `photosync.engine.capabilities.MakesFolders`."""
+        self._folders.ensure(self._full(path) if path else self._root)
 
     def set_mtime(self, path: str, mtime_ns: int) -> Stored:
         """See `Store.set_mtime`.

@@ -310,17 +310,27 @@ class ServerCopies(Protocol):
         """Whether `copy_from` works for another store."""
         ...
 
-    def copy_from(self, source: "Store", path: str, to: str) -> Stored:
+    def copy_from(self, source: "Store", original: Entry, to: str) -> Stored:
         """Copies without the bytes passing through this machine, as `Store.copy` does.
 
         Args:
             source: one that `reaches` said yes to.
-            path: there.
+            original: what is copied, as the source just showed it.
             to: final name here.
 
         Raises:
             AlreadyExists: the final name is taken.
-            FileNotFoundError: nothing is called ``path``.
+            FileNotFoundError: the original is gone.
+            Unsupported: the service does not copy this one by itself; it may be read all the same.
+        """
+        ...
+
+    def is_one(self, source: "Store", original: Entry, there: Entry) -> bool:
+        """Whether a file of ``source`` and one of this store are a single one, reached by two ways.
+
+        Args:
+            source: one that `reaches` said yes to.
+            original, there: as the stores just showed them.
         """
         ...
 

@@ -376,8 +376,8 @@ class _Run:
             self.emit(
                 Notice(
                     "info",
-                    f"{transfer.unread} files were copied within the service and proven by its own hash. "
-                    "Their bytes were not read, so the manifest does not list them; --checksum reads them.",
+                    f"{transfer.unread} files were proven by the service's own hash of both. Their bytes "
+                    "were not read, so the manifest does not list them; with --checksum they are read.",
                 )
             )
         self.emit(Phase("snapshot", pair.name))

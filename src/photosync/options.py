@@ -168,6 +168,12 @@ class Pace(Room):
     tpslimit: Annotated[
         float | None, typer.Option("--tpslimit", min=0.01, help="Most requests a second.")
     ] = None
+    checksum: Annotated[
+        bool,
+        typer.Option(
+            "-c", "--checksum", help="Read every source file again instead of trusting size and time."
+        ),
+    ] = False
     verify: Annotated[
         str,
         typer.Option(
@@ -181,18 +187,12 @@ class Pace(Room):
 
 @dataclass(frozen=True)
 class Placing:
-    """Where new files go, and what is read again."""
+    """Where new files go."""
 
     layout: Annotated[
         str | None,
         typer.Option("--layout", metavar="TEMPLATE", help="Where new files go: '{taken:%Y/%Y-%m}/{name}'."),
     ] = None
-    checksum: Annotated[
-        bool,
-        typer.Option(
-            "-c", "--checksum", help="Read every source file again instead of trusting size and time."
-        ),
-    ] = False
 
 
 @dataclass(frozen=True)
