@@ -56,6 +56,7 @@ CREATE TABLE IF NOT EXISTS kept (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spared (
     source INTEGER NOT NULL, destination INTEGER NOT NULL, path BLOB NOT NULL, stored BLOB NOT NULL,
+    told INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (source, destination, path, stored)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS frees (
@@ -270,9 +271,11 @@ class Journal:
         self._db.executescript(f"BEGIN;{version}{_SCHEMA}COMMIT;")
         if "kept" in tables and "spared" not in tables:
             self._db.execute(
-                "INSERT INTO spared SELECT source, destination, path, stored FROM kept "
+                "INSERT INTO spared SELECT source, destination, path, stored, 0 FROM kept "
                 "JOIN deliveries USING (source, destination, path)"
             )
+        if not self._db.execute("SELECT 1 FROM pragma_table_info('spared') WHERE name = 'told'").fetchone():
+            self._db.execute("ALTER TABLE spared ADD COLUMN told INTEGER NOT NULL DEFAULT 0")
         # Most runs have neither, and asking for them with every file would double what a file costs here.
         self._has_uploads = bool(self._db.execute("SELECT EXISTS (SELECT * FROM uploads)").fetchone()[0])
         self._has_withdrawn = bool(self._db.execute("SELECT EXISTS (SELECT * FROM withdrawn)").fetchone()[0])
@@ -621,6 +624,7 @@ class Journal:
         place = self._place(destination)
         self._write("DELETE FROM heads WHERE place = ?", (place,))
         self._write("UPDATE deliveries SET recorded = 0 WHERE destination = ?", (place,))
+        self._write("UPDATE spared SET told = 0 WHERE destination = ?", (place,))
         self.flush()
 
     def set_withdrawn(self, destination: str, stored: str) -> None:
@@ -680,9 +684,23 @@ class Journal:
         )
         return frozenset(_path(stored) for (stored,) in rows)
 
+    def untold(self, destination: str) -> list[str]:
+        """Of `spared`, from every source, what the destination itself does not say yet."""
+        rows = self._rows(
+            "SELECT DISTINCT stored FROM spared WHERE destination = ? AND told = 0", self._place(destination)
+        )
+        return [_path(stored) for (stored,) in rows]
+
+    def set_told(self, destination: str, paths: Iterable[str]) -> None:
+        place = self._place(destination)
+        self._write(
+            "UPDATE spared SET told = 1 WHERE destination = ? AND stored = ?",
+            *((place, key(path)) for path in paths),
+        )
+
     def _spare(self, source: int, destination: int, path: bytes) -> None:
         self._write(
-            "INSERT OR IGNORE INTO spared SELECT source, destination, path, stored FROM deliveries "
+            "INSERT OR IGNORE INTO spared SELECT source, destination, path, stored, 0 FROM deliveries "
             "WHERE source = ? AND destination = ? AND path = ?",
             (source, destination, path),
         )
