@@ -139,6 +139,10 @@ class DriveStore:
         """See `Store.open`."""
         return download(self._account, self._item(path), path, offset)
 
+    def open_part(self, path: str, offset: int, size: int) -> Download:
+        """See `photosync.engine.capabilities.Parts`."""
+        return download(self._account, self._item(path), path, offset, size)
+
     def put(self, blobs: Sequence[Blob]) -> list[Stored | Exception]:
         """See `Store.put`."""
         return [self._putter.put(blob) for blob in blobs]

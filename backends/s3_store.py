@@ -217,6 +217,10 @@ class S3Store:
     def open(self, path: str, offset: int = 0) -> ObjectReader:
         return ObjectReader(self._service, self._bucket, self._key(path), path, offset)
 
+    def open_part(self, path: str, offset: int, size: int) -> ObjectReader:
+        """See `photosync.engine.capabilities.Parts`."""
+        return ObjectReader(self._service, self._bucket, self._key(path), path, offset, stop=offset + size)
+
     def read_small(self, path: str, limit: int) -> tuple[bytes, str | None]:
         reader = ObjectReader(self._service, self._bucket, self._key(path), path, checked=True)
         try:

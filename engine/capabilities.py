@@ -303,6 +303,16 @@ class Readable(Protocol):
 
 
 @runtime_checkable
+class Parts(Protocol):
+    """A store whose service sends a part of a file and no more."""
+
+    def open_part(self, path: str, offset: int, size: int) -> Reader:
+        """Opens a file for reading ``size`` bytes from ``offset`` on; both lie in the file. Reading more than
+        that is not allowed."""
+        ...
+
+
+@runtime_checkable
 class ServerCopies(Protocol):
     """A store whose service can copy from other places of the same account by itself."""
 
