@@ -35,6 +35,10 @@ BUSY = (
     "`gio mount -s gphoto2` and `gio mount -s mtp`; then run again."
 )
 _REPLUG = "Unplug it, plug it in again, switch it on and unlock it; then run again."
+_REJOIN = (
+    "Switch it and its network on, end other programs that talk to it, and see that PHOTOSYNC_NETWORK_CAMERA "
+    "is its IPv4 address; then run again."
+)
 _ELSEWHERE = "Copy it by another route: memory card, file manager or USB debugging."
 _UNKNOWN_SIZE = 0xFFFFFFFF
 _SPARE = 64 << 20
@@ -70,7 +74,7 @@ def _detect() -> list[tuple[str, str]]:
 
 def _describe(port: str) -> tuple[str, str, Seen]:
     """The serial number and the model that a camera tells, or "", and what it shows."""
-    with _words():
+    with _words(port):
         summary = str(_asked(_camera(port).get_summary))
         serial = re.search(r"^\s*Serial Number: *(\S+)", summary, re.MULTILINE)
         model = re.search(r"^\s*Model: *(\S.*)", summary, re.MULTILINE)
@@ -85,7 +89,7 @@ def _look(port: str) -> Seen:
         raise (
             answer
             if isinstance(answer, DeviceGone)
-            else DeviceGone(f"It can't be read ({answer}). {_REPLUG}")
+            else DeviceGone(f"It can't be read ({answer}). {_remedy(port)}")
         )
     return cast(tuple[str, str, Seen], answer)[2]
 
@@ -99,13 +103,17 @@ def _forget() -> None:
     _listed.clear()
 
 
+def _remedy(port: str) -> str:
+    return _REJOIN if port.startswith(NETWORK) else _REPLUG
+
+
 @contextlib.contextmanager
-def _words() -> Iterator[None]:
+def _words(port: str) -> Iterator[None]:
     """What a person should do about a camera that can't be asked at all."""
     try:
         yield
     except OSError as error:
-        raise DeviceGone(f"It can't be read ({error.strerror}). {_REPLUG}") from error
+        raise DeviceGone(f"It can't be read ({error.strerror}). {_remedy(port)}") from error
 
 
 def _seen(port: str) -> Seen:

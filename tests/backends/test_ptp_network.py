@@ -145,10 +145,12 @@ def test_emoji_become_question_marks_and_never_hide_a_file(
 ) -> None:
     """libgphoto2 knows UCS-2 only: what needs two units (UTF-16) turns a whole name into ASCII."""
     root = filled(tmp_path / "card", {"DCIM/A/é😀.JPG": PHOTO, "DCIM/B/1.JPG": b"1", "DCIM/B/é😀.JPG": b"2"})
-    filled(root, {"DCIM/B/é😁.JPG": b"3"})
     store = opened(plugged(root, model=ANDROID))
     (entry,) = store.list_folder(f"{FIRST}/DCIM/A")
     assert (entry.path, content(store, entry.path)) == (f"{FIRST}/DCIM/A/???.JPG", PHOTO)
+    assert len(store.list_folder(f"{FIRST}/DCIM/B")) == 2
+    filled(root, {"DCIM/B/é😁.JPG": b"3"})
+    store.check_present()
     for _ in range(2):
         with pytest.raises(Permanent, match="two files that libgphoto2 gives the same name"):
             store.stat(f"{FIRST}/DCIM/B/1.JPG")
@@ -157,6 +159,7 @@ def test_emoji_become_question_marks_and_never_hide_a_file(
     assert len(store.list_folder(f"{FIRST}/DCIM/A")) == 1, "other folders are read"
 
 
+@pytest.mark.row(11)
 def test_sizes_beyond_32_bits(plugged: Plugged, opened: Opened, folder: Path) -> None:
     """Told right, told as unknown, and told modulo 2**32, with as much sent."""
     rest = 2_000_000
@@ -196,13 +199,25 @@ def test_dates_are_those_of_this_machine_s_zone(
     assert entry.mtime_ns == (TAKEN - off) * 10**9
 
 
+def test_a_date_that_is_not_told(plugged: Plugged, opened: Opened, folder: Path) -> None:
+    store = opened(plugged(folder, says_date=False))
+    assert store.stat(f"{FIRST}/DCIM/100NIKON/DSC_0001.JPG").mtime_ns is None
+
+
 def test_a_locked_one_and_one_that_another_program_holds(plugged: Plugged, folder: Path) -> None:
     camera = plugged(folder, model=ANDROID, locked=True)
     assert found(camera).hint == UNLOCK
     camera.device.locked = False
     assert found(camera).hint is None
+    with contextlib.closing(phone_store(found(camera))) as store:
+        store.list_folder(f"{FIRST}/DCIM")
+        hint = found(camera).hint
+    assert hint is not None
+    assert "end other programs that talk to it" in hint
+    assert found(camera).hint is None
 
 
+@pytest.mark.row(1)
 def test_unplugged_while_it_is_read(plugged: Plugged, opened: Opened, folder: Path) -> None:
     camera = plugged(folder)
     store = opened(camera)
@@ -215,6 +230,7 @@ def test_unplugged_while_it_is_read(plugged: Plugged, opened: Opened, folder: Pa
     assert content(store, f"{FIRST}/DCIM/100NIKON/DSC_0002.MOV") == VIDEO
 
 
+@pytest.mark.row(45)
 def test_unplugged_while_a_folder_is_listed(plugged: Plugged, opened: Opened, tmp_path: Path) -> None:
     """libgphoto2 tells the part that it knows, as if that were all."""
     camera = plugged(filled(tmp_path / "card", {f"DCIM/{number}.JPG": b"x" for number in range(20)}))

@@ -51,6 +51,7 @@ def below(files: dict[str, bytes], storage: str = STORAGE) -> dict[str, bytes]:
     return {f"{storage}/{path}": data for path, data in files.items()}
 
 
+@pytest.mark.row(11)
 @pytest.mark.timeout(1200)
 def test_a_library_with_a_video_beyond_4_gib(machine: Photosync, library: Path, memory: Path) -> None:
     video = library / "DCIM/DSC_9000.MOV"
@@ -71,6 +72,7 @@ def test_a_library_with_a_video_beyond_4_gib(machine: Photosync, library: Path, 
         video.unlink()
 
 
+@pytest.mark.row(1)
 def test_unplugged_in_the_middle_of_a_video(machine: Photosync, local: LocalFolder, tmp_path: Path) -> None:
     files = {f"DCIM/100NIKON/DSC_{number:04}.JPG": noise(100_000, number) for number in range(20)}
     files["DCIM/100NIKON/DSC_9000.MOV"] = noise(40 * MIB)
@@ -92,6 +94,7 @@ def test_unplugged_in_the_middle_of_a_video(machine: Photosync, local: LocalFold
     assert local.files() == below(files)
 
 
+@pytest.mark.row(11)
 def test_sizes_that_are_not_told_right(machine: Photosync, local: LocalFolder, tmp_path: Path) -> None:
     """0xFFFFFFFF for "4 GiB or more", and modulo 2**32 with as much sent: refused, and the others arrive."""
     files = {"DCIM/Camera/IMG_1.jpg": noise(100_000), "DCIM/Camera/IMG_2.jpg": noise(1)}

@@ -97,6 +97,7 @@ class Device:
     serial: str = "7004711"
     zone: tzinfo | None = None
     says_zone: bool = False
+    says_date: bool = True
     locked: bool = False
     busy: int = 0
     session: int = 0
@@ -190,7 +191,7 @@ class Device:
     def _object_info(self, request: Request) -> Answer:
         it = self._thing(request)
         when = datetime.fromtimestamp(it.mtime, self.zone)
-        date = when.strftime("%Y%m%dT%H%M%S")
+        date = when.strftime("%Y%m%dT%H%M%S") if self.says_date else ""
         if self.says_zone:
             date += "Z" if not when.utcoffset() else when.strftime("%z")
         told = object_info(it.storage, it.format, it.size, it.parent, it.path.name, date, self.model.wide)
