@@ -374,8 +374,15 @@ class _Run:
 
     def _sweep(self, destination: Listing) -> None:
         store = self.pair.destination
-        if destination.own and isinstance(store, Sweeps):
+        if not destination.own or not isinstance(store, Sweeps):
+            return
+        try:
             store.sweep([entry.path for entry in destination.own])
+        except (PhotosyncError, OSError) as error:
+            failure = classify(error, f"removing leftovers at {self.pair.name}")
+            if isinstance(failure, Fatal):
+                raise failure from error
+            self.emit(Notice("info", f"{failure}; the next run tries again"))
 
     def _record(self, transfer: Transfer) -> None:
         """Writes what is proven into the destination's manifest, an interrupted run's work included."""
