@@ -4,9 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SEEDS ?= 200
 JOBS ?= 2
+MINUTES ?= 1
+TARGETS ?=
 
 # The page is made anew whenever it is asked for.
-.PHONY: docs/capabilities.md help demo test test-long lint format bench matrix clean
+.PHONY: docs/capabilities.md help demo test test-long lint format bench matrix fuzz clean
 
 help:
 	@echo "make demo       copy a sample phone, verify it, run again"
@@ -14,6 +16,7 @@ help:
 	@echo "make test-long  the long suites too: make test-long SEEDS=2000"
 	@echo "make bench      measure beside rclone"
 	@echo "make matrix     write docs/trust.md: which test shows which fault"
+	@echo "make fuzz       hostile input for every reader: make fuzz MINUTES=60 TARGETS=media"
 	@echo "make format     format the code"
 
 $(VENV)/demo-ready: pyproject.toml
@@ -51,6 +54,14 @@ bench: $(VENV)/ready
 
 matrix: $(VENV)/ready
 	$(BIN)/python -m tests.matrix
+
+# Without a wheel for this machine the search is blind, and works all the same.
+$(VENV)/fuzz-ready: $(VENV)/ready
+	-$(BIN)/python -m pip install --quiet --group fuzz
+	@touch $@
+
+fuzz: $(VENV)/fuzz-ready
+	$(BIN)/python -W ignore -m tests.fuzz --minutes $(MINUTES) $(TARGETS)
 
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix .
