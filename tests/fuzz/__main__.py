@@ -112,13 +112,18 @@ def main() -> int:
     return max([_child(name, given.minutes) for name in names])
 
 
+def _end(text: str) -> str:
+    """What was said at the end, without the progress of the search."""
+    return "\n".join([line for line in text.splitlines() if not line.startswith("#")][-60:])
+
+
 def _child(name: str, minutes: float) -> int:
     """Fuzzes one target in a process of its own, and prints what came of it."""
     words = [sys.executable, "-W", "ignore", "-m", "tests.fuzz", "--child", "--minutes", str(minutes), name]
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     text = done.stdout.decode("utf-8", "replace")
     counts = [line.split()[-1] for line in text.splitlines() if "number_of_executed_units" in line]
-    outcome = "clean" if done.returncode == 0 else text[-6000:]
+    outcome = "clean" if done.returncode == 0 else "\n" + _end(text)
     print(f"{name:10} {counts[-1] if counts else '?':>10} executions  {outcome}", flush=True)
     return int(done.returncode != 0)
 
