@@ -383,7 +383,7 @@ class _Planner:
                 except NameRefused as error:
                     self.actions.append(Refuse(entry, str(error)))
                     continue
-                shown = self.markers.get(family(entry.path))
+                shown = self.markers.get(family(entry.path)) if self.markers else None
                 action = self._place(entry, to, shown, renamed, elsewhere)
                 if len(asset.members) > 1:
                     action = replace(action, asset=asset.primary.path)
@@ -416,6 +416,8 @@ class _Planner:
 
     def _assets(self, new: list[Entry]) -> list[Asset]:
         """The photos that new files belong to, members that are delivered already included."""
+        if len(new) == len(self.source.entries):
+            return pair(self.source.entries, self.facts)
         folders = {entry.path.rpartition("/")[0] for entry in new}
         families = {family(entry.path) for entry in new}
         near = (

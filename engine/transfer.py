@@ -259,12 +259,12 @@ class Transfer:
         pair, entry = self.pair, item.source
         if isinstance(item.action, Move):
             self.journal.forget_delivery(pair.source_id, pair.destination_id, item.action.origin.path)
-        self.journal.set_content(pair.source_id, entry, found)
-        if item.facts is not None:
-            self.journal.set_facts(pair.source_id, entry, item.facts, item.suspicion)
-        self.journal.set_delivery(
+        self.journal.set_copied(
             pair.source_id,
             pair.destination_id,
+            entry,
+            found,
+            None if item.facts is None else (item.facts, item.suspicion),
             Delivery(
                 entry.path,
                 entry.size,

@@ -301,7 +301,7 @@ def test_a_journal_that_fails_ends_the_run() -> None:
 def test_writing_goes_on_after_a_statement_failed() -> None:
     with Journal(None) as journal:
         with pytest.raises(JournalError):
-            journal._write("INSERT INTO nonsense VALUES (1)")
+            journal._write("INSERT INTO nonsense VALUES (?)", (1,))
         journal.set_delivery("a", "b", delivery("p"))
         journal.flush()
         assert len(list(journal.deliveries("a", "b"))) == 1
