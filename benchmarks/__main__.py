@@ -37,8 +37,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--quick", action="store_true", help="all workloads much smaller: three minutes in all"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE",
-                        help="every figure; what it holds of workloads that are not run now is kept")  # fmt: skip
+    kept = "every figure; what it holds of workloads that are not run now is kept"
+    parser.add_argument("--json", type=Path, metavar="FILE", help=kept)
     parser.add_argument("--svg", type=Path, metavar="FILE", help="a chart")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the page docs/benchmarks.md")
     parser.add_argument("--scratch", type=Path, metavar="DIR", help="for 8 GB of files that go away again")

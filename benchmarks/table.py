@@ -8,14 +8,15 @@ from benchmarks.rounds import Row, Verdict
 
 HEAD = ("step", "program", "wall s", "CPU s", "peak MB", "read MB", "requests", "sent with")
 _FOREWORD = """\
-Written by `make bench`; [Speed](performance.md) says what the figures mean and where time goes. Medians of interleaved
-rounds, (least–most). *CPU* is user and system time of the whole process, *peak* its largest resident set, *read* what it
-asked the kernel to read (at the mirror: what its source was asked for), *durable* the wall clock with a `sync` after it.
-Requests are of the last round, as the service counted them where it does. After each run the destination is compared
-with the source; a run that leaves anything else voids its row."""
+Written by `make bench`; [Speed](performance.md) says what the figures mean and where time goes. Medians of
+interleaved rounds, (least–most). *CPU* is user and system time of the whole process, *peak* its largest
+resident set, *read* what it asked the kernel to read (at the mirror: what its source was asked for),
+*durable* the wall clock with a `sync` after it. Requests are of the last round, as the service counted them
+where it does. After each run the destination is compared with the source; a run that leaves anything else
+voids its row."""
 _ABOUT_GOALS = """\
-Peer's wall clock over photosync's, round by round, beside the fastest of the peers that the goal names; or as the unit
-says. Read ratios within a workload only: between machines and days, seconds mean nothing."""
+Peer's wall clock over photosync's, round by round, beside the fastest of the peers that the goal names; or
+as the unit says. Read ratios within a workload only: between machines and days, seconds mean nothing."""
 _UNITS = {"ratio": ("≥", " ×"), "times": ("≤", " ×"), "seconds": ("≤", " s"), "MB": ("≤", " MB")}
 
 
