@@ -133,7 +133,7 @@ RCLONE_S3 = Peer(
 )  # fmt: skip
 RCLONE_S3_ONCE = replace(RCLONE_S3, most=1)
 TUNED_S3 = _tuned_s3()
-TUNED_S3_BIG = _tuned_s3("--s3-chunk-size", "16M", "--s3-upload-concurrency", "8")
+TUNED_S3_BIG = _tuned_s3("--s3-disable-checksum", "--s3-chunk-size", "64M", "--s3-upload-concurrency", "4")
 TUNED_S3_FAR = Peer(
     "rclone tuned", "rclone", _rclone(*_S3_BARE, "--transfers", "64"), _S3_LIST,
     checks="MD5, server checks it; body unsigned",
