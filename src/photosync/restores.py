@@ -9,6 +9,7 @@ from photosync.engine import manifest, sync
 from photosync.engine.errors import Permanent
 from photosync.engine.events import Notice
 from photosync.engine.filters import Filter, moment
+from photosync.engine.item import Pair, Settings
 from photosync.engine.manifest import RolledBack
 from photosync.engine.nodes import ManifestEntry
 from photosync.engine.plan import Policy
@@ -16,7 +17,6 @@ from photosync.engine.replica import ManifestSource, Replica, find_places
 from photosync.engine.report import Exit
 from photosync.engine.snapshots import Snapshot
 from photosync.engine.sync import Job
-from photosync.engine.transfer import Pair, Settings
 from photosync.jobs import refuse_overlap, show_plan
 from photosync.libraries import Library, open_library
 from photosync.output import Json, Output, human_size

@@ -15,6 +15,7 @@ from photosync.engine.capabilities import Store
 from photosync.engine.entry import Entry
 from photosync.engine.errors import SourceChanged
 from photosync.engine.freeup import Candidate, Copies, FreeUp, choose
+from photosync.engine.item import Pair
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.limits import Gate
 from photosync.engine.plan import Policy
@@ -22,7 +23,6 @@ from photosync.engine.retry import RetryPolicy
 from photosync.engine.source import Source
 from photosync.engine.sync import Job, run
 from photosync.engine.target import Target
-from photosync.engine.transfer import Pair
 from photosync.engine.verify import Verify
 from photosync.engine.workers import Threads, Workers
 
