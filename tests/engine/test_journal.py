@@ -377,7 +377,6 @@ def test_tables_that_came_later_are_added(tmp_path: Path) -> None:
     "earlier",
     [
         "INSERT INTO kept SELECT source, destination, path FROM deliveries; DROP TABLE spared",
-        (
         "ALTER TABLE spared DROP COLUMN told; "
         + "INSERT INTO spared SELECT source, destination, path, stored FROM deliveries",
     ],
