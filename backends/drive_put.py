@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from photosync.backends.drive_client import Account
@@ -142,7 +142,18 @@ class Mover:
         item = self._folders.find(path)
         folder, name = self._target(to)
         above = {"addParents": folder.id, "removeParents": item.parent} if folder.id != item.parent else {}
-        moved = item_of(
+        moved = self._rename(item, name, path, above)
+        self._folders.release(self._folders.parent(path), split(path)[1], item.id)
+        self._folders.forget(path)
+        self._folders.settle(folder, name, moved.id)
+        return moved
+
+    def make_own(self, path: str) -> Item:
+        """Gives something for good the name under which it is shown; see `drive_metadata.alias`."""
+        return self._rename(self._folders.find(path), split(path)[1], path, {})
+
+    def _rename(self, item: Item, name: str, path: str, above: Mapping[str, str]) -> Item:
+        return item_of(
             self._account.run(
                 lambda api: api.files.update(
                     fileId=item.id,
@@ -156,10 +167,6 @@ class Mover:
                 path,
             )
         )
-        self._folders.release(self._folders.parent(path), split(path)[1], item.id)
-        self._folders.forget(path)
-        self._folders.settle(folder, name, moved.id)
-        return moved
 
     def copy(self, path: str, to: str) -> Item:
         """Copies a file; see `move`."""

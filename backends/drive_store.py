@@ -75,7 +75,7 @@ class DriveStore:
         self._mover = Mover(account, folders)
         self._own = OwnFiles(account, folders)
         self._feed: Feed | None = None
-        self._doubles: list[str] = []
+        self._doubles: dict[str, str] = {}
         # Of every store of the same filesystem, which share connections and the sign-in.
         self.requests: Mapping[str, int] = account.requests
 
@@ -115,7 +115,7 @@ class DriveStore:
         changes = feed.run()
         self._feed = None
         tree: Tree | None = feed.tree
-        self._doubles = tree.doubles() if tree is not None else []
+        self._doubles = tree.doubles() if tree is not None else {}
         return changes
 
     def remarks(self) -> Sequence[str]:
@@ -123,13 +123,21 @@ class DriveStore:
         under a name of its own."""
         if not self._doubles:
             return ()
-        some = ", ".join(printable(path) for path in self._doubles[:4])
+        some = ", ".join(printable(path) for path in list(self._doubles)[:4])
         more = f" and {len(self._doubles) - 4} more" if len(self._doubles) > 4 else ""
         remark = (
             f"Google Drive has several files or folders of one name ({some}{more}). All were left as they "
-            "are; rename or remove those that you do not want at drive.google.com."
+            "are; `photosync dedupe` tells which are equal, and gives names of their own to the others."
         )
         return (remark,)
+
+    def shared_names(self) -> Mapping[str, str]:
+        """See `photosync.engine.capabilities.SharesNames`."""
+        return self._doubles
+
+    def make_own(self, path: str) -> Stored:
+        """See `photosync.engine.capabilities.SharesNames`."""
+        return stored_of(self._mover.make_own(self._full(path)), path)
 
     def stat(self, path: str) -> Entry:
         """See `Store.stat`."""

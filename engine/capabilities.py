@@ -278,6 +278,24 @@ class Remarks(Protocol):
 
 
 @runtime_checkable
+class SharesNames(Protocol):
+    """A store where several objects may have one name: all but one are shown under another."""
+
+    def shared_names(self) -> Mapping[str, str]:
+        """What the last listing or change feed showed to share its name: path → the path that all of those
+        would have. Makes no request."""
+        ...
+
+    def make_own(self, path: str) -> Stored:
+        """Gives an object for good the name under which it is shown.
+
+        Raises:
+            FileNotFoundError: it is gone.
+        """
+        ...
+
+
+@runtime_checkable
 class Sweeps(Protocol):
     """A store where a killed process leaves files behind that nobody will go on with."""
 

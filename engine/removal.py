@@ -31,6 +31,8 @@ class Fate(StrEnum):
 
     REMOVED = "removed"
     TRASHED = "trashed"
+    RENAMED = "renamed"
+    """It has a name of its own now."""
     KEPT = "kept"
     """It is not what it was, so it was left alone."""
     FAILED = "failed"

@@ -377,8 +377,8 @@ def test_tables_that_came_later_are_added(tmp_path: Path) -> None:
     "earlier",
     [
         "INSERT INTO kept SELECT source, destination, path FROM deliveries; DROP TABLE spared",
-        "ALTER TABLE spared DROP COLUMN told; "
-        + "INSERT INTO spared SELECT source, destination, path, stored FROM deliveries",
+        """ALTER TABLE spared DROP COLUMN told;
+        INSERT INTO spared SELECT source, destination, path, stored FROM deliveries""",
     ],
 )
 def test_what_an_earlier_photosync_knew_of_freed_photos_is_taken_over(tmp_path: Path, earlier: str) -> None:
