@@ -152,11 +152,22 @@ def test_emoji_become_question_marks_and_never_hide_a_file(
     filled(root, {"DCIM/B/é😁.JPG": b"3"})
     store.check_present()
     for _ in range(2):
-        with pytest.raises(Permanent, match="two files that libgphoto2 gives the same name"):
+        with pytest.raises(Permanent, match="libgphoto2 gives the same name"):
             store.stat(f"{FIRST}/DCIM/B/1.JPG")
         with pytest.raises(Permanent, match=r"DCIM/B holds two files .* Rename one of them"):
             store.list_folder(f"{FIRST}/DCIM/B")
     assert len(store.list_folder(f"{FIRST}/DCIM/A")) == 1, "other folders are read"
+
+
+def test_folders_that_cannot_be_told_apart(plugged: Plugged, opened: Opened, tmp_path: Path) -> None:
+    files = {"DCIM/😀/1.JPG": b"1", "DCIM/😁/1.JPG": b"2", "DCIM/A/1.JPG": b"3"}
+    store = opened(plugged(filled(tmp_path / "card", files), model=ANDROID))
+    assert [e.path for e in store.list_folder(f"{FIRST}/DCIM")] == [f"{FIRST}/DCIM/??", f"{FIRST}/DCIM/A"]
+    with pytest.raises(Permanent, match="/DCIM holds two files or folders"):
+        store.list_folder(f"{FIRST}/DCIM/??")
+    with pytest.raises(Permanent, match="/DCIM holds two files or folders"):
+        store.open(f"{FIRST}/DCIM/??/1.JPG")
+    assert content(store, f"{FIRST}/DCIM/A/1.JPG") == b"3"
 
 
 @pytest.mark.row(11)
