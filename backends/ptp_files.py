@@ -28,7 +28,7 @@ from typing import IO, Any, cast
 
 from photosync.backends.devices import NETWORK, Seen, Storage, photo_folders
 from photosync.backends.mount_worker import ask_all
-from photosync.engine.errors import DeviceGone, Permanent
+from photosync.engine.errors import DeviceGone, Permanent, Transient
 
 BUSY = (
     "Busy: another program holds it, most often the file manager. Eject it there, or run "
@@ -163,8 +163,10 @@ def _asked(call: Callable[..., Any], *arguments: object, path: str = "") -> Any:
     try:
         return call(*arguments)
     except gp.GPhoto2Error as error:
-        if error.code in (gp.GP_ERROR_IO_USB_CLAIM, gp.GP_ERROR_CAMERA_BUSY, gp.GP_ERROR_IO_LOCK):
+        if error.code in (gp.GP_ERROR_IO_USB_CLAIM, gp.GP_ERROR_IO_LOCK):
             raise DeviceGone(BUSY) from error
+        if error.code == gp.GP_ERROR_CAMERA_BUSY:
+            raise Transient("The device is busy with something else, such as writing a photo") from error
         if error.code == gp.GP_ERROR_FILE_EXISTS:
             _forget()  # asked again, it would tell the files before the second one
             raise _alike(path) from error

@@ -16,7 +16,7 @@ from photosync.backends.devices import UNLOCK, Device, Storage
 from photosync.backends.phone import PhoneStore, phone_store
 from photosync.backends.ptp_devices import find_ptp
 from photosync.engine.entry import Kind
-from photosync.engine.errors import DeviceGone, Permanent
+from photosync.engine.errors import DeviceGone, Permanent, Transient
 from tests.servers import ptp_operations, virtual_camera
 from tests.servers.ptp_operations import ANDROID, GALAXY, NIKON, Code
 from tests.servers.ptpip_camera import PtpIpCamera
@@ -238,6 +238,24 @@ def test_unplugged_while_it_is_read(plugged: Plugged, opened: Opened, folder: Pa
     with pytest.raises(DeviceGone):
         store.check_present()
     camera.plug_in()
+    assert content(store, f"{FIRST}/DCIM/100NIKON/DSC_0002.MOV") == VIDEO
+
+
+@pytest.mark.row(10)
+def test_it_says_nothing_more(plugged: Plugged, opened: Opened, folder: Path) -> None:
+    camera = plugged(folder)
+    store = opened(camera)
+    camera.hang_after(2_000_000)
+    with pytest.raises(DeviceGone, match=r"It can't be read .*Switch it and its network on"):
+        content(store, f"{FIRST}/DCIM/100NIKON/DSC_0002.MOV")
+
+
+def test_busy_for_a_moment(plugged: Plugged, opened: Opened, folder: Path) -> None:
+    camera = plugged(folder)
+    store = opened(camera)
+    camera.device.busy = 1
+    with pytest.raises(Transient, match="busy with something else"):
+        store.open(f"{FIRST}/DCIM/100NIKON/DSC_0002.MOV")
     assert content(store, f"{FIRST}/DCIM/100NIKON/DSC_0002.MOV") == VIDEO
 
 

@@ -16,7 +16,6 @@ import select
 import socket
 import struct
 import threading
-import time
 from types import TracebackType
 from typing import Self
 
@@ -46,7 +45,6 @@ class PtpIpCamera:
         sent: bytes of data that went out, since the start.
         violations: what initiators did against the rules.
         asked: how often each operation was asked for, by its code.
-        bytes_per_second: of data; None: as fast as it goes.
     """
 
     def __init__(self, device: Device) -> None:
@@ -54,8 +52,9 @@ class PtpIpCamera:
         self.sent = 0
         self.violations: list[str] = []
         self.asked: dict[int, int] = {}
-        self.bytes_per_second: float | None = None
         self._unplug_at: int | None = None
+        self._hang_at: int | None = None
+        self._out = threading.Event()
         self._requests_left: int | None = None
         self._lock = threading.Lock()
         self._held: socket.socket | None = None
@@ -73,8 +72,9 @@ class PtpIpCamera:
     def unplug(self) -> None:
         """Ends every connection and takes no new one."""
         with self._lock:
-            self._unplug_at = self._requests_left = None
+            self._unplug_at = self._requests_left = self._hang_at = None
             connections, self._connections = self._connections, set()
+        self._out.set()
         hang_up(self._listener, *connections)
         self._listener.close()
 
@@ -88,7 +88,13 @@ class PtpIpCamera:
         with self._lock:
             self._requests_left = number
 
+    def hang_after(self, size: int) -> None:
+        """Says nothing more once so many more bytes of data went out, until it is unplugged."""
+        with self._lock:
+            self._hang_at = self.sent + size
+
     def plug_in(self) -> None:
+        self._out.clear()
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self._listen()
 
@@ -117,6 +123,7 @@ class PtpIpCamera:
     def _serve(self, connection: socket.socket) -> None:
         try:
             with connection, contextlib.suppress(EOFError, OSError):
+                self._hang()
                 kind, payload = receive(connection)
                 if kind is Kind.INIT_COMMAND_REQUEST:
                     check_init(payload)
@@ -217,14 +224,19 @@ class PtpIpCamera:
             raise EOFError
 
     def _count(self, size: int) -> None:
-        if self.bytes_per_second:
-            time.sleep(size / self.bytes_per_second)
         with self._lock:
             self.sent += size
             over = self._unplug_at is not None and self.sent >= self._unplug_at
         if over:
             self.unplug()
             raise EOFError
+        self._hang()
+
+    def _hang(self) -> None:
+        with self._lock:
+            silent = self._hang_at is not None and self.sent >= self._hang_at
+        if silent:
+            self._out.wait()
 
 
 def _has_ended(connection: socket.socket) -> bool:
