@@ -12,7 +12,6 @@ reads the length of data as 32 bits there (2.5.34, ptpip.c), so that no GetObjec
 
 import contextlib
 import os
-import select
 import socket
 import struct
 import threading
@@ -121,22 +120,24 @@ class PtpIpCamera:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        try:
-            with connection, contextlib.suppress(EOFError, OSError):
+        with connection, contextlib.suppress(EOFError, OSError):
+            try:
                 self._hang()
-                kind, payload = receive(connection)
-                if kind is Kind.INIT_COMMAND_REQUEST:
-                    check_init(payload)
-                    self._commands(connection)
-                elif kind is Kind.INIT_EVENT_REQUEST:
-                    self._events(connection, payload)
-                else:
-                    raise Violation(f"{kind.name} before anything else")
-        except Violation as violation:
-            self.violations.append(str(violation))
-        finally:
-            with self._lock:
-                self._connections.discard(connection)
+                self._first(connection, *receive(connection))
+            except Violation as violation:
+                self.violations.append(str(violation))
+        with self._lock:
+            self._connections.discard(connection)
+
+    def _first(self, connection: socket.socket, kind: Kind, payload: bytes) -> None:
+        """What the first packet says decides what the connection is for."""
+        if kind is Kind.INIT_COMMAND_REQUEST:
+            check_init(payload)
+            self._commands(connection)
+        elif kind is Kind.INIT_EVENT_REQUEST:
+            self._events(connection, payload)
+        else:
+            raise Violation(f"{kind.name} before anything else")
 
     # ---- the two connections -----------------------------------------------------------------------------
 
@@ -243,7 +244,9 @@ def _has_ended(connection: socket.socket) -> bool:
     """Whether its initiator is gone, though the thread that serves it does not know yet."""
     if connection.fileno() < 0:
         return True
-    readable, _, _ = select.select([connection], [], [], 0)
-    with contextlib.suppress(BlockingIOError):
-        return bool(readable) and not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    return False
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
