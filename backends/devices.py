@@ -44,6 +44,7 @@ BEST_FIRST = (
     "kio-afc",
     "ifuse",
     "afc",
+    "pymobiledevice3",
     "go-mtpfs",
     "jmtpfs",
     "simple-mtpfs",
