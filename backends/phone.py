@@ -168,6 +168,7 @@ class PhoneStore(ReadOnlyStore):
             self._gone = f"{doing}: {trouble(error, self.device.path)}"
             raise DeviceGone(self._gone) from error
         except Transient:
+            worker.close()  # else it might keep the device for itself
             with self._lock:
                 if self._worker is worker:
                     self._worker = MountWorker(self._operations)
