@@ -185,11 +185,15 @@ class Household:
     def run(self, step: Step, model: Model) -> Report | None:
         """Copies; None if it was killed."""
         reports: list[Report] = []
+        before = set(model.there.visible().values())
 
         def body(scheduler: Scheduler) -> None:
             reports.append(self._copy(step, model, scheduler, step.machine))
 
-        return reports[0] if self._process(step, body) else None
+        alive = self._process(step, body)
+        if not step.faults[0].stale and (alive or not step.power):
+            model.check_still_shown(before)
+        return reports[0] if alive else None
 
     def _copy(self, step: Step, model: Model, scheduler: Scheduler, machine: int) -> Report:
         source = SimStore(self.phone.world, scheduler, step.faults[0])
@@ -360,13 +364,10 @@ class Household:
 
         self._process(Step("restore", self.life.seed), body)
         found = restored.visible()
-        for path, thing in self.phone.world.things.items():
+        for path, thing in self.phone.honest().items():
             assert thing.data in found.values(), f"{path} cannot be restored from {model.name}"
-            if (
-                self.life.mode is Mode.SYNC
-                and self.layout is None
-                and not any(step.what == "free" for step in self.life.steps)
-            ):
+            plain = self.life.mode is Mode.SYNC and self.layout is None and not model.damaged
+            if plain and not any(step.what == "free" for step in self.life.steps):
                 assert found.get(path) == thing.data, f"{path} is restored under another name"
 
 

@@ -62,6 +62,16 @@ class Model:
         for path, data in self.there.visible().items():
             assert self._whole(data), f"{path} holds bytes that no photo ever had: {data[:40]!r}"
 
+    def check_still_shown(self, before: set[bytes]) -> None:
+        """Promise 7: what the phone still has does not leave its place, not even for the trash.
+
+        Args:
+            before: bytes that were there before a run.
+        """
+        has = {thing.data for thing in self.phone.honest().values() if len(thing.data) > 1}
+        gone = (before & has) - set(self.there.visible().values())
+        assert not gone, f"still on the phone, and removed from {self.name}: {sorted(gone)[:3]!r}"
+
     def check_kept(self) -> None:
         """Promises 2, 7 and 8: bytes that stood at the destination still stand there, under some name."""
         now = {thing.data for thing in self.there.things.values()}
@@ -110,7 +120,7 @@ class Model:
     def check_complete(self, still: bool = True) -> None:
         """Every file of the source is at the destination; unless it is ``still``, as it was at some time."""
         there = set(self.there.visible().values())
-        for path, thing in self.phone.world.things.items():
+        for path, thing in self.phone.honest().items():
             wanted = {thing.data} if still else self.phone.world.shown[path]
             assert wanted & there, f"{path} is missing at the destination"
 
