@@ -1,4 +1,4 @@
-"""``photosync-sim``, which works in a checkout only: the simulation belongs to the tests, not to the package."""
+"""``photosync-sim``: it works in a checkout only, for the simulation is no part of the package."""
 
 import importlib
 import sys
