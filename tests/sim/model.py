@@ -1,5 +1,6 @@
 """A destination under the eyes of an oracle that checks the promises, whatever its own code says."""
 
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from photosync.engine.journal import Journal
 from photosync.engine.names import is_ours
 from photosync.engine.report import Report
 from tests.sim.phone import Phone
-from tests.sim.places import make
+from tests.sim.places import DiskWorld, make
 from tests.sim.store import CANARY
 
 MEMORY = 40_000
@@ -139,6 +140,14 @@ class Model:
     def contents(self) -> set[str]:
         """Content ids of all that is there."""
         return {fingerprint(thing.data, ()).content for thing in self.there.things.values()}
+
+    def lose_power(self, dice: random.Random, journals: list[Path]) -> None:
+        """The power fails: what a disk was not made to keep may be gone, but nothing that was promised."""
+        if isinstance(self.there, DiskWorld):
+            before = self.contents()
+            self.kept &= self.there.safe()
+            self.there.cut(dice)
+            self.check_recorded(journals, before)
 
     def check_recorded(self, journals: list[Path], before: set[str]) -> None:
         """Promise 3 after a power cut: what a journal calls verified is still there.
