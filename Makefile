@@ -4,11 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SEEDS ?= 200
 JOBS ?= 2
+MINUTES ?= 1
+AUDIT ?=
+TARGETS ?=
 RUNS ?= 5
 NAMES ?=
 
 # The page is made anew whenever it is asked for.
-.PHONY: docs/capabilities.md help demo test test-long lint format bench bench-quick matrix clean
+.PHONY: docs/capabilities.md help demo test test-long lint format bench bench-quick matrix fuzz audit clean
 
 help:
 	@echo "make demo       copy a sample phone, verify it, run again"
@@ -17,6 +20,8 @@ help:
 	@echo "make bench      measure beside rclone, s5cmd, aws, rsync and cp, and write docs/benchmarks.md"
 	@echo "make bench-quick    the same much smaller, in three minutes; writes nothing"
 	@echo "make matrix     write docs/trust.md: which test shows which fault"
+	@echo "make fuzz       hostile input for every reader: make fuzz MINUTES=60 TARGETS=media"
+	@echo "make audit      sbom.json, and known weaknesses of dependencies (asks PyPI's service)"
 	@echo "make format     format the code"
 
 $(VENV)/demo-ready: pyproject.toml
@@ -63,6 +68,27 @@ bench-quick: $(VENV)/bench-ready
 
 matrix: $(VENV)/ready
 	$(BIN)/python -m tests.matrix
+
+# Without a wheel for this machine the search is blind, and works all the same.
+$(VENV)/fuzz-ready: $(VENV)/ready
+	-$(BIN)/python -m pip install --quiet --group fuzz
+	@touch $@
+
+fuzz: $(VENV)/fuzz-ready
+	$(BIN)/python -W ignore -m tests.fuzz --minutes $(MINUTES) $(TARGETS)
+
+# What users install, without the tools of development.
+$(VENV)/runtime/ready: pyproject.toml $(VENV)/ready
+	$(PYTHON) -m venv $(VENV)/runtime
+	$(VENV)/runtime/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/runtime/bin/python -m pip install --quiet '.[sftp,webdav,s3crt,smb,adb,ptp,auto,notify,samples,crypt]'
+	$(BIN)/python -m pip install --quiet --group audit
+	@touch $@
+
+# AUDIT="--vulnerability-service osv" asks another service.
+audit: $(VENV)/runtime/ready
+	$(BIN)/python -m cyclonedx_py environment --pyproject pyproject.toml --output-reproducible -o sbom.json $(VENV)/runtime
+	$(BIN)/pip-audit --path $$($(VENV)/runtime/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') --strict $(AUDIT)
 
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix .

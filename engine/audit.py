@@ -80,8 +80,8 @@ class Located:
     """Finds the objects that a manifest's entries stand for.
 
     By what their names decode to, since only a listing tells which of two names that a destination takes for
-    one had to be escaped. Where a service composes characters, an object whose name was not composed before
-    is found under the composed one, unless another entry has that name for its own.
+    one had to be escaped. Where a place composes characters, or decomposes them as HFS+ does, an object is
+    found however its name is spelled there, unless another entry has that name for its own.
 
     Args:
         listing: of the destination.
@@ -96,16 +96,19 @@ class Located:
             self._logical.setdefault(decode(entry.path), []).append(entry)
         self._composed: dict[str, Entry] = {}
         if rules.fold_unicode:
+            self._normal: dict[str, list[Entry]] = {}
+            for entry in listing.entries:
+                if not entry.path.isascii() and "%" not in entry.path:
+                    self._normal.setdefault(unicodedata.normalize("NFC", entry.path), []).append(entry)
             for each in entries:
                 if not each.path.isascii() and each.stored is None and each.path not in self._logical:
                     self._compose(each.path)
 
     def _compose(self, path: str) -> None:
-        composed = unicodedata.normalize("NFC", path)
-        spelled = [each for each in self._logical.get(composed, ()) if "%" not in each.path]
+        spelled = self._normal.get(unicodedata.normalize("NFC", path))
         if spelled:
-            self._composed[path] = spelled[0]
-            self._logical[composed].remove(spelled[0])
+            self._composed[path] = spelled.pop(0)
+            self._logical[self._composed[path].path].remove(self._composed[path])
 
     def find(self, entry: ManifestEntry) -> Entry | None:
         """What has the entry's name."""

@@ -5,7 +5,8 @@ For a photo as a whole, all of its files or none:
 1. Each file was delivered, as it looks now, to at least ``min_copies`` places that cannot be lost together.
 2. Its bytes are read on the phone again and have the content id that was delivered.
 3. Each of those places is asked again whether it holds exactly these bytes.
-4. What is about to be deleted is written down, durably, before anything is.
+4. What is about to be deleted is written down, durably, before anything is: here, and at each place that has
+   a copy, so that nobody takes these copies for superfluous even if this machine's memory is lost.
 5. Right before a file is deleted it is looked at once more.
 
 Whatever fails keeps the whole photo on the phone. A run that was killed is recognised by what it wrote down:
@@ -13,10 +14,11 @@ what is still there is proven anew, what is gone was deleted by it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from photosync.engine import verify
+from photosync.engine import spared, verify
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Fatal, PhotosyncError, classify
 from photosync.engine.hashing import Fingerprint
@@ -185,6 +187,7 @@ class FreeUp:
         self._witnesses = witnesses
         self._source_id = source_id
         self._min_copies = min_copies
+        self._untold: dict[str, str] = {}
 
     def recover(self, there: Mapping[str, Entry]) -> list[str]:
         """Settles what an earlier run that was killed had written down.
@@ -211,8 +214,39 @@ class FreeUp:
         Raises:
             Fatal: the phone is gone, or the state cannot be written.
         """
+        candidates = list(candidates)
+        places = {copies.identity: copies for each in candidates for copies in each.copies}
+        new = {identity: self._tell(copies, candidates) for identity, copies in places.items()}
+        stayed: list[Entry] = []
         for candidate in candidates:
-            yield self._one(candidate)
+            freed = self._one(candidate)
+            stayed += [entry for entry in candidate.members if entry not in freed.deleted]
+            yield freed
+        for identity, copies in places.items():
+            self._correct(copies, new[identity], stayed)
+
+    def _tell(self, copies: Copies, candidates: Sequence[Candidate]) -> frozenset[str]:
+        """Says at a place which of its copies are about to be the only ones. One that cannot be told does not
+        count. Gives what it was not told before."""
+        paths = [
+            copies.delivered[entry.path].stored
+            for candidate in candidates
+            if copies in candidate.copies
+            for entry in candidate.members
+        ]
+        try:
+            return spared.edit(copies.target, paths)
+        except (PhotosyncError, OSError) as error:
+            self._untold[copies.identity] = f"it cannot be told there that this copy has to stay: {error}"
+            return frozenset()
+
+    def _correct(self, copies: Copies, new: frozenset[str], stayed: Iterable[Entry]) -> None:
+        """Takes back what was said of photos that were not freed after all. Where that fails, or this process
+        is killed before, ``sync`` leaves a copy too many."""
+        gone = copies.journal.spared(self._source_id, copies.identity)
+        paths = {each.stored for entry in stayed if (each := copies.delivered.get(entry.path)) is not None}
+        with suppress(PhotosyncError, OSError):
+            spared.tell(copies.identity, copies.journal, copies.target, but=(new & paths) - gone)
 
     def _one(self, candidate: Candidate) -> Freed:
         evidence: dict[str, str] = {}
@@ -262,6 +296,8 @@ class FreeUp:
         return proven
 
     def _prove_one(self, entry: Entry, copies: Copies, found: Fingerprint) -> str:
+        if (reason := self._untold.get(copies.identity)) is not None:
+            raise _Doubt(reason)
         delivery = copies.delivered[entry.path]
         if delivery.content != found.content:
             raise _Doubt(f"{entry.path} has other bytes on the phone than were delivered")

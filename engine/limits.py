@@ -153,6 +153,10 @@ class Gate:
 
     def enter(self) -> None:
         """Waits for the right to make one request."""
+        if not (self._interval or self._pace or self._held_until):
+            # Nearly always, and for every file.
+            self._workers.check()
+            return
         while True:
             with self._monitor:
                 now = self._workers.seam.monotonic()

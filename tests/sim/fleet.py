@@ -7,13 +7,15 @@ from pathlib import Path
 from photosync.engine import mirror
 from photosync.engine.errors import DeviceGone
 from photosync.engine.events import Event, Finished, MayUnplug, Moved
+from photosync.engine.item import Pair, Settings
 from photosync.engine.journal import Journal
 from photosync.engine.mirror import AbsentSource, Destination, MirrorReport, Staging
 from photosync.engine.plan import Policy
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.sync import Job
-from photosync.engine.transfer import Pair, Settings
 from tests.sim.model import MEMORY, Model
+from tests.sim.phone import Phone
+from tests.sim.places import open_store, power_on
 from tests.sim.scheduler import Crashed, Scheduler
 from tests.sim.store import Faults, SimStore
 
@@ -41,13 +43,12 @@ class Fleet:
 
     def __post_init__(self) -> None:
         self.dice = random.Random(f"fleet {self.seed}")
+        self.owner = Phone(self.seed)
+        self.phone = self.owner.world
         self.models = [
-            Model(self.seed, self.folder, personality, name=f"there-{number}")
+            Model(self.owner, personality, f"there-{number}")
             for number, personality in enumerate(self.personalities)
         ]
-        self.phone = self.models[0].phone
-        for model in self.models:
-            model.phone, model.ever = self.phone, self.models[0].ever
 
     def execute(
         self,
@@ -72,14 +73,9 @@ class Fleet:
         self.may_unplug = False
         scheduler = Scheduler(self.dice.randrange(2**32))
         scheduler.crash_at = crash_at
-        self.phone.watch = lambda path: self.models[0].ever.add(self.phone.things[path].data)
         source = SimStore(self.phone, scheduler, source_faults)
-        stores = [
-            SimStore(model.there, scheduler, faults[number] if faults else CALM)
-            for number, model in enumerate(self.models)
-        ]
-        for store, slow in zip(stores, seconds, strict=False):
-            store.seconds = slow
+        wrong = {model.name: faults[n] if faults else CALM for n, model in enumerate(self.models)}
+        places = {model.name: model.there for model in self.models}
         outcomes: dict[str, list[Finished]] = {model.name: [] for model in self.models}
         listed = set(self.phone.things)
         reports: list[MirrorReport] = []
@@ -88,13 +84,17 @@ class Fleet:
         def listen(event: Event) -> None:
             if isinstance(event, Finished):
                 outcomes[event.destination].append(event)
-                next(model for model in self.models if model.name == event.destination).claimed(event)
+                next(model for model in self.models if model.name == event.destination).heard(event)
             elif isinstance(event, MayUnplug):
                 self.may_unplug = True
             elif isinstance(event, Moved) and not event.destination:
                 read.append(event.read)
 
         def body() -> None:
+            stores = [open_store(each, name, scheduler, wrong[name]) for name, each in places.items()]
+            for store, slow in zip(stores, seconds, strict=False):
+                if isinstance(store, SimStore):
+                    store.seconds = slow
             journals = [
                 Journal(self.folder / f"{name}.sqlite", scheduler)
                 for name in ("stage", *(model.name for model in self.models))
@@ -136,7 +136,8 @@ class Fleet:
                     journal._db.close()
 
         try:
-            scheduler.run(body)
+            with power_on(places, scheduler, wrong):
+                scheduler.run(body)
         except Crashed:
             self.traces.append(scheduler.trace)
             return None

@@ -12,9 +12,10 @@ from photosync.engine.stage import Stage
 from photosync.engine.stage_view import StageReader, StageView
 from photosync.engine.staged import File, State
 from tests.sim.fleet import Fleet
+from tests.sim.life import CALM, storm
+from tests.sim.phone import KINDS_OF_CHANGE
 from tests.sim.scheduler import Crashed
 from tests.sim.store import Faults
-from tests.sim.test_sim import CALM, storm
 
 LIMITS = (10**9, 1000, 300, 40)
 
@@ -22,12 +23,13 @@ LIMITS = (10**9, 1000, 300, 40)
 def live(seed: int, folder: Path) -> Fleet:
     """Runs under faults, kills and rot, with and without the phone, then calm ones until it is at rest."""
     dice = random.Random(f"mirror {seed}")
-    fleet = Fleet(seed, folder, serves=seed % 2 == 1)
-    damaged = False
+    kinds = ("ext4" if seed % 3 == 0 else "disk", "objects", "feed")
+    fleet = Fleet(seed, folder, kinds, serves=seed % 2 == 1)
     for number in range(dice.randint(1, 3)):
         source, _ = storm(dice)
         faults = tuple(storm(dice)[1] for _ in fleet.models)
-        damaged = damaged or any(each.damage for each in faults)
+        for model, each in zip(fleet.models, faults, strict=True):
+            model.damaged = model.damaged or each.damage > 0
         report = fleet.execute(
             source,
             faults,
@@ -40,12 +42,12 @@ def live(seed: int, folder: Path) -> Fleet:
         assert report is None or report.clean is (report.exit_code == 0)
         fleet.phone.attached = True
         for model in fleet.models:
-            model.check_whole(damaged)
+            model.check_whole()
             model.check_kept()
         if dice.random() < 0.4:
             fleet.rot()
         if dice.random() < 0.4:
-            fleet.models[0].agitate()
+            fleet.owner.change(dice.choice(KINDS_OF_CHANGE), dice)
     for calm in range(6):
         report = fleet.execute(limit=dice.choice(LIMITS))
         assert report is not None
@@ -151,7 +153,7 @@ def test_rot_on_the_stage_is_not_spread(tmp_path: Path, seed: int) -> None:
     report = fleet.execute(plugged=False)
     assert report is not None
     for model in fleet.models:
-        model.check_whole(damaged=False)
+        model.check_whole()
     assert report.clean is not any(part.count(Status.PENDING) for part in report.reports)
     report = fleet.execute()
     assert report is not None
