@@ -168,12 +168,6 @@ class Pace(Room):
     tpslimit: Annotated[
         float | None, typer.Option("--tpslimit", min=0.01, help="Most requests a second.")
     ] = None
-    checksum: Annotated[
-        bool,
-        typer.Option(
-            "-c", "--checksum", help="Read every source file again instead of trusting size and time."
-        ),
-    ] = False
     verify: Annotated[
         str,
         typer.Option(
@@ -186,8 +180,20 @@ class Pace(Room):
 
 
 @dataclass(frozen=True)
-class Placing:
-    """Where new files go."""
+class Comparing:
+    """What is read again."""
+
+    checksum: Annotated[
+        bool,
+        typer.Option(
+            "-c", "--checksum", help="Read every source file again instead of trusting size and time."
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class Placing(Comparing):
+    """Where new files go, and what is read again."""
 
     layout: Annotated[
         str | None,
@@ -230,7 +236,7 @@ class Tending(Saying, Filters, Running):
 
 
 @dataclass(frozen=True)
-class Moving(Saying, Pace, Filters, Running):
+class Moving(Saying, Comparing, Pace, Filters, Running):
     """Options of ``move``."""
 
 
