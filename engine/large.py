@@ -4,13 +4,15 @@ import hashlib
 from collections import deque
 from typing import TYPE_CHECKING
 
+from photosync.engine import standing
 from photosync.engine.capabilities import Orders, Upload
 from photosync.engine.errors import AlreadyExists, Fatal, PhotosyncError, SourceChanged, classify
 from photosync.engine.hashing import Fingerprint, Hasher
 from photosync.engine.journal import PendingUpload
 
 if TYPE_CHECKING:
-    from photosync.engine.transfer import Item, Transfer
+    from photosync.engine.item import Item
+    from photosync.engine.transfer import Transfer
 
 
 class Large:
@@ -100,7 +102,7 @@ class Large:
         # Where parts go in order, some bytes of one that was noted may be there already.
         if not self._parallel and noted != digest and (held or noted is not None):
             raise SourceChanged(f"{self._item.source.path} differs from what was sent of it earlier")
-        t.flush_if_stale()
+        t.small.flush_if_stale()
         t.acquire(size)
         with t.state:
             self._noted[index] = digest
@@ -173,12 +175,12 @@ class Large:
         if item.content is not None and item.content != found.content:
             self._abandon()
             raise SourceChanged(f"{item.source.path} changed between two reads")
-        t.displace(item)
+        standing.displace(t, item)
         try:
             stored = t.target.commit(self._upload, item.to, found)
         except AlreadyExists:
             self._abandon()
-            t.taken(item, found, None)
+            standing.taken(t, item, found, None)
             return
         except FileNotFoundError as error:
             self._abandon()

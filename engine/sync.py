@@ -12,6 +12,7 @@ from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, classify
 from photosync.engine.events import Event, Finished, Listener, Moved, Notice, Phase, Planned, Status
 from photosync.engine.filters import Filter
+from photosync.engine.item import Pair, Settings
 from photosync.engine.journal import Journal
 from photosync.engine.limits import Gate, Timetable
 from photosync.engine.looking import Looker
@@ -23,7 +24,7 @@ from photosync.engine.retry import RetryPolicy
 from photosync.engine.scan import Listing
 from photosync.engine.source import Shared, Source
 from photosync.engine.target import Target
-from photosync.engine.transfer import Pair, Settings, Transfer
+from photosync.engine.transfer import Transfer
 from photosync.engine.workers import Cancelled, Seam, Workers
 
 T = TypeVar("T")

@@ -8,7 +8,8 @@ from photosync.engine.hashing import Fingerprint
 from photosync.engine.plan import Action, Compare, Copy
 
 if TYPE_CHECKING:
-    from photosync.engine.transfer import Item, Transfer
+    from photosync.engine.item import Item
+    from photosync.engine.transfer import Transfer
 
 
 def lead(items: "list[Item]") -> "Iterator[Item]":

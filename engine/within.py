@@ -6,6 +6,7 @@ a name is taken, the file is read and sent like any other.
 
 from typing import TYPE_CHECKING
 
+from photosync.engine import standing
 from photosync.engine.capabilities import Readable, ServerCopies, Store
 from photosync.engine.errors import AlreadyExists, SourceChanged
 from photosync.engine.journal import Delivery
@@ -13,7 +14,8 @@ from photosync.engine.target import as_stored
 from photosync.engine.verify import Verify
 
 if TYPE_CHECKING:
-    from photosync.engine.transfer import Item, Transfer
+    from photosync.engine.item import Item
+    from photosync.engine.transfer import Transfer
 
 
 def reach(source: Readable, destination: Store) -> ServerCopies | None:
@@ -46,7 +48,7 @@ def copy(transfer: "Transfer", item: "Item", store: ServerCopies) -> bool:
     found = journal.content(pair.source_id, seen)
     if found is None and (not seen.digests or transfer.settings.how is Verify.REREAD):
         return False
-    transfer.displace(item)
+    standing.displace(transfer, item)
     try:
         stored = transfer.target.call(
             lambda: store.copy_from(origin, seen.path, item.to), f"copying {seen.path} to {item.to}"

@@ -10,13 +10,13 @@ from photosync.engine.audit import Finding, Result
 from photosync.engine.entry import Entry
 from photosync.engine.events import Notice
 from photosync.engine.heal import Healing, Wound, plan_of, wound_of
+from photosync.engine.item import Pair, Settings
 from photosync.engine.names import Names, decode, match_key, printable
 from photosync.engine.plan import Plan, Refuse
 from photosync.engine.replica import Replica, find_places
 from photosync.engine.report import Exit
 from photosync.engine.scan import Listing
 from photosync.engine.sync import Job
-from photosync.engine.transfer import Pair, Settings
 from photosync.engine.verify import Verify
 from photosync.libraries import Library, open_library
 from photosync.output import Json, Output, human_size, json_line

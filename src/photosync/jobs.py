@@ -11,6 +11,7 @@ from photosync.engine.assets import kind_of, pair
 from photosync.engine.choosing import Choice
 from photosync.engine.errors import SafetyGuard
 from photosync.engine.filters import Filter
+from photosync.engine.item import Pair, Settings
 from photosync.engine.journal import Journal
 from photosync.engine.layout import Layout
 from photosync.engine.limits import LimitError, Timetable
@@ -19,7 +20,6 @@ from photosync.engine.plan import Mode, Policy
 from photosync.engine.report import Exit
 from photosync.engine.sync import Job
 from photosync.engine.taken import taken
-from photosync.engine.transfer import Pair, Settings
 from photosync.engine.verify import Verify
 from photosync.output import Json, Output, human_size, json_line
 from photosync.places import Place, PlaceError

@@ -7,13 +7,13 @@ from typing import Any
 
 from photosync.engine.entry import Entry
 from photosync.engine.events import Event, Finished, Notice, Outcome, Status
+from photosync.engine.item import Pair, Settings
 from photosync.engine.journal import Journal
 from photosync.engine.limits import Timetable
 from photosync.engine.plan import Mode, Policy
 from photosync.engine.report import Report
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.sync import Job, run
-from photosync.engine.transfer import Pair, Settings
 from photosync.engine.verify import Verify
 from photosync.engine.workers import Seam
 from tests.sim.scheduler import Scheduler

@@ -12,6 +12,7 @@ from photosync.engine.audit import Finding, Result
 from photosync.engine.entry import Entry
 from photosync.engine.errors import DeviceGone
 from photosync.engine.hashing import CHUNK
+from photosync.engine.item import Pair
 from photosync.engine.journal import Journal
 from photosync.engine.limits import Gate
 from photosync.engine.names import DROPBOX, POSIX, NameRules
@@ -21,7 +22,6 @@ from photosync.engine.retry import RetryPolicy
 from photosync.engine.source import Source
 from photosync.engine.sync import Job, run
 from photosync.engine.target import Target
-from photosync.engine.transfer import Pair
 from photosync.engine.verify import Verify
 from photosync.engine.workers import Threads, Workers
 

@@ -371,3 +371,19 @@ def test_tables_that_came_later_are_added(tmp_path: Path) -> None:
     with Journal(tmp_path / "j") as journal:
         journal.set_proof("there", "a.jpg", "c1", "reread")
         assert journal.proofs("there")["a.jpg", "c1"][0] == "reread"
+
+
+def test_what_an_earlier_state_spared_is_told_to_the_place(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        journal.set_delivery("a", "d", delivery("p", "q"))
+        journal.set_kept("a", "d", "p")
+        assert journal.untold("d") == ["q"]
+        journal.set_told("d", ["q"])
+        assert journal.untold("d") == []
+    db = sqlite3.connect(tmp_path / "j")
+    db.execute("ALTER TABLE spared DROP COLUMN told")
+    db.commit()
+    db.close()
+    with Journal(tmp_path / "j") as journal:
+        assert journal.spared("a", "d") == {"q"}
+        assert journal.untold("d") == ["q"]

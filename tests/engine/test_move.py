@@ -9,12 +9,12 @@ from photosync.engine import move, removal, sync
 from photosync.engine.capabilities import Reader
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Permanent, SafetyGuard
+from photosync.engine.item import Pair, Settings
 from photosync.engine.journal import Journal
 from photosync.engine.plan import Mode, Policy
 from photosync.engine.removal import Fate
 from photosync.engine.report import Exit, Report
 from photosync.engine.sync import Job
-from photosync.engine.transfer import Pair, Settings
 from photosync.engine.verify import Verify
 from tests.engine import media_files as make
 from tests.sim.scheduler import Scheduler

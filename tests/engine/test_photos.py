@@ -9,10 +9,11 @@ from photosync.engine import together
 from photosync.engine.choosing import Choice
 from photosync.engine.errors import SafetyGuard, SourceChanged
 from photosync.engine.events import Event, Moved
+from photosync.engine.item import Item
 from photosync.engine.layout import Layout
 from photosync.engine.plan import Mode, Policy
 from photosync.engine.report import Report
-from photosync.engine.transfer import Item, Transfer
+from photosync.engine.transfer import Transfer
 from photosync.engine.views import Window
 from tests.engine import media_files as make
 from tests.engine.rig import Rig

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from photosync.engine import transfer
+from photosync.engine import batches, standing, transfer
 from photosync.engine.beside import beside
 from photosync.engine.capabilities import Batch, Blob, Stored, Upload
 from photosync.engine.errors import (
@@ -86,7 +86,7 @@ def test_what_is_left_at_the_end_travels_together(tmp_path: Path, seed: int) -> 
 
 
 def test_batches_shrink_on_a_slow_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer.Pace, "LEAST", 20)
+    monkeypatch.setattr(batches.Pace, "LEAST", 20)
     rig = Rig(tmp_path, can={"batch": Batch(1000, 1000), "write_concurrency": 1})
     sizes = batches_of(rig)
     counted = rig.setup
@@ -242,7 +242,7 @@ def test_failures_give_their_memory_back(
     monkeypatch.setattr(SimUpload, "send_part", fail)
     rig.photo("big", BIG)
     rig.run()
-    monkeypatch.setattr(transfer, "beside", fail)
+    monkeypatch.setattr(standing, "beside", fail)
     rig.there.set("a", b"other size", 1)
     rig.run()
     assert [budget._used for budget in budgets] == [0, 0, 0]

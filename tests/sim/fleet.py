@@ -7,12 +7,12 @@ from pathlib import Path
 from photosync.engine import mirror
 from photosync.engine.errors import DeviceGone
 from photosync.engine.events import Event, Finished, MayUnplug, Moved
+from photosync.engine.item import Pair, Settings
 from photosync.engine.journal import Journal
 from photosync.engine.mirror import AbsentSource, Destination, MirrorReport, Staging
 from photosync.engine.plan import Policy
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.sync import Job
-from photosync.engine.transfer import Pair, Settings
 from tests.sim.model import MEMORY, Model
 from tests.sim.scheduler import Crashed, Scheduler
 from tests.sim.store import Faults, SimStore

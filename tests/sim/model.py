@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from photosync.engine.events import Event, Finished, Status
+from photosync.engine.item import Pair, Settings
 from photosync.engine.journal import Journal
 from photosync.engine.layout import Layout
 from photosync.engine.names import is_ours
@@ -12,7 +13,6 @@ from photosync.engine.plan import Mode, Policy
 from photosync.engine.report import Report
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.sync import Job, run
-from photosync.engine.transfer import Pair, Settings
 from tests.sim.scheduler import Crashed, Scheduler
 from tests.sim.store import Faults, SimStore, World
 

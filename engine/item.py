@@ -1,0 +1,122 @@
+"""What a transfer works on: its two ends, how, and one action under way."""
+
+from dataclasses import dataclass, field, replace
+
+from photosync.engine.capabilities import Readable, Store
+from photosync.engine.entry import Entry
+from photosync.engine.hashing import Fingerprint
+from photosync.engine.media import Facts
+from photosync.engine.plan import Compare, Copy, Move, Trash
+from photosync.engine.retry import RetryPolicy
+from photosync.engine.verify import Verify
+
+OVERHEAD = 4096
+"""Bytes that a file in flight costs beside its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One source and one destination.
+
+    Attributes:
+        source, destination: the stores.
+        source_id, destination_id: what the journal calls them.
+        name: what people call the destination.
+    """
+
+    source: Readable
+    destination: Store
+    source_id: str
+    destination_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to transfer.
+
+    Attributes:
+        how: see `photosync.engine.verify.Verify`.
+        memory: bytes of all chunks in flight together.
+        transfers: most files read, and most calls to the destination, at once; None: as the stores like it.
+        stamp: names this run's folder in the trash.
+        retries: how stubborn.
+        reads_all: every file passes through this machine, even where the service could copy it by itself.
+    """
+
+    how: Verify = Verify.AUTO
+    memory: int = 128 << 20
+    transfers: int | None = None
+    stamp: str = "now"
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+    reads_all: bool = False
+
+
+@dataclass(slots=True)
+class Item:
+    """An action under way.
+
+    Attributes:
+        action: what the plan says; replaced when the file turns out to be another case.
+        number: its place in the plan.
+        to: final path, as far as it is known.
+        beside: it is kept beside another file of its name.
+        content: content id that ``to`` shows, for ``beside``.
+        displaces: object to be moved to the trash before this one is published.
+        attempt: reads so far.
+        sent: bytes sent.
+        within: copying it within the service, where that is possible, was not tried yet.
+        followers: other files of its photo, whose names are decided with its own.
+        marker: content id of the file that its photo is known by, to be shown instead of its own.
+        facts: what it says of itself, once it was read.
+        suspicion: why it may have been damaged before, or None.
+    """
+
+    action: Copy | Compare | Move | Trash
+    number: int
+    to: str
+    beside: bool = False
+    content: str | None = None
+    displaces: str | None = None
+    attempt: int = 1
+    sent: int = 0
+    within: bool = True
+    followers: "tuple[Item, ...]" = ()
+    marker: str | None = None
+    facts: Facts | None = None
+    suspicion: str | None = None
+
+    @property
+    def source(self) -> Entry:
+        return self.action.entry if isinstance(self.action, Trash) else self.action.source
+
+    def saw(self, source: Entry) -> None:
+        """Notes what the file looked like when it was opened."""
+        if not isinstance(self.action, Trash) and self.action.source is not source:
+            self.action = replace(self.action, source=source)
+
+    @property
+    def asset(self) -> str | None:
+        return None if isinstance(self.action, Trash) else self.action.asset
+
+    def as_copy(self) -> Copy:
+        """What sends the file after all."""
+        assert not isinstance(self.action, Trash)
+        return Copy(self.source, self.action.to, self.action.reason, asset=self.action.asset)
+
+    def becomes(self, action: Copy) -> None:
+        self.action, self.to = action, action.to
+        self.beside, self.displaces = action.beside, action.displaces
+
+
+@dataclass(slots=True)
+class Package:
+    """A small file in memory, on its way."""
+
+    item: Item
+    data: bytes
+    found: Fingerprint
+
+    @property
+    def cost(self) -> int:
+        return len(self.data) + OVERHEAD

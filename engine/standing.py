@@ -1,0 +1,148 @@
+"""What stands at the destination already: adopted if it is equal, kept beside, renamed or put into the trash.
+
+Nothing here replaces different bytes.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from photosync.engine import verify
+from photosync.engine.beside import beside
+from photosync.engine.entry import Entry
+from photosync.engine.errors import Permanent, Transient
+from photosync.engine.events import Notice, Status
+from photosync.engine.hashing import Fingerprint
+from photosync.engine.item import Item, Package
+from photosync.engine.names import printable
+from photosync.engine.plan import Compare, Copy, Move, Trash
+from photosync.engine.target import as_stored
+from photosync.engine.trash import TRASH
+
+if TYPE_CHECKING:
+    from photosync.engine.transfer import Transfer
+
+_ROT = (
+    "{path} has other bytes at the source than when it was copied, though its size and times are the same: "
+    "it may be rotting there. The good copy stays as it is; what the source says now is kept beside it."
+)
+
+
+def taken(transfer: "Transfer", item: Item, found: Fingerprint, package: Package | None) -> None:
+    """The final name is taken: adopts what is there if it is equal, else keeps both."""
+    existing = transfer.target.look(item.to)
+    if existing is None:
+        raise Transient(f"{item.to} was there a moment ago and is gone now; run again")
+    evidence = transfer.target.same(existing, found)
+    if evidence is None:
+        keep_both(transfer, item, found, package)
+    else:
+        adopt(transfer, item, found, existing, evidence)
+
+
+def adopt(transfer: "Transfer", item: Item, found: Fingerprint, existing: Entry, evidence: str) -> None:
+    """Takes an equal object for the copy."""
+    if transfer.journal.is_shared(transfer.pair.destination_id, existing.path, item.source.path):
+        # Two files of equal content that took turns in dating one copy would do so at every run.
+        stored = as_stored(existing)
+    else:
+        stored = transfer.target.keep_time(existing, item.source.mtime_ns)
+    transfer.delivered(item, found, stored, evidence)
+
+
+def name_beside(transfer: "Transfer", item: Item, found: Fingerprint) -> None:
+    """Gives a file the name that shows its content."""
+    item.beside, item.content = True, found.content
+    item.to = beside(item.action.to, item.marker or found.content, transfer.can.names)
+
+
+def keep_both(transfer: "Transfer", item: Item, found: Fingerprint, package: Package | None) -> None:
+    """Sends a file under another name than that which other bytes have."""
+    occupied = item.to
+    name_beside(transfer, item, found)
+    if item.to == occupied and item.marker is not None:
+        item.marker = None
+        name_beside(transfer, item, found)
+    if item.to == occupied:
+        raise Permanent(
+            f"{occupied} is taken by other bytes although its name shows this content; rename that file"
+        )
+    again(transfer, item, replace(item.as_copy(), beside=True), package)
+
+
+def again(transfer: "Transfer", item: Item, copy: Copy, package: Package | None) -> None:
+    """Sends a file after all: from memory if it is there, else by reading it again."""
+    to, content = item.to, item.content
+    item.becomes(copy)
+    if copy.beside:
+        item.to, item.content = to, content
+    if package is None:
+        transfer.repeat(item)
+    else:
+        transfer.small.store([package])
+
+
+def displace(transfer: "Transfer", item: Item) -> None:
+    """``sync``: the object in the way goes to the trash before the new one is published."""
+    if item.displaces is not None:
+        transfer.target.set_aside(item.displaces, f"{TRASH}/{transfer.settings.stamp}/{item.displaces}")
+        item.displaces = None
+
+
+def compare(
+    transfer: "Transfer", item: Item, action: Compare, found: Fingerprint, package: Package | None
+) -> None:
+    """Compares a file with the objects that may be its copy, and does what follows from it."""
+    try:
+        existing, evidence = None, None
+        for candidate in (action.existing, *action.also):
+            existing = transfer.target.look(candidate.path)
+            evidence = None if existing is None else transfer.target.same(existing, found)
+            if evidence is not None:
+                break
+        if existing is None and not action.elsewhere:
+            again(transfer, item, replace(item.as_copy(), reason="gone from the destination"), package)
+        elif existing is not None and evidence is not None:
+            adopt(transfer, item, found, existing, evidence)
+        elif action.beside:
+            keep_both(transfer, item, found, package)
+        elif action.elsewhere or existing is None:
+            again(transfer, item, replace(item.as_copy(), reason="new"), package)
+        elif rotten(transfer, item, found):
+            transfer.emit(Notice("error", _ROT.format(path=printable(item.source.path))))
+            keep_both(transfer, item, found, package)
+        elif action.replace:
+            again(transfer, item, replace(item.as_copy(), displaces=existing.path), package)
+        else:
+            keep_both(transfer, item, found, package)
+    finally:
+        if package is not None:
+            transfer.budget.release(package.cost)
+
+
+def rotten(transfer: "Transfer", item: Item, found: Fingerprint) -> bool:
+    """Whether a source file that looks as it did when it was copied has other bytes now."""
+    known = transfer.journal.content(transfer.pair.source_id, item.source)
+    return known is not None and known.content != found.content
+
+
+def move(transfer: "Transfer", item: Item, action: Move, found: Fingerprint, package: Package | None) -> None:
+    """Renames the copy of a file that was renamed; sends it where that cannot be done."""
+    try:
+        stored = None
+        if found.content == action.origin.content and transfer.can.server_move:
+            stored = transfer.target.rename(action.origin.stored, action.to)
+        if stored is None:
+            again(transfer, item, replace(item.as_copy(), reason="new"), package)
+            return
+        transfer.journal.set_withdrawn(transfer.pair.destination_id, action.origin.stored)
+        transfer.prove(item, found, stored)
+    finally:
+        if package is not None:
+            transfer.budget.release(package.cost)
+
+
+def trash(transfer: "Transfer", item: Item, action: Trash) -> None:
+    """Puts what the source does not have any more into the trash."""
+    transfer.target.set_aside(action.entry.path, action.to)
+    transfer.journal.set_withdrawn(transfer.pair.destination_id, action.entry.path)
+    transfer.close(item, transfer.outcome(item, Status.TRASHED, verify.NONE, action.to))
