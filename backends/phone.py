@@ -198,6 +198,11 @@ class PhoneStore(ReadOnlyStore):
         """The path on the device; None above all folders that are shown."""
         return self._paths.real(path)
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """See `PhonePaths.shown`."""
+        return self._paths.shown
+
     def _is_folder(self, real: str) -> bool:
         try:
             found: os.stat_result = self._ask(
