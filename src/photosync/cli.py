@@ -10,6 +10,7 @@ import typer
 from photosync import (
     commands_connect,
     commands_jobs,
+    commands_key,
     commands_library,
     commands_look,
     commands_manage,
@@ -34,6 +35,7 @@ commands_jobs.register(app)
 commands_look.register(app)
 commands_manage.register(app)
 commands_manifest.register(app)
+commands_key.register(app)
 commands_library.register(app)
 commands_connect.register(app)
 commands_setup.register(app)
