@@ -192,8 +192,9 @@ class Service:
         client.meta.events.register_last("before-call.s3", _hurry)
         client.meta.events.register("before-send.s3", self._count)
         client.meta.events.register("after-call.s3", self._note_date)
-        # Before botocore looks for errors hidden behind a 200, for which it parses the answer once more.
-        client.meta.events.register_first("before-parse.s3.ListObjectsV2", take_page)
+        # Before botocore looks for errors hidden behind a 200, for which it parses the answer once more: what is
+        # registered under a wildcard is called first, and under an outer one before all.
+        client.meta.events.register_first("before-parse.*.ListObjectsV2", take_page)
         return client
 
     def _count(self, event_name: str, **_: Any) -> None:
