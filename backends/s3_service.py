@@ -16,7 +16,9 @@ from photosync.engine.errors import Fatal, Permanent, Transient, Trouble
 _WAITS = 1 << 20
 """Bytes of a body worth asking for leave to send."""
 CONNECTIONS = 32
-"""Requests worth having in flight at once; as many connections are kept open."""
+"""Connections that are kept open for botocore."""
+IN_FLIGHT = 128
+"""Requests worth having in flight at once where each takes its time; the engine begins with fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +194,8 @@ class Service:
         client.meta.events.register_last("before-call.s3", _hurry)
         client.meta.events.register("before-send.s3", self._count)
         client.meta.events.register("after-call.s3", self._note_date)
-        # Before botocore looks for errors hidden behind a 200, for which it parses the answer once more: what is
-        # registered under a wildcard is called first, and under an outer one before all.
+        # Before botocore looks for errors hidden behind a 200, for which it parses the answer once more:
+        # handlers under wildcards come first, and under an outer one before all.
         client.meta.events.register_first("before-parse.*.ListObjectsV2", take_page)
         return client
 
