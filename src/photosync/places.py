@@ -26,6 +26,9 @@ from photosync.engine.capabilities import Store
 from photosync.engine.errors import PhotosyncError
 from photosync.secrets import Credentials
 
+ONE_FILE = "name its folder, and choose it there with --include NAME"
+"""What to do who names a file where a folder is meant."""
+
 
 class PlaceError(ValueError):
     """The words don't name a place; the text says what would."""
