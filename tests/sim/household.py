@@ -30,6 +30,7 @@ from photosync.engine.target import Target
 from photosync.engine.trash import list_trash
 from photosync.engine.verify import Verify
 from photosync.engine.workers import Workers
+from tests.sim.journal_power import Image, image_of, put_back
 from tests.sim.life import CALM, Life, Step
 from tests.sim.model import MEMORY, Model
 from tests.sim.phone import Phone
@@ -157,7 +158,7 @@ class Household:
             alive = False
         finally:
             # What was not committed is gone when a process dies; what was not synced, when the power fails.
-            images = {path: _image(path) for path, _ in self._journals}
+            images = {path: image_of(path) for path, _ in self._journals}
             for _, journal in self._journals:
                 journal._db.close()
             self._trace.update(scheduler.trace.encode())
@@ -185,11 +186,15 @@ class Household:
     def run(self, step: Step, model: Model) -> Report | None:
         """Copies; None if it was killed."""
         reports: list[Report] = []
+        before = set(model.there.visible().values())
 
         def body(scheduler: Scheduler) -> None:
             reports.append(self._copy(step, model, scheduler, step.machine))
 
-        return reports[0] if self._process(step, body) else None
+        alive = self._process(step, body)
+        if not step.faults[0].stale and (alive or not step.power):
+            model.check_still_shown(before)
+        return reports[0] if alive else None
 
     def _copy(self, step: Step, model: Model, scheduler: Scheduler, machine: int) -> Report:
         source = SimStore(self.phone.world, scheduler, step.faults[0])
@@ -267,22 +272,18 @@ class Household:
 
     # the power, and what people do
 
-    def cut(self, dice: random.Random, images: dict[Path, dict[str, bytes]]) -> None:
+    def cut(self, dice: random.Random, images: dict[Path, Image]) -> None:
         """The power fails everywhere.
 
         Args:
             images: of the journals that were being written.
         """
         for path, image in images.items():
-            _restore(path, image, dice)
+            log = image["-wal"]
+            put_back(path, image, log[: dice.choice([0, len(log), dice.randint(0, len(log))])])
         for model in self.models:
-            if not isinstance(model.there, DiskWorld):
-                continue
-            before = model.contents()
-            model.kept &= model.there.safe()
-            model.there.cut(dice)
             journals = [self._path(machine, model.name) for machine in range(self.life.machines)]
-            model.check_recorded([path for path in journals if path.exists()], before)
+            model.lose_power(dice, [path for path in journals if path.exists()])
 
     def lose(self, machine: int) -> None:
         shutil.rmtree(self.folder / f"machine-{machine}", ignore_errors=True)
@@ -298,9 +299,13 @@ class Household:
         paths = sorted(there.visible())
         data = f"somebody else's {how} {dice.random()}".encode()
         if how == "add" or not paths:
-            names = sorted(set(self.phone.world.things) - set(paths)) or [f"DCIM/other{dice.random()}"]
+            missing = sorted(set(self.phone.world.things) - set(paths))[:2] if paths else []
+            path = dice.choice([*missing, f"notes-{dice.random()}.txt"])
+            with suppress(FileNotFoundError, KeyError):
+                there.read(path)
+                return
             model.foreign.add(data)
-            there.set(dice.choice([*names[:2], "notes.txt"]) if paths else "notes.txt", data, 10**18)
+            there.set(path, data, 10**18)
             return
         path = dice.choice(paths)
         thing = there.things[path]
@@ -360,13 +365,10 @@ class Household:
 
         self._process(Step("restore", self.life.seed), body)
         found = restored.visible()
-        for path, thing in self.phone.world.things.items():
+        for path, thing in self.phone.honest().items():
             assert thing.data in found.values(), f"{path} cannot be restored from {model.name}"
-            if (
-                self.life.mode is Mode.SYNC
-                and self.layout is None
-                and not any(step.what == "free" for step in self.life.steps)
-            ):
+            plain = self.life.mode is Mode.SYNC and self.layout is None and not model.damaged
+            if plain and not any(step.what == "free" for step in self.life.steps):
                 assert found.get(path) == thing.data, f"{path} is restored under another name"
 
 
@@ -422,21 +424,3 @@ class _Remover:
                 db.close()
             if not rows:
                 house.models[0]._broken.append(f"{entry.path} is deleted and {name} may not know")
-
-
-def _image(path: Path) -> dict[str, bytes]:
-    """A journal's files as they are while it is open."""
-    wal = path.with_name(path.name + "-wal")
-    return {"": path.read_bytes(), "-wal": wal.read_bytes() if wal.exists() else b""}
-
-
-def _restore(path: Path, image: dict[str, bytes], dice: random.Random) -> None:
-    """What the disk kept of a journal: SQLite syncs its log only before it copies it into the database
-    (``synchronous=NORMAL``), so any end of the log may be missing."""
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    path.write_bytes(image[""])
-    log = image["-wal"]
-    if log:
-        end = dice.choice([0, len(log), dice.randint(0, len(log))])
-        path.with_name(path.name + "-wal").write_bytes(log[:end])

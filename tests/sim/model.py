@@ -1,5 +1,6 @@
 """A destination under the eyes of an oracle that checks the promises, whatever its own code says."""
 
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from photosync.engine.journal import Journal
 from photosync.engine.names import is_ours
 from photosync.engine.report import Report
 from tests.sim.phone import Phone
-from tests.sim.places import make
+from tests.sim.places import DiskWorld, make
 from tests.sim.store import CANARY
 
 MEMORY = 40_000
@@ -62,6 +63,16 @@ class Model:
         for path, data in self.there.visible().items():
             assert self._whole(data), f"{path} holds bytes that no photo ever had: {data[:40]!r}"
 
+    def check_still_shown(self, before: set[bytes]) -> None:
+        """Promise 7: what the phone still has does not leave its place, not even for the trash.
+
+        Args:
+            before: bytes that were there before a run.
+        """
+        has = {thing.data for thing in self.phone.honest().values() if len(thing.data) > 1}
+        gone = (before & has) - set(self.there.visible().values())
+        assert not gone, f"still on the phone, and removed from {self.name}: {sorted(gone)[:3]!r}"
+
     def check_kept(self) -> None:
         """Promises 2, 7 and 8: bytes that stood at the destination still stand there, under some name."""
         now = {thing.data for thing in self.there.things.values()}
@@ -110,7 +121,7 @@ class Model:
     def check_complete(self, still: bool = True) -> None:
         """Every file of the source is at the destination; unless it is ``still``, as it was at some time."""
         there = set(self.there.visible().values())
-        for path, thing in self.phone.world.things.items():
+        for path, thing in self.phone.honest().items():
             wanted = {thing.data} if still else self.phone.world.shown[path]
             assert wanted & there, f"{path} is missing at the destination"
 
@@ -129,6 +140,14 @@ class Model:
     def contents(self) -> set[str]:
         """Content ids of all that is there."""
         return {fingerprint(thing.data, ()).content for thing in self.there.things.values()}
+
+    def lose_power(self, dice: random.Random, journals: list[Path]) -> None:
+        """The power fails: what a disk was not made to keep may be gone, but nothing that was promised."""
+        if isinstance(self.there, DiskWorld):
+            before = self.contents()
+            self.kept &= self.there.safe()
+            self.there.cut(dice)
+            self.check_recorded(journals, before)
 
     def check_recorded(self, journals: list[Path], before: set[str]) -> None:
         """Promise 3 after a power cut: what a journal calls verified is still there.

@@ -2,9 +2,9 @@
 
 import random
 
-from tests.sim.store import World
+from tests.sim.store import Thing, World
 
-KINDS_OF_CHANGE = ("new", "edit", "same size", "rename", "delete", "touch", "reuse", "variant")
+KINDS_OF_CHANGE = ("new", "edit", "same size", "rename", "delete", "touch", "reuse", "variant", "silent")
 VARIANTS = (
     "img_{}.JPG",
     "IMG_{}\u00e9.jpg",
@@ -19,20 +19,25 @@ class Phone:
     """Attributes:
     world: what is on it.
     ever: all bytes that any of its files ever had.
+    silent: files whose bytes were changed behind their size and time: only ``--checksum`` finds them, and
+        free-up must.
     """
 
     def __init__(self, seed: int, personality: str = "phone") -> None:
         self.seed = seed
         self.ever: set[bytes] = set()
         self.world = World(personality, watch=self._show)
-        self.names: list[str] = []
+        self.silent: set[str] = set()
         self._photos = 0
         dice = random.Random(f"phone {seed}")
         for _ in range(dice.randint(1, 14)):
             self.take_photo(dice)
+        if dice.random() < 0.3:
+            self.change("variant", dice)
 
     def _show(self, path: str) -> None:
         self.ever.add(self.world.things[path].data)
+        self.silent.discard(path)
 
     def take_photo(self, dice: random.Random, number: int | None = None) -> None:
         """A photo of one or several files, some of them empty."""
@@ -59,6 +64,9 @@ class Phone:
             world.set(path, thing.data + b"edited", (thing.mtime_ns or 0) + 10**9)
         elif what == "same size" and thing.data:
             world.set(path, bytes([thing.data[0] ^ 64]) + thing.data[1:], (thing.mtime_ns or 0) + 10**9)
+        elif what == "silent" and thing.data:
+            world.set(path, bytes([thing.data[0] ^ 32]) + thing.data[1:], thing.mtime_ns)
+            self.silent.add(path)
         elif what == "touch":
             world.set(path, thing.data, (thing.mtime_ns or 0) + 10**10)
         elif what == "rename":
@@ -79,9 +87,14 @@ class Phone:
                     dice.choice(gone), self._bytes("again", dice.choice([1, 64, 200])), dice.randrange(10**18)
                 )
         elif what == "variant":
-            self._photos += 1
-            name = dice.choice(VARIANTS).format(f"{dice.randint(1, 3):04d}")
-            world.set(f"DCIM/Camera/{name}", self._bytes("variant", 40), dice.randrange(10**18))
+            for form in dice.sample(VARIANTS, 2):
+                self._photos += 1
+                name = form.format(f"{dice.randint(1, 2):04d}")
+                world.set(f"DCIM/Camera/{name}", self._bytes("variant", 40), dice.randrange(10**18))
+
+    def honest(self) -> dict[str, Thing]:
+        """Files that look different from whatever was there before."""
+        return {path: thing for path, thing in self.world.things.items() if path not in self.silent}
 
     def restored(self, dice: random.Random) -> None:
         """A new phone got everything back, with new times."""

@@ -116,7 +116,16 @@ class World:
         return thing
 
     def read(self, path: str) -> bytes:
-        return self.things[path].data
+        """What has a name, however that is spelt."""
+        return self.things[self.find(path)].data
+
+    def find(self, path: str) -> str:
+        rules = PERSONALITIES[self.personality].names
+        wanted = match_key(path, rules)
+        for name in self.things:
+            if match_key(name, rules) == wanted:
+                return name
+        raise FileNotFoundError(errno.ENOENT, "nothing there", path)
 
     def drop(self, path: str) -> None:
         del self.things[path]
@@ -159,12 +168,7 @@ class SimStore:
             raise Transient(f"{name}: the reply was lost")
 
     def _find(self, path: str) -> str:
-        rules = self.capabilities.names
-        wanted = match_key(path, rules)
-        for name in self.world.things:
-            if match_key(name, rules) == wanted:
-                return name
-        raise FileNotFoundError(errno.ENOENT, "nothing there", path)
+        return self.world.find(path)
 
     def _free(self, path: str) -> None:
         try:

@@ -9,6 +9,7 @@ import pytest
 
 from photosync.engine.events import Status
 from photosync.engine.stage import Stage
+from photosync.engine.stage_files import StageFiles
 from photosync.engine.stage_view import StageReader, StageView
 from photosync.engine.staged import File, State
 from tests.sim.fleet import Fleet
@@ -35,6 +36,7 @@ def live(seed: int, folder: Path) -> Fleet:
             faults,
             limit=dice.choice(LIMITS),
             crash_at=dice.randrange(5, 1200) if dice.random() < 0.4 else None,
+            power=dice.random() < 0.5,
             plugged=number == 0 or dice.random() < 0.7,
             unplug_early=dice.random() < 0.5,
             seconds=tuple(dice.choice((0.0, 0.0, 5.0)) for _ in fleet.models),
@@ -145,6 +147,30 @@ def test_unplugged_early_and_killed(tmp_path: Path, seed: int) -> None:
     assert report.source_bytes == 0
 
 
+@pytest.mark.row(25)
+@pytest.mark.parametrize("seed", range(12))
+def test_unplugged_early_and_the_power_fails(tmp_path: Path, seed: int) -> None:
+    """The phone may be unplugged, and then everything stops: what is staged is enough all the same."""
+    unplugged_then_dark(tmp_path, seed)
+
+
+def unplugged_then_dark(folder: Path, seed: int) -> None:
+    fleet = Fleet(seed, folder, ("objects", "feed"))
+    later = random.Random(seed).randint(1, 60)
+    report = fleet.execute(unplug_early=True, seconds=(50.0, 50.0), power=True, dark_after=later)
+    assert report is None
+    assert fleet.may_unplug
+    fleet.phone.attached = False
+    fleet.execute(plugged=False)
+    for model in fleet.models:
+        # A destination that has a file may have lost the note of it, and then asks for the phone to be sure.
+        model.check_complete()
+    fleet.phone.attached = True
+    report = fleet.execute()
+    assert report is not None
+    assert report.clean
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_rot_on_the_stage_is_not_spread(tmp_path: Path, seed: int) -> None:
     fleet = Fleet(seed, tmp_path, ("disk", "objects"))
@@ -207,7 +233,14 @@ def rot_believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(StageReader, "read", read)
 
 
-@pytest.mark.parametrize("plant", [freed_early, laggard_lost, laggard_waited_for, rot_believed])
+def stage_not_synced(patch: pytest.MonkeyPatch) -> None:
+    """The phone may be unplugged before what is staged would survive a power cut."""
+    patch.setattr(StageFiles, "make_durable", lambda _self: None)
+
+
+@pytest.mark.parametrize(
+    "plant", [stage_not_synced, freed_early, laggard_lost, laggard_waited_for, rot_believed]
+)
 def test_planted_bug_is_found(
     plant: Callable[[pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +250,7 @@ def test_planted_bug_is_found(
         lambda seed, folder: test_the_source_is_read_once(folder, seed),
         lambda seed, folder: test_a_slow_destination_holds_back_none(folder, seed, 300),
         lambda seed, folder: test_rot_on_the_stage_is_not_spread(folder, seed),
+        lambda seed, folder: unplugged_then_dark(folder, seed),
     )
     for seed in range(40):
         for number, trial in enumerate(trials):

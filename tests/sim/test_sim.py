@@ -22,7 +22,7 @@ def live(seed: int, folder: Path) -> str:
     return household.trace
 
 
-@pytest.mark.row(2, 3, 7, 8, 17, 24, 25, 26, 29, 37, 46, 55, 58, 59, 60, 78)
+@pytest.mark.row(2, 3, 7, 8, 17, 24, 25, 26, 29, 33, 37, 46, 55, 58, 59, 60, 78)
 def test_promises_hold_under_faults_and_crashes(tmp_path: Path, sim_seed: int) -> None:
     live(sim_seed, tmp_path)
 
