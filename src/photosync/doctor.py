@@ -91,6 +91,8 @@ _EXTRA = re.compile(r"extra == [\"']([\w-]+)[\"']")
 
 
 def _versions() -> Iterator[Finding]:
+    from photosync.backends import afc_library
+
     ours = f"photosync {metadata.version(DISTRIBUTION)}, Python {'.'.join(map(str, sys.version_info[:3]))}"
     yield Finding("versions", "photosync", Level.OK, ours)
     extras: dict[str, bool] = {}
@@ -108,6 +110,8 @@ def _versions() -> Iterator[Finding]:
             have = f"{found['name']} {installed} is too old" if installed else f"{found['name']} is missing"
             upgrade = f"pip install --upgrade {DISTRIBUTION}"
             yield Finding("versions", found["name"], Level.PROBLEM, have, upgrade)
+    if not extras.get("ios") and afc_library.installed():
+        extras.pop("ios", None)  # iPhones are read without it, and better
     have = ", ".join(sorted(extra for extra, there in extras.items() if there)) or "none"
     lacking = ",".join(sorted(extra for extra, there in extras.items() if not there))
     text = f"optional parts installed: {have}"

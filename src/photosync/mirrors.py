@@ -207,7 +207,7 @@ def _open_source(
     """The source; where it is gone, but an earlier run staged what it had, a stand-in for it."""
     try:
         place = stack.enter_context(session.open(text))
-        if place.is_local and not os.path.isdir(place.identity):
+        if place.is_local and not os.path.isdir(place.identity) and not os.path.isfile(place.identity):
             # A phone's mount, perhaps: what stands for it is gone with it.
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place.identity)
         return place
