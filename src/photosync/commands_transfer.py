@@ -357,18 +357,20 @@ def check(
 ) -> None:
     """Compare source and destination by content; changes nothing. Exits with 1 if they differ."""
     from photosync.audits import check_places
+    from photosync.failures import told
 
     ctx: Context = context.obj
     ctx.louder(verbose, quiet, log_file)
-    wanted = make_filter(**locals())
-    code = check_places(
-        ctx.session(),
-        source,
-        destination,
-        wanted,
-        one_way=one_way,
-        download=download,
-        as_json=as_json,
-        verbosity=ctx.verbosity,
-    )
+    given = dict(locals())
+    with told(ctx.output(as_json), destination):
+        code = check_places(
+            ctx.session(),
+            source,
+            destination,
+            make_filter(**given),
+            one_way=one_way,
+            download=download,
+            as_json=as_json,
+            verbosity=ctx.verbosity,
+        )
     raise typer.Exit(int(code))

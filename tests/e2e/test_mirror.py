@@ -154,6 +154,24 @@ def test_unplugged_early(machine: Photosync, plug: Plug, three: list[Where], tmp
     assert all(place.files() == files for place in three)
 
 
+def test_ended_from_outside(machine: Photosync, plug: Plug, three: list[Where], tmp_path: Path) -> None:
+    """As at shutdown: it ends as by Ctrl-C, says so, and what stays staged is told by the doctor."""
+    files, two = photos(tmp_path / "phone", small=9, big=(9 * MIB,)), three[:2]
+    phone, rig = plug(tmp_path / "phone", bytes_per_second=8 * MIB)
+    words = ("mirror", phone, *(place.text for place in two), "--json", "--bwlimit", "2M")
+    process = machine.start(*words)
+    wait_until(lambda: rig.counters()["bytes"] > 6 * MIB or process.poll() is not None, 120)
+    process.send_signal(signal.SIGTERM)
+    report = finish(process).expect(1).report
+    assert all(part["interrupted"] for part in report["destinations"].values())
+    folders = [row for row in machine.run("doctor", "--json").events if "staged" in str(row.get("text"))]
+    assert len(folders) == bool(list((machine.home / "cache").rglob("files/*")))
+    rig.set(bytes_per_second=0)
+    mirror(machine, phone, two).expect(0)
+    assert all(place.files() == files for place in two)
+    assert "staged" not in machine.run("doctor", "--json").out
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 @pytest.mark.row(24)
 def test_killed_after_unplugging(
