@@ -90,6 +90,7 @@ class Pages:
         if delimiter:
             self._parameters["Delimiter"] = delimiter
         self._done = False
+        self._seen: set[str] = set()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self
@@ -98,12 +99,15 @@ class Pages:
         if self._done:
             raise StopIteration
         page = self._service.call("list_objects_v2", self._doing, **self._parameters)
+        if any("Key" not in found or "Size" not in found for found in page.get("Contents", ())):
+            raise Transient(f"{self._doing}: the service did not say the name and size of everything")
         if page.get("IsTruncated"):
             token = page.get("NextContinuationToken")
-            if not token or token == self._parameters.get("ContinuationToken"):
+            if not token or token in self._seen:
                 raise Transient(
                     f"{self._doing}: the service broke its listing off without saying how to go on"
                 )
+            self._seen.add(token)
             self._parameters["ContinuationToken"] = token
         else:
             self._done = True

@@ -24,15 +24,12 @@ class Kept(JournalFile):
     def _opened(self, tables: frozenset[str]) -> None:
         super()._opened(tables)
         if "kept" in tables and "spared" not in tables:
-            self._write(
+            self._db.execute(
                 "INSERT INTO spared SELECT source, destination, path, stored, 0 FROM kept "
-                "JOIN deliveries USING (source, destination, path)",
-                (),
+                "JOIN deliveries USING (source, destination, path)"
             )
-            self._commit()
-        if not self._rows("SELECT 1 FROM pragma_table_info('spared') WHERE name = 'told'"):
-            with self._guard():
-                self._db.execute("ALTER TABLE spared ADD COLUMN told INTEGER NOT NULL DEFAULT 0")
+        elif not self._rows("SELECT 1 FROM pragma_table_info('spared') WHERE name = 'told'"):
+            self._db.execute("ALTER TABLE spared ADD COLUMN told INTEGER NOT NULL DEFAULT 0")
 
     def kept(self, source: str, destination: str) -> frozenset[str]:
         """Source paths whose copies stay though the source does not have them any more: it was freed."""

@@ -25,9 +25,10 @@ _PROVEN = (Status.VERIFIED, Status.CONFLICT)
 
 
 def as_move(job: Job) -> Job:
-    """The job with what ``move`` needs: every file is read and proven in this very run, and a source that was
-    emptied by the last one is no error."""
-    return replace(job, policy=replace(job.policy, checksum=True), may_be_bare=True, allow_shrunken=True)
+    """The job with what ``move`` needs: every file is proven in this very run, and a source that was emptied
+    by the last one is no error. Within a service its own hashes of both files are proof, unless reading was
+    asked for (``checksum``)."""
+    return replace(job, policy=replace(job.policy, anew=True), may_be_bare=True, allow_shrunken=True)
 
 
 def run(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Report:

@@ -25,7 +25,7 @@ from photosync.engine.scan import Listing
 from photosync.engine.source import Shared, Source
 from photosync.engine.target import Target
 from photosync.engine.transfer import Transfer
-from photosync.engine.workers import Cancelled, Seam, Workers
+from photosync.engine.workers import Cancelled, Seam, Workers, collector
 
 T = TypeVar("T")
 
@@ -161,7 +161,8 @@ class _Run:
                 self.emit(Phase("transfer", self.pair.name))
                 transfer.run(prepared.plan)
                 if self.job.snapshot:
-                    self._record(transfer)
+                    with collector.paused():
+                        self._record(transfer)
                 self._sweep(prepared.destination)
         except* KeyboardInterrupt:
             interrupted = True
@@ -218,21 +219,23 @@ class _Run:
     def prepare(self, workers: Workers) -> Prepared:
         gates = self._gates_of(workers)
         self.emit(Phase("scan", self.pair.name))
-        source = self._scan_source(workers, gates[0])
+        with collector.paused():
+            source = self._scan_source(workers, gates[0])
         self._guard(source)
         looker = Looker(self._source(workers, gates[0]), self.pair.source_id, self.journal, self._looking)
         source, facts = looker.choose(source, self.job.choice)
         if not source.entries and self.job.choice is not None:
             self._guard(source)
-        destination = list_place(
-            self.pair.destination,
-            self.pair.destination_id,
-            self.journal,
-            workers,
-            gates[1],
-            self.job.settings.retries,
-            is_ours_among_plain if self.job.policy.plain_names else is_ours,
-        )
+        with collector.paused():
+            destination = list_place(
+                self.pair.destination,
+                self.pair.destination_id,
+                self.journal,
+                workers,
+                gates[1],
+                self.job.settings.retries,
+                is_ours_among_plain if self.job.policy.plain_names else is_ours,
+            )
         for error in destination.errors:
             raise error.error
         self._tell_remarks()
@@ -243,7 +246,8 @@ class _Run:
         known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
         can = self.pair.destination.capabilities
         policy = self._policy(self._freed(workers, gates[1]))
-        plan = make_plan(source, destination, known, policy, can, facts, contents)
+        with collector.paused():
+            plan = make_plan(source, destination, known, policy, can, facts, contents)
         self._planned(plan)
         return Prepared(source, destination, plan)
 
@@ -374,8 +378,15 @@ class _Run:
 
     def _sweep(self, destination: Listing) -> None:
         store = self.pair.destination
-        if destination.own and isinstance(store, Sweeps):
+        if not destination.own or not isinstance(store, Sweeps):
+            return
+        try:
             store.sweep([entry.path for entry in destination.own])
+        except (PhotosyncError, OSError) as error:
+            failure = classify(error, f"removing leftovers at {self.pair.name}")
+            if isinstance(failure, Fatal):
+                raise failure from error
+            self.emit(Notice("info", f"{failure}; the next run tries again"))
 
     def _record(self, transfer: Transfer) -> None:
         """Writes what is proven into the destination's manifest, an interrupted run's work included."""
@@ -385,8 +396,8 @@ class _Run:
             self.emit(
                 Notice(
                     "info",
-                    f"{transfer.unread} files were copied within the service and proven by its own hash. "
-                    "Their bytes were not read, so the manifest does not list them; --checksum reads them.",
+                    f"{transfer.unread} files were proven by the service's own hash of both. Their bytes "
+                    "were not read, so the manifest does not list them; with --checksum they are read.",
                 )
             )
         self.emit(Phase("snapshot", pair.name))

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from photosync import (
+    commands_benchmark,
     commands_connect,
     commands_jobs,
+    commands_key,
     commands_library,
     commands_look,
     commands_manage,
@@ -35,9 +37,11 @@ commands_jobs.register(app)
 commands_look.register(app)
 commands_manage.register(app)
 commands_manifest.register(app)
+commands_key.register(app)
 commands_library.register(app)
 commands_connect.register(app)
 commands_setup.register(app)
+commands_benchmark.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -6,14 +6,15 @@ from contextlib import ExitStack
 from datetime import datetime
 
 from photosync.engine import manifest, sync
+from photosync.engine.assets import family, pair
 from photosync.engine.errors import Permanent
 from photosync.engine.events import Notice
 from photosync.engine.filters import Filter, moment
 from photosync.engine.item import Pair, Settings
 from photosync.engine.manifest import RolledBack
-from photosync.engine.nodes import ManifestEntry
+from photosync.engine.nodes import ManifestEntry, NodeStore
 from photosync.engine.plan import Policy
-from photosync.engine.replica import ManifestSource, Replica, find_places
+from photosync.engine.replica import ManifestSource, Replica, find_places, listed
 from photosync.engine.report import Exit, Report, Tally
 from photosync.engine.snapshots import Snapshot
 from photosync.engine.sync import Job
@@ -46,7 +47,8 @@ def restore_place(
     Args:
         destination: holds the manifest that says what there is to restore.
         target: where the files go, under their original names.
-        patterns: rclone's, or plain paths of files and folders; none: everything.
+        patterns: rclone's, or plain paths of files and folders; none: everything. What they take of a photo
+            of several files brings the others along.
         as_of: number of a snapshot, or a date or age; None: the newest.
         others: further copies of the library to read from.
         confirm: asked before anything is written to a phone; says whether to go on.
@@ -66,20 +68,19 @@ def restore_place(
         _tell_rollback(library, output)
         library.snapshots.load(library.head)
         snapshot = choose_snapshot(library, as_of, session.seam.wall_ns())
-        wanted = _filter(patterns)
-        entries = [
-            entry
-            for entry in manifest.entries(snapshot.root, library.journal)
-            if wanted is None or wanted.wants(entry.path, entry.size, entry.mtime_ns)
-        ]
+        entries, besides = _chosen(snapshot.root, library.journal, _filter(patterns))
         if not entries:
             what = " ".join(patterns) or "any file"
             raise FileNotFoundError(
                 2, f"snapshot {snapshot.number} at {destination} has nothing like it", what
             )
         total = human_size(sum(entry.size for entry in entries))
+        with_them = f", {besides} of them the other files of the same photos" if besides else ""
         output(
-            Notice("info", f"snapshot {snapshot.number} of {snapshot.time}: {len(entries)} files, {total}")
+            Notice(
+                "info",
+                f"snapshot {snapshot.number} of {snapshot.time}: {len(entries)} files, {total}{with_them}",
+            )
         )
         replicas = [replica_of(library, entries, trash=True)]
         for each in further:
@@ -165,6 +166,31 @@ def choose_snapshot(library: Library, as_of: str | None, now_ns: int) -> Snapsho
 
 def _written_ns(snapshot: Snapshot) -> int:
     return round(datetime.fromisoformat(snapshot.time).timestamp() * 1_000_000) * 1000
+
+
+def _chosen(root: str, nodes: NodeStore, wanted: Filter | None) -> tuple[list[ManifestEntry], int]:
+    """Entries that a filter wants, each photo with all of its files, and how many came only because of that.
+
+    A manifest does not know identifiers, so names tell what belongs together: the worst of a wrong guess is a
+    file more.
+    """
+    if wanted is None:
+        return list(manifest.entries(root, nodes)), 0
+    named = {
+        entry.path
+        for entry in manifest.entries(root, nodes)
+        if wanted.wants(entry.path, entry.size, entry.mtime_ns)
+    }
+    families = {family(path) for path in named}
+    near = {e.path: e for e in manifest.entries(root, nodes) if family(e.path) in families}
+    photos = pair(map(listed, near.values()), {})
+    paths = {
+        member.path
+        for photo in photos
+        if any(member.path in named for member in photo.members)
+        for member in photo.members
+    }
+    return [entry for path, entry in near.items() if path in paths], len(paths) - len(named)
 
 
 def _filter(patterns: Sequence[str]) -> Filter | None:

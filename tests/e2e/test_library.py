@@ -124,6 +124,42 @@ def test_a_part_of_it(
     assert set(tree(tmp_path / "back")) == (set(tree(phone)) if wanted is None else wanted)
 
 
+LIVE = "DCIM/100APPLE/IMG_0006"
+
+
+@pytest.mark.parametrize("pattern", [f"{LIVE}.HEIC", f"{LIVE}.MOV", "IMG_0006.H*"])
+def test_the_files_of_a_photo_are_restored_together(
+    machine: Photosync, local: LocalFolder, tmp_path: Path, pattern: str
+) -> None:
+    build_sample(tmp_path / "phone", photos=6)
+    write(tmp_path / "phone", {f"{LIVE}.AAE": b"<plist/>", "DCIM/100APPLE/IMG_0006.txt": b"a note"})
+    machine.copy(tmp_path / "phone", local.text).expect(0)
+    done = machine.run("restore", local.text, tmp_path / "back", pattern).expect(0)
+    assert "3 files" in done.err and "2 of them the other files of the same photos" in done.err
+    files = tree(tmp_path / "phone")
+    assert tree(tmp_path / "back") == {
+        f"{LIVE}.{kind}": files[f"{LIVE}.{kind}"] for kind in ("HEIC", "MOV", "AAE")
+    }
+
+
+def test_a_photo_is_restored_beside_another_as_one(
+    machine: Photosync, local: LocalFolder, tmp_path: Path
+) -> None:
+    build_sample(tmp_path / "phone", photos=6)
+    machine.copy(tmp_path / "phone", local.text).expect(0)
+    back = write(tmp_path / "back", {f"{LIVE}.MOV": b"another film"})
+    machine.lose_state()
+    done = machine.run("restore", local.text, back, f"{LIVE}.HEIC").expect(1)
+    assert "kept" in done.out + done.err
+    there, files = tree(back), tree(tmp_path / "phone")
+    assert there.pop(f"{LIVE}.MOV") == b"another film"
+    stems = {path.rpartition(".")[0] for path in there}
+    assert len(stems) == 1 and stems.pop().startswith(f"{LIVE}~"), "its halves still have one name"
+    assert sorted(there.values()) == sorted(files[f"{LIVE}.{kind}"] for kind in ("HEIC", "MOV"))
+    assert machine.run("restore", local.text, back, f"{LIVE}.HEIC").code == 0
+    assert len(tree(back)) == 3
+
+
 def test_nothing_like_it(machine: Photosync, phone: Path, local: LocalFolder, tmp_path: Path) -> None:
     machine.copy(phone, local.text).expect(0)
     done = machine.run("restore", local.text, tmp_path / "back", "DCIM/IMG_77.JPG")

@@ -262,4 +262,4 @@ def test_a_file_that_changes_late_keeps_the_whole_photo(moving: Moving, which: s
 
 
 def test_the_fates_are_words_for_scripts() -> None:
-    assert [str(fate) for fate in removal.Fate] == ["removed", "trashed", "kept", "failed"]
+    assert [str(fate) for fate in removal.Fate] == ["removed", "trashed", "renamed", "kept", "failed"]
