@@ -24,7 +24,8 @@ What can go wrong, what must happen then, and which tests make it happen. Writte
 marks on the tests themselves; a test fails when this page does not agree with them. {tested} of {rows}
 faults are made to happen by at least one test, {partly} of those only in part, and {untested} by none; these
 say why. ★: only in the long suite (`make test-long`). What somebody may do on purpose is in
-[THREATS.md](../THREATS.md).
+[THREATS.md](../THREATS.md). How the simulation works that some of these tests are lives of, and its figures, stands in
+[testing.md](testing.md).
 
 `python -m pytest -m row` runs the tests of this page.
 

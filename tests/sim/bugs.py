@@ -5,7 +5,6 @@
 """
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from photosync.engine.scan import Listing
 from photosync.engine.workers import ByteBudget
 from tests.sim import household
 from tests.sim.disk import File, Folder
-from tests.sim.household import Household
+from tests.sim.household import Household, scratch
 from tests.sim.kernel import Kernel
 from tests.sim.life import draw
 
@@ -41,15 +40,13 @@ def ignore_hashes(patch: pytest.MonkeyPatch) -> None:
 
 
 def etag_trusted(patch: pytest.MonkeyPatch) -> None:
-    """That there is an ETag is taken for proof."""
-    real = verify.prove
-
-    def prove(store: Any, path: str, reported: Any, found: Any, how: Any, check: Any = None) -> str:
-        if getattr(store, "world", None) is not None:
-            return "server-hash:etag"
-        return real(store, path, reported, found, how, check)
-
-    patch.setattr(verify, "prove", prove)
+    """That a service tells some hash, such as an ETag, is taken for proof."""
+    real = verify.told
+    patch.setattr(
+        verify,
+        "told",
+        lambda digests, found, how: "server-hash:etag" if digests else real(digests, found, how),
+    )
 
 
 def claim_without_proof(patch: pytest.MonkeyPatch) -> None:
@@ -159,6 +156,11 @@ def published_before_written(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(posix, "write_all", write_all)
     patch.setattr(posix, "rename_exclusive", rename_exclusive)
+
+
+def leftovers_not_synced(patch: pytest.MonkeyPatch) -> None:
+    """What a killed process left is adopted, and counts as durable."""
+    patch.setattr(local_store.LocalStore, "settle", lambda _self: None)
 
 
 def overwrite(patch: pytest.MonkeyPatch) -> None:
@@ -333,6 +335,7 @@ BUGS: dict[Plant, int] = {
     no_file_sync: 10,
     found_folders_not_synced: 10,
     published_before_written: 10,
+    leftovers_not_synced: 600,
     overwrite: 120,
     temporary_names_collide: 20,
     omit_listing_errors: 40,
@@ -360,7 +363,7 @@ def seeds_needed(plant: Plant | None, most: int, first: int = 0) -> tuple[int, s
         if plant is not None:
             plant(patch)
         for seed in range(first, first + most):
-            with tempfile.TemporaryDirectory() as folder:
+            with scratch() as folder:
                 try:
                     Household(draw(seed), Path(folder)).live()
                 except KeyboardInterrupt:

@@ -1,9 +1,11 @@
 """A phone, its destinations, the machines that copy it, and everybody who meddles: one life, step by step."""
 
 import hashlib
+import os
 import random
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +43,12 @@ from tests.sim.store import SimStore, Thing, World
 RETRIES = RetryPolicy(attempts=4)
 ROUNDS = 6
 """Calm runs after which everything has come to rest."""
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for journals: in memory, where there is such a place, for SQLite syncs a lot."""
+    memory = "/dev/shm"
+    return tempfile.TemporaryDirectory("", "photosync-sim-", memory if os.access(memory, os.W_OK) else None)
 
 
 class Household:
