@@ -168,6 +168,7 @@ class PhoneStore(ReadOnlyStore):
             self._gone = f"{doing}: {trouble(error, self.device.path)}"
             raise DeviceGone(self._gone) from error
         except Transient:
+            worker.close()  # else it might keep the device for itself
             with self._lock:
                 if self._worker is worker:
                     self._worker = MountWorker(self._operations)
@@ -196,6 +197,11 @@ class PhoneStore(ReadOnlyStore):
     def real(self, path: str) -> str | None:
         """The path on the device; None above all folders that are shown."""
         return self._paths.real(path)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """See `PhonePaths.shown`."""
+        return self._paths.shown
 
     def _is_folder(self, real: str) -> bool:
         try:

@@ -28,7 +28,7 @@ from typing import IO, Any, cast
 
 from photosync.backends.devices import NETWORK, Seen, Storage, photo_folders
 from photosync.backends.mount_worker import ask_all
-from photosync.engine.errors import DeviceGone, Permanent
+from photosync.engine.errors import DeviceGone, Permanent, Transient
 
 BUSY = (
     "Busy: another program holds it, most often the file manager. Eject it there, or run "
@@ -163,14 +163,13 @@ def _asked(call: Callable[..., Any], *arguments: object, path: str = "") -> Any:
     try:
         return call(*arguments)
     except gp.GPhoto2Error as error:
-        if error.code in (gp.GP_ERROR_IO_USB_CLAIM, gp.GP_ERROR_CAMERA_BUSY, gp.GP_ERROR_IO_LOCK):
+        if error.code in (gp.GP_ERROR_IO_USB_CLAIM, gp.GP_ERROR_IO_LOCK):
             raise DeviceGone(BUSY) from error
+        if error.code == gp.GP_ERROR_CAMERA_BUSY:
+            raise Transient("The device is busy with something else, such as writing a photo") from error
         if error.code == gp.GP_ERROR_FILE_EXISTS:
             _forget()  # asked again, it would tell the files before the second one
-            raise Permanent(
-                f"{path or 'A folder'} holds two files that libgphoto2 gives the same name, as it does with "
-                f"emoji. Rename one of them on the device. {_ELSEWHERE}"
-            ) from error
+            raise _alike(path) from error
         if error.code in (gp.GP_ERROR_FILE_NOT_FOUND, gp.GP_ERROR_DIRECTORY_NOT_FOUND):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
         if error.code in (gp.GP_ERROR_MODEL_NOT_FOUND, gp.GP_ERROR_IO_USB_FIND, gp.GP_ERROR_UNKNOWN_PORT):
@@ -182,6 +181,13 @@ def _asked(call: Callable[..., Any], *arguments: object, path: str = "") -> Any:
         raise OSError(errno.EIO, f"{error.string} (libgphoto2 {error.code})", path) from error
 
 
+def _alike(folder: str) -> Permanent:
+    return Permanent(
+        f"{folder or 'A folder'} holds two files or folders that libgphoto2 gives the same name, as it does "
+        f"with emoji. Rename one of them on the device. {_ELSEWHERE}"
+    )
+
+
 def _names(call: Callable[[str], Any], folder: str) -> list[str]:
     found = _asked(call, folder, path=folder)
     return [found.get_name(number) for number in range(found.count())]
@@ -189,9 +195,20 @@ def _names(call: Callable[[str], Any], folder: str) -> list[str]:
 
 def _list(port: str, path: str) -> tuple[list[tuple[str, os.stat_result]], int]:
     """Children of a folder; none of them vanishes from libgphoto2's memory."""
-    camera, folder = _camera(port), f"/{path}"
-    found = [(name, _folder()) for name in _names(camera.folder_list_folders, folder)]
+    _check_way(port, path)
+    folder = f"/{path}"
+    names = dict.fromkeys(_names(_camera(port).folder_list_folders, folder))
+    found = [(name, _folder()) for name in names]
     return found + [(name, _told(port, folder, name)) for name in _files(port, folder)], 0
+
+
+def _check_way(port: str, path: str) -> None:
+    """Refuses what is below one of two folders of the same name: libgphoto2 shows the first one for both."""
+    folder = "/"
+    for name in path.split("/"):
+        if _names(_camera(port).folder_list_folders, folder).count(name) > 1:
+            raise _alike(folder)
+        folder = f"{folder.rstrip('/')}/{name}"
 
 
 def _files(port: str, folder: str) -> list[str]:
@@ -205,6 +222,7 @@ def _files(port: str, folder: str) -> list[str]:
 def _stat(port: str, path: str) -> os.stat_result:
     if not path:
         return _folder()
+    _check_way(port, path)
     parent, _, name = f"/{path}".rpartition("/")
     if name in _names(_camera(port).folder_list_folders, parent or "/"):
         return _folder()

@@ -16,7 +16,9 @@ from photosync.engine.errors import Fatal, Permanent, Transient, Trouble
 _WAITS = 1 << 20
 """Bytes of a body worth asking for leave to send."""
 CONNECTIONS = 32
-"""Requests worth having in flight at once; as many connections are kept open."""
+"""Connections that are kept open for botocore."""
+IN_FLIGHT = 128
+"""Requests worth having in flight at once where each takes its time; the engine begins with fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +217,9 @@ class Service:
         client.meta.events.register("before-call.s3.HeadBucket", self._look_for_region)
         for ending in ("after-call", "after-call-error"):
             client.meta.events.register(f"{ending}.s3.HeadBucket", self._found_region)
-        # Before botocore looks for errors hidden behind a 200, for which it parses the answer once more.
-        client.meta.events.register_first("before-parse.s3.ListObjectsV2", take_page)
+        # Before botocore looks for errors hidden behind a 200, for which it parses the answer once more:
+        # handlers under wildcards come first, and under an outer one before all.
+        client.meta.events.register_first("before-parse.*.ListObjectsV2", take_page)
         return client
 
     def _count(self, event_name: str, **_: Any) -> None:

@@ -27,7 +27,7 @@ from photosync.backends.s3_objects import (
     version_of,
 )
 from photosync.backends.s3_probe import probe_crc64, probe_multipart, probe_put
-from photosync.backends.s3_service import CONNECTIONS, Service
+from photosync.backends.s3_service import IN_FLIGHT, Service
 from photosync.backends.s3_upload import S3Upload, Target, start
 from photosync.engine.capabilities import Blob, Capabilities, Changes, Store, Stored, Usage
 from photosync.engine.entry import NO_DIGESTS, Entry, Kind
@@ -50,7 +50,7 @@ _DECLARED = Capabilities(
     parallel_parts=True,
     flat_listing=True,
     read_concurrency=16,
-    write_concurrency=CONNECTIONS,
+    write_concurrency=IN_FLIGHT,
 )
 
 AT_BEST = replace(_DECLARED, names=S3, hashes=("sha256",), exclusive=True)

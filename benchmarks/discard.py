@@ -57,9 +57,13 @@ class Discard:
         return text
 
 
+def _compiler() -> str | None:
+    return shutil.which("cc") or shutil.which("clang") or shutil.which("gcc")
+
+
 def missing() -> str | None:
     """Why it cannot be had on this machine, or None."""
-    return None if shutil.which("cc") else "no C compiler (cc)"
+    return None if _compiler() else "no C compiler (cc, clang or gcc)"
 
 
 @contextlib.contextmanager
@@ -73,7 +77,7 @@ def discard(folder: Path, milliseconds: float = 0) -> Iterator[Discard]:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         program, port_file = Path(scratch, "discard"), Path(scratch, "port")
         source = Path(__file__).with_name("discard.c")
-        subprocess.run(["cc", "-O2", "-o", str(program), str(source)], check=True)
+        subprocess.run([_compiler() or "cc", "-O2", "-o", str(program), str(source)], check=True)
         process = subprocess.Popen([str(program), str(port_file), str(milliseconds)])
         try:
             yield Discard(f"http://127.0.0.1:{_port(port_file)}")

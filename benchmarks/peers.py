@@ -131,7 +131,7 @@ RCLONE_S3 = Peer(
     "rclone", "rclone", _rclone("--s3-no-check-bucket"),
     checks="MD5, server checks it; body unsigned; HEAD after each",
 )  # fmt: skip
-RCLONE_S3_ONCE = replace(RCLONE_S3, most=1)
+RCLONE_S3_SOME = replace(RCLONE_S3, most=3)
 TUNED_S3 = _tuned_s3()
 TUNED_S3_BIG = _tuned_s3("--s3-disable-checksum", "--s3-chunk-size", "64M", "--s3-upload-concurrency", "4")
 TUNED_S3_FAR = Peer(
@@ -143,6 +143,7 @@ S5CMD = Peer(
     lambda place: ("sync", "--size-only", "source/", f"{place.plain}/"),
     checks="MD5 and SHA-256 of the signed body, server checks both; 256 workers",
 )  # fmt: skip
+S5CMD_SOME = replace(S5CMD, most=3)
 AWS = Peer(
     "aws", "aws", lambda place: ("s3", "cp", "--recursive", "--only-show-errors", "source", place.plain),
     lambda place: ("s3", "sync", "--size-only", "--only-show-errors", "source", place.plain),
@@ -183,11 +184,11 @@ PHOTOSYNC_MIRROR = Peer(
     checks="BLAKE3, XXH3, SHA-256 in stream; fsync; all three read back from the disk",
 )  # fmt: skip
 RCLONE_THRICE = Peer(
-    "rclone, three runs", "rclone", _rclone("--ignore-checksum"), checks="none; no fsync",
+    "rclone, three runs", "rclone", _rclone("--ignore-checksum"), checks="none; no fsync", most=3
 )  # fmt: skip
 RSYNC_THRICE = Peer(
     "rsync, three runs", "rsync", lambda place: ("-a", "source/", f"{place.plain}/"),
-    checks="whole-file checksum in stream; no fsync",
+    checks="whole-file checksum in stream; no fsync", most=1,
 )  # fmt: skip
 
 PHOTOSYNC_DROPBOX = Peer(
@@ -195,23 +196,18 @@ PHOTOSYNC_DROPBOX = Peer(
     checks="BLAKE3, XXH3, SHA-256, content_hash; content_hash of the service compared",
 )  # fmt: skip
 RCLONE_DROPBOX = Peer(
-    "rclone", "rclone", _rclone(), checks="content_hash of the service compared; 4 transfers", most=1
+    "rclone", "rclone", _rclone(), checks="content_hash of the service compared; 4 transfers", most=3
 )
-RCLONE_DROPBOX_EVERY = replace(RCLONE_DROPBOX, most=1000)
 TUNED_DROPBOX = Peer(
     "rclone tuned", "rclone",
     _rclone("--transfers", "64", "--dropbox-batch-mode", "sync", "--dropbox-batch-size", "64"),
-    checks="content_hash of the service compared; batches of 64",
+    checks="content_hash of the service compared; batches of 64", most=3,
 )  # fmt: skip
 PHOTOSYNC_DRIVE = Peer(
     "photosync", "photosync", _photosync(),
     checks="BLAKE3, XXH3, SHA-256, MD5; SHA-256 of the service compared",
 )  # fmt: skip
-RCLONE_DRIVE = Peer(
-    "rclone", "rclone", _rclone(), checks="MD5 of the service compared; 4 transfers, 10 requests a second",
-    most=1,
-)  # fmt: skip
 TUNED_DRIVE = Peer(
     "rclone tuned", "rclone", _rclone("--transfers", "32", "--drive-pacer-min-sleep", "1ms"),
-    checks="MD5 of the service compared; 32 transfers",
+    checks="MD5 of the service compared; 32 transfers", most=3,
 )  # fmt: skip

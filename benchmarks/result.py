@@ -108,13 +108,15 @@ def machine(scratch: Path) -> dict[str, str]:
     told = {
         "processors": f"{os.cpu_count()}, {_processor()}",
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
-        "system": f"{platform.system()} {platform.release()}, scratch on {_file_system(scratch)}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
+        "files on": _file_system(scratch),
         "Python": platform.python_version(),
         "photosync": version("photosync-engine"),
     }
     for program, arguments in _VERSIONS.items():
         path = found(program)
         told[program] = _first_line([path, *arguments]) if path else "not installed"
+    told["aws"] = told["aws"].partition(" Python")[0]
     return told
 
 

@@ -41,7 +41,7 @@ def copies(account: Account, contestants: Sequence[Peer], files: Files, quick: i
 def added(here: Bench) -> Iterator[Round]:
     """100,000 files are at Dropbox already, and in each round one more photo is at the source."""
     source = here.source(Files(here.size(100_000, 1_000), 100))
-    contestants = (peers.PHOTOSYNC_DROPBOX, peers.RCLONE_DROPBOX_EVERY)
+    contestants = (peers.PHOTOSYNC_DROPBOX, peers.RCLONE_DROPBOX)
     with contextlib.ExitStack() as accounts:
         at: dict[Peer, tuple[Ready, dict[str, str]]] = {}
         for peer in contestants:

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from benchmarks import peers, places
-from benchmarks.bench import Bench, Round, Source, forget, go, taking_turns
+from benchmarks.bench import Bench, Round, Source, forget, go, prepare, taking_turns
 from benchmarks.peers import Peer
 from benchmarks.places import at_discard
 from benchmarks.rounds import Go
@@ -14,12 +14,11 @@ Opened = Callable[[Bench], contextlib.AbstractContextManager[Round]]
 
 FIRST, AGAIN, ADDED = "first run", "no change", "one added"
 ALL = (peers.PHOTOSYNC_S3, peers.RCLONE_S3, peers.TUNED_S3, peers.S5CMD, peers.AWS)
+ALL_BIG = (peers.PHOTOSYNC_S3, peers.RCLONE_S3_SOME, peers.TUNED_S3_BIG, peers.S5CMD, peers.AWS)
 
 
-def copies(
-    contestants: Sequence[Peer], files: Files, quick: Files, *, milliseconds: float = 0, again: bool = False
-) -> Opened:
-    """Copies to the endpoint that throws bodies away; with ``again``, a run that finds nothing to do, too."""
+def copies(contestants: Sequence[Peer], files: Files, quick: Files, milliseconds: float = 0) -> Opened:
+    """Copies to the endpoint that throws bodies away, and answers after so many milliseconds."""
 
     @contextlib.contextmanager
     def opened(here: Bench) -> Iterator[Round]:
@@ -31,14 +30,31 @@ def copies(
             for index, peer in enumerate(taking_turns(contestants, number)):
                 place = at_discard(endpoint, f"bucket-{index}")
                 yield go(peer, place, state, source, FIRST)
-                if again:
-                    yield go(peer, place, state, source, AGAIN, True)
                 place.empty()
                 forget(state)
 
         yield turns
 
     return opened
+
+
+@contextlib.contextmanager
+def noop(here: Bench) -> Iterator[Round]:
+    """Copies that were made before, everybody's own: nothing to do."""
+    source = here.source(Files(here.size(5_000, 200), 100_000))
+    endpoint, state = here.discard(), here.folder / "noop-state"
+    at = {peer: at_discard(endpoint, f"noop-{peer.name.replace(' ', '-')}") for peer in ALL}
+    for peer in taking_turns(ALL, 0):
+        prepare(peer, at[peer], state, source)
+
+    def turns(number: int) -> Iterator[Go]:
+        for peer in taking_turns(ALL, number):
+            yield go(peer, at[peer], state, source, AGAIN, True)
+
+    yield turns
+    for place in at.values():
+        place.empty()
+    forget(state)
 
 
 @contextlib.contextmanager
@@ -49,7 +65,7 @@ def seaweedfs(here: Bench) -> Iterator[Round]:
 
     def turns(number: int) -> Iterator[Go]:
         with places.seaweedfs(here.folder) as ready:
-            contestants = (peers.PHOTOSYNC_S3, peers.RCLONE_S3, peers.TUNED_S3, peers.S5CMD)
+            contestants = (peers.PHOTOSYNC_S3, peers.TUNED_S3, peers.S5CMD_SOME)
             for index, peer in enumerate(taking_turns(contestants, number)):
                 yield go(peer, ready(f"bucket-{index}"), state, source, FIRST)
                 forget(state)
@@ -65,12 +81,15 @@ def no_seaweedfs() -> str | None:
 
 
 @contextlib.contextmanager
-def noop(here: Bench) -> Iterator[Round]:
+def noop100k(here: Bench) -> Iterator[Round]:
     """100,000 objects are there already."""
     library = here.library()
+    contestants = (
+        peers.PHOTOSYNC_S3, peers.RCLONE_S3_SOME, peers.TUNED_S3, peers.S5CMD_SOME, peers.AWS,
+    )  # fmt: skip
 
     def turns(number: int) -> Iterator[Go]:
-        for peer in taking_turns(ALL, number):
+        for peer in taking_turns(contestants, number):
             place = at_discard(library.endpoint, "photosync" if peer.own else "rclone")
             yield go(peer, place, library.state, library.source, AGAIN, True)
 
@@ -83,7 +102,7 @@ def added(here: Bench) -> Iterator[Round]:
     library = here.library()
     buckets: Mapping[Peer, str] = {
         peers.PHOTOSYNC_S3: "photosync",
-        peers.RCLONE_S3: "rclone",
+        peers.RCLONE_S3_SOME: "rclone",
         peers.TUNED_S3: "rclone-tuned",
     }
 

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from photosync.engine import spared, verify
 from photosync.engine.entry import Entry
-from photosync.engine.errors import Fatal, PhotosyncError, classify
+from photosync.engine.errors import Fatal, Permanent, PhotosyncError, SourceChanged, classify
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.source import Source, SourceGone
@@ -159,6 +159,27 @@ def _receipt(entry: Entry, copies: Copies) -> bool:
     return delivery is not None and delivery.of(entry) and delivery.evidence != verify.NONE
 
 
+def recover(ledger: Journal, source_id: str, there: Mapping[str, Entry]) -> list[str]:
+    """Settles what an earlier run that did not live to do so had written down.
+
+    Args:
+        ledger, source_id: as for `FreeUp`.
+        there: a complete listing of the phone, by path.
+
+    Returns:
+        Paths that it had deleted without getting to say so.
+    """
+    gone: list[str] = []
+    for path in ledger.intended(source_id):
+        if path in there:
+            ledger.forget_intent(source_id, path)
+        else:
+            ledger.set_freed(source_id, path)
+            gone.append(path)
+    ledger.flush()
+    return gone
+
+
 class FreeUp:
     """Frees photos, one after the other.
 
@@ -188,25 +209,6 @@ class FreeUp:
         self._source_id = source_id
         self._min_copies = min_copies
         self._untold: dict[str, str] = {}
-
-    def recover(self, there: Mapping[str, Entry]) -> list[str]:
-        """Settles what an earlier run that was killed had written down.
-
-        Args:
-            there: a complete listing of the phone, by path.
-
-        Returns:
-            Paths that it had deleted without getting to say so.
-        """
-        gone: list[str] = []
-        for path in self._ledger.intended(self._source_id):
-            if path in there:
-                self._ledger.forget_intent(self._source_id, path)
-            else:
-                self._ledger.set_freed(self._source_id, path)
-                gone.append(path)
-        self._ledger.flush()
-        return gone
 
     def run(self, candidates: Iterable[Candidate]) -> Iterator[Freed]:
         """Frees each candidate that still proves true.
@@ -251,12 +253,15 @@ class FreeUp:
     def _one(self, candidate: Candidate) -> Freed:
         evidence: dict[str, str] = {}
         deleted: list[Entry] = []
+        unsure: Entry | None = None
         try:
             found = {entry.path: self._read(entry) for entry in candidate.members}
             evidence = self._prove(candidate, found)
             self._intend(candidate, found)
             for entry in candidate.members:
+                unsure = entry
                 self._remover.remove(entry)
+                unsure = None
                 deleted.append(entry)
                 self._ledger.set_freed(self._source_id, entry.path)
         except SourceGone as error:
@@ -265,7 +270,14 @@ class FreeUp:
             raise
         except Exception as error:
             reason = str(classify(error, f"freeing {candidate.members[0].path}"))
-            self._take_back(entry for entry in candidate.members if entry not in deleted)
+            # Only a plain no says that a file is still there. Where an answer was lost, it may be gone, and
+            # then its copies are the only ones: the next run finds out.
+            if unsure is not None and not isinstance(error, SourceChanged | Permanent):
+                reason = f"{reason}. Whether {unsure.path} is gone shows the next run"
+            else:
+                unsure = None
+            settled = [entry for entry in candidate.members if entry not in deleted and entry != unsure]
+            self._take_back(settled)
             return Freed(candidate.members, tuple(deleted), evidence, reason)
         return Freed(candidate.members, tuple(deleted), evidence)
 

@@ -13,6 +13,7 @@ from photosync.engine.hashing import Fingerprint
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.names import OURS, NameRules, decode, encode, is_shortened
 from photosync.engine.nodes import ManifestEntry, ManifestError, name_of
+from photosync.engine.signing import Trust
 from photosync.engine.snapshots import Changed, HeadMoved, Snapshots
 from photosync.engine.target import Target
 from photosync.engine.workers import Seam
@@ -115,7 +116,7 @@ def record(destination: str, journal: Journal, target: Target, seam: Seam, devic
     copies, gone = journal.unrecorded(destination)
     if not copies and not gone:
         return False
-    snapshots = Snapshots(TargetFiles(target), journal)
+    snapshots = Snapshots(TargetFiles(target), journal, Trust(journal, destination))
     known = journal.head(destination)
     proven = [manifest_entry(*copy) for copy in copies]
     shortened = {path for path in gone if is_shortened(path)}

@@ -46,7 +46,7 @@ def adopt(transfer: "Transfer", item: Item, found: Fingerprint, existing: Entry,
 
 
 def dated(transfer: "Transfer", item: Item, existing: Entry) -> Stored:
-    """Gives what was there already the source's time, where that can be."""
+    """Gives an equal object the source's time, where that can be."""
     if transfer.journal.is_shared(transfer.pair.destination_id, existing.path, item.source.path):
         # Two files of equal content that took turns in dating one copy would do so at every run.
         return as_stored(existing)

@@ -25,7 +25,7 @@ from photosync.engine.scan import Listing
 from photosync.engine.source import Shared, Source
 from photosync.engine.target import Target
 from photosync.engine.transfer import Transfer
-from photosync.engine.workers import Cancelled, Seam, Workers
+from photosync.engine.workers import Cancelled, Seam, Workers, collector
 
 T = TypeVar("T")
 
@@ -162,7 +162,8 @@ class _Run:
                 self.emit(Phase("transfer", self.pair.name))
                 transfer.run(prepared.plan)
                 if self.job.snapshot:
-                    self._record(transfer)
+                    with collector.paused():
+                        self._record(transfer)
                 self._sweep(prepared.destination)
         except* KeyboardInterrupt:
             interrupted = True
@@ -219,21 +220,23 @@ class _Run:
     def prepare(self, workers: Workers) -> Prepared:
         gates = self._gates_of(workers)
         self.emit(Phase("scan", self.pair.name))
-        source = self._scan_source(workers, gates[0])
+        with collector.paused():
+            source = self._scan_source(workers, gates[0])
         self._guard(source)
         looker = Looker(self._source(workers, gates[0]), self.pair.source_id, self.journal, self._looking)
         source, facts = looker.choose(source, self.job.choice)
         if not source.entries and self.job.choice is not None:
             self._guard(source)
-        destination = list_place(
-            self.pair.destination,
-            self.pair.destination_id,
-            self.journal,
-            workers,
-            gates[1],
-            self.job.settings.retries,
-            is_ours_among_plain if self.job.policy.plain_names else is_ours,
-        )
+        with collector.paused():
+            destination = list_place(
+                self.pair.destination,
+                self.pair.destination_id,
+                self.journal,
+                workers,
+                gates[1],
+                self.job.settings.retries,
+                is_ours_among_plain if self.job.policy.plain_names else is_ours,
+            )
         for error in destination.errors:
             raise error.error
         self._tell_remarks()
@@ -244,7 +247,8 @@ class _Run:
         known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
         can = self.pair.destination.capabilities
         policy = self._policy(self._freed(workers, gates[1]))
-        plan = make_plan(source, destination, known, policy, can, facts, contents)
+        with collector.paused():
+            plan = make_plan(source, destination, known, policy, can, facts, contents)
         self._planned(plan)
         return Prepared(source, destination, plan)
 

@@ -41,7 +41,8 @@ _SIZES = (256 << 10, 1 << 20, 4 << 20, 16 << 20)
 _ASKED = 9
 _TOGETHER = 4
 """Files of one call at most, at a service that takes several."""
-_AS_GOOD = 0.9
+_AS_GOOD, _WORSE = 0.9, 0.8
+"""Of the best rate: what is as good, and what is so much worse that a setting is worth its while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Findings:
 
     def advice(self) -> str:
         """The same in words."""
-        levels = _levels(self.speeds)
+        levels = levels_of(self.speeds)
         if self.transfers is None:
             return (
                 f"Nothing need be set: the {self.most} calls at once that photosync makes by itself are as "
@@ -132,8 +133,8 @@ class Steps:
     @property
     def sent(self) -> int:
         """Bytes that are sent at most."""
-        levels = sum(_calls(level) * self.together * self.size for level in self.levels)
         most = max(self.levels)
+        levels = sum(_calls(level) * self.together * self.size for level in [*self.levels, most, most])
         return levels + sum(_count(size, most) * size for size in self.sizes) + self.part * self.parts
 
 
@@ -153,7 +154,7 @@ def steps(can: Capabilities, size: int) -> Steps:
 
 
 def _calls(level: int) -> int:
-    return max(4, level)
+    return max(6, level)
 
 
 def _count(size: int, level: int) -> int:
@@ -256,19 +257,21 @@ def _files(store: Store, folder: str) -> Iterator[str]:
             yield entry.path
 
 
-def _levels(speeds: Sequence[Speed]) -> dict[int, Speed]:
-    """What uploads by number of calls at once gave: those that were measured first."""
+def levels_of(speeds: Sequence[Speed]) -> dict[int, Speed]:
+    """The fastest upload by number of calls at once, of files of the size that was asked for."""
+    uploads = [speed for speed in speeds if speed.what == "upload"]
     found: dict[int, Speed] = {}
-    for speed in speeds:
-        if speed.what == "upload":
-            found.setdefault(speed.at_once, speed)
+    for speed in uploads:
+        known = found.get(speed.at_once)
+        if speed.size == uploads[0].size and (known is None or known.rate < speed.rate):
+            found[speed.at_once] = speed
     return found
 
 
-def _chosen(levels: dict[int, Speed]) -> int:
+def chosen_of(levels: dict[int, Speed]) -> int:
     """The most that was tried, unless it is clearly worse than fewer; then as few as are as good as any."""
     best, most = max(speed.rate for speed in levels.values()), max(levels)
-    if levels[most].rate >= _AS_GOOD * best:
+    if levels[most].rate >= _WORSE * best:
         return most
     return min(level for level, speed in levels.items() if speed.rate >= _AS_GOOD * best)
 
@@ -301,9 +304,15 @@ class _Run:
             names = self._names(f"level-{level}", _calls(level) * self.plan.together)
             self._told(self._upload(level, self.plan.size, names, self.plan.together))
         uploads = list(self.speeds)
-        chosen = _chosen(_levels(uploads))
+        chosen = chosen_of(levels_of(uploads))
+        if chosen != most:
+            # Once more: chance should not make settings.
+            for level in (chosen, most):
+                names = self._names(f"again-{level}", _calls(level) * self.plan.together)
+                self._told(self._upload(level, self.plan.size, names, self.plan.together))
+            chosen = chosen_of(levels_of(self.speeds))
         self.transfers = None if chosen == most else chosen
-        there = list(self._hashes)
+        there = [path for path in self._hashes if path.startswith("level-")]
         for upload in uploads:
             self._told(self._download(upload.at_once, there[-_calls(upload.at_once) :]))
         for size in self.plan.sizes:

@@ -11,6 +11,7 @@ from photosync import (
     commands_benchmark,
     commands_connect,
     commands_jobs,
+    commands_key,
     commands_library,
     commands_look,
     commands_manage,
@@ -35,6 +36,7 @@ commands_jobs.register(app)
 commands_look.register(app)
 commands_manage.register(app)
 commands_manifest.register(app)
+commands_key.register(app)
 commands_library.register(app)
 commands_connect.register(app)
 commands_setup.register(app)

@@ -226,14 +226,16 @@ def rebuild(context: typer.Context, destination: PlaceText) -> None:
     import platform
 
     from photosync.engine import record, spared
+    from photosync.engine.signing import Trust
 
     ctx: Context = context.obj
     session = ctx.session()
     with (
         session.open(destination) as place,
-        session.journal(place) as journal,
+        session.journal(place, believing=False) as journal,
         session.target(place) as target,
     ):
+        Trust(journal, place.identity).forget_seen()
         aside = record.set_manifest_aside(target, session.seam)
         journal.forget_head(place.identity)
         written = record.record(place.identity, journal, target, session.seam, platform.node() or "unnamed")

@@ -91,6 +91,7 @@ def transfer(
     output = ctx.output(given.as_json)
     with told(output, *destinations):
         session = ctx.session()
+        session.sign = None if given.dry_run else given.sign
         given = with_defaults(given, session.config.defaults)
         ctx.louder(0, False, given.log_file)
         chosen: dict[str, Any] = {

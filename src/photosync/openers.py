@@ -396,11 +396,13 @@ def _any(spec: PlaceSpec, remote: Remote | None, fs: Any, root: str, identity: s
         from photosync.backends.anyfs import AnyStore
 
         store = AnyStore(fs, root)
-    layer = fs
-    while layer is not None and not getattr(layer, "local_file", False):
+    where, layer = root, fs
+    while layer is not None:
+        if getattr(layer, "local_file", False):
+            store = _sparing_phones(store, os.path.realpath(where))
+        # A "dir" filesystem is a folder of another, in whose words its paths begin with that folder.
+        where = layer._join(where) if isinstance(getattr(layer, "path", None), str) else where
         layer = getattr(layer, "fs", None)
-    if layer is not None:
-        store = _sparing_phones(store, os.path.realpath(root))
     return Place(spec.name, store, fs, spec.text, identity, remote, root=root)
 
 

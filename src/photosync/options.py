@@ -168,12 +168,6 @@ class Pace(Room):
     tpslimit: Annotated[
         float | None, typer.Option("--tpslimit", min=0.01, help="Most requests a second.")
     ] = None
-    checksum: Annotated[
-        bool,
-        typer.Option(
-            "-c", "--checksum", help="Read every source file again instead of trusting size and time."
-        ),
-    ] = False
     verify: Annotated[
         str,
         typer.Option(
@@ -186,8 +180,20 @@ class Pace(Room):
 
 
 @dataclass(frozen=True)
-class Placing:
-    """Where new files go."""
+class Comparing:
+    """What is read again."""
+
+    checksum: Annotated[
+        bool,
+        typer.Option(
+            "-c", "--checksum", help="Read every source file again instead of trusting size and time."
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class Placing(Comparing):
+    """Where new files go, and what is read again."""
 
     layout: Annotated[
         str | None,
@@ -230,12 +236,22 @@ class Tending(Saying, Filters, Running):
 
 
 @dataclass(frozen=True)
-class Moving(Saying, Pace, Filters, Running):
+class Signing:
+    """Who vouches for the manifest."""
+
+    sign: Annotated[
+        Path | None,
+        typer.Option("--sign", metavar="KEYFILE", help="Sign the manifest, now and from now on; see key."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Moving(Saying, Signing, Comparing, Pace, Filters, Running):
     """Options of ``move``."""
 
 
 @dataclass(frozen=True)
-class Copying(Saying, Believing, Pace, Placing, Choosing, Filters, Running):
+class Copying(Saying, Believing, Signing, Pace, Placing, Choosing, Filters, Running):
     """Options of ``copy``, ``sync`` and ``mirror``."""
 
 

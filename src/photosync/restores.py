@@ -1,7 +1,7 @@
 """``restore``: files of a snapshot brought back, from one copy or the fastest of several."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 
@@ -15,13 +15,14 @@ from photosync.engine.manifest import RolledBack
 from photosync.engine.nodes import ManifestEntry, NodeStore
 from photosync.engine.plan import Policy
 from photosync.engine.replica import ManifestSource, Replica, find_places, listed
-from photosync.engine.report import Exit
+from photosync.engine.report import Exit, Report, Tally
 from photosync.engine.snapshots import Snapshot
 from photosync.engine.sync import Job
 from photosync.jobs import refuse_overlap, show_plan
 from photosync.libraries import Library, open_library
 from photosync.output import Json, Output, human_size
-from photosync.places import PlaceError
+from photosync.phone_restores import PhoneRestore, is_phone, show_going
+from photosync.places import Place, PlaceError
 from photosync.session import Session
 
 _DAY_NS = 86_400_000_000_000
@@ -39,6 +40,7 @@ def restore_place(
     others: Sequence[str],
     dry_run: bool,
     settings: Settings,
+    confirm: Callable[[str], bool],
 ) -> Exit:
     """Brings files back and shows the end.
 
@@ -49,6 +51,7 @@ def restore_place(
             of several files brings the others along.
         as_of: number of a snapshot, or a date or age; None: the newest.
         others: further copies of the library to read from.
+        confirm: asked before anything is written to a phone; says whether to go on.
 
     Raises:
         FileNotFoundError: no manifest, or nothing in the snapshot matches.
@@ -60,8 +63,8 @@ def restore_place(
         further = [stack.enter_context(open_library(session, other)) for other in others]
         where = stack.enter_context(session.open(target))
         refuse_overlap(library.place, where, "copy")
-        if not where.store.capabilities.writable:
-            raise PlaceError(f"{target} can only be read: photosync never writes to a phone. Name a folder.")
+        if not where.store.capabilities.writable and not is_phone(where):
+            raise PlaceError(f"{target} can only be read. Name another place.")
         _tell_rollback(library, output)
         library.snapshots.load(library.head)
         snapshot = choose_snapshot(library, as_of, session.seam.wall_ns())
@@ -84,6 +87,8 @@ def restore_place(
             each.snapshots.load(each.head)
             replicas.append(replica_of(each, entries, trash=False))
         source = ManifestSource(entries, replicas, session.seam)
+        if is_phone(where):
+            return _to_phone(session, where, source, entries, output, confirm, dry_run=dry_run)
         pair = Pair(source, where.store, f"restore:{library.place.identity}", where.identity, where.text)
         job = Job(
             pair, Policy(plain_names=True), settings, allow_empty=True, allow_shrunken=True, snapshot=False
@@ -97,6 +102,31 @@ def restore_place(
                     _show(prepared, replicas)
                 return Exit.OK
             report = sync.run(job, journal, session.seam, output)
+    output.report(report)
+    return report.exit_code
+
+
+def _to_phone(
+    session: Session,
+    where: Place,
+    source: ManifestSource,
+    entries: Sequence[ManifestEntry],
+    output: Output,
+    confirm: Callable[[str], bool],
+    *,
+    dry_run: bool,
+) -> Exit:
+    with session.locked_journal(where.identity, where.text):
+        restore = PhoneRestore(where, source, session.seam, output)
+        going = restore.plan(entries)
+        if dry_run:
+            show_going(going, as_json=isinstance(output, Json))
+            return Exit.OK
+        size = human_size(sum(entry.size for entry in entries))
+        if not confirm(f"Write {len(entries)} files ({size}) to {where.text}?"):
+            output.report(Report(where.text, Tally()))
+            return Exit.OK
+        report = restore.run(going)
     output.report(report)
     return report.exit_code
 

@@ -16,7 +16,7 @@ from photosync.backends.devices import UNLOCK, Device, Storage
 from photosync.backends.phone import PhoneStore, phone_store
 from photosync.backends.ptp_devices import find_ptp
 from photosync.engine.entry import Kind
-from photosync.engine.errors import DeviceGone, Permanent
+from photosync.engine.errors import DeviceGone, Permanent, Transient
 from tests.servers import ptp_operations, virtual_camera
 from tests.servers.ptp_operations import ANDROID, GALAXY, NIKON, Code
 from tests.servers.ptpip_camera import PtpIpCamera
@@ -152,11 +152,22 @@ def test_emoji_become_question_marks_and_never_hide_a_file(
     filled(root, {"DCIM/B/é😁.JPG": b"3"})
     store.check_present()
     for _ in range(2):
-        with pytest.raises(Permanent, match="two files that libgphoto2 gives the same name"):
+        with pytest.raises(Permanent, match="libgphoto2 gives the same name"):
             store.stat(f"{FIRST}/DCIM/B/1.JPG")
         with pytest.raises(Permanent, match=r"DCIM/B holds two files .* Rename one of them"):
             store.list_folder(f"{FIRST}/DCIM/B")
     assert len(store.list_folder(f"{FIRST}/DCIM/A")) == 1, "other folders are read"
+
+
+def test_folders_that_cannot_be_told_apart(plugged: Plugged, opened: Opened, tmp_path: Path) -> None:
+    files = {"DCIM/😀/1.JPG": b"1", "DCIM/😁/1.JPG": b"2", "DCIM/A/1.JPG": b"3"}
+    store = opened(plugged(filled(tmp_path / "card", files), model=ANDROID))
+    assert [e.path for e in store.list_folder(f"{FIRST}/DCIM")] == [f"{FIRST}/DCIM/??", f"{FIRST}/DCIM/A"]
+    with pytest.raises(Permanent, match="/DCIM holds two files or folders"):
+        store.list_folder(f"{FIRST}/DCIM/??")
+    with pytest.raises(Permanent, match="/DCIM holds two files or folders"):
+        store.open(f"{FIRST}/DCIM/??/1.JPG")
+    assert content(store, f"{FIRST}/DCIM/A/1.JPG") == b"3"
 
 
 @pytest.mark.row(11)
@@ -227,6 +238,24 @@ def test_unplugged_while_it_is_read(plugged: Plugged, opened: Opened, folder: Pa
     with pytest.raises(DeviceGone):
         store.check_present()
     camera.plug_in()
+    assert content(store, f"{FIRST}/DCIM/100NIKON/DSC_0002.MOV") == VIDEO
+
+
+@pytest.mark.row(10)
+def test_it_says_nothing_more(plugged: Plugged, opened: Opened, folder: Path) -> None:
+    camera = plugged(folder)
+    store = opened(camera)
+    camera.hang_after(2_000_000)
+    with pytest.raises(DeviceGone, match=r"It can't be read .*Switch it and its network on"):
+        content(store, f"{FIRST}/DCIM/100NIKON/DSC_0002.MOV")
+
+
+def test_busy_for_a_moment(plugged: Plugged, opened: Opened, folder: Path) -> None:
+    camera = plugged(folder)
+    store = opened(camera)
+    camera.device.busy = 1
+    with pytest.raises(Transient, match="busy with something else"):
+        store.open(f"{FIRST}/DCIM/100NIKON/DSC_0002.MOV")
     assert content(store, f"{FIRST}/DCIM/100NIKON/DSC_0002.MOV") == VIDEO
 
 

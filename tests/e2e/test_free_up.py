@@ -241,6 +241,7 @@ def test_a_phone_that_may_only_be_read(
     assert len(tree(source)) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.row(59, 60)
 def test_killed_again_and_again(
     machine: Photosync, plug: Plug, local: LocalFolder, bucket: Bucket, tmp_path: Path

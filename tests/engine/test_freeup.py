@@ -14,8 +14,8 @@ from photosync.backends.local import LocalBackend
 from photosync.engine import scan, spared
 from photosync.engine.capabilities import Store
 from photosync.engine.entry import Entry
-from photosync.engine.errors import SourceChanged
-from photosync.engine.freeup import Candidate, Copies, FreeUp, choose
+from photosync.engine.errors import SourceChanged, Transient
+from photosync.engine.freeup import Candidate, Copies, FreeUp, choose, recover
 from photosync.engine.item import Pair
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.limits import Gate
@@ -283,6 +283,25 @@ def test_a_remover_that_refuses_half_way_is_told(phone: Phone) -> None:
     assert phone.journals[0].kept("phone", "disk-0") == {"IMG_1.HEIC", "IMG_2.JPG"}
 
 
+@pytest.mark.parametrize("lost", [Transient("no answer"), OSError(5, "EIO"), FileNotFoundError(2, "gone")])
+@pytest.mark.row(60)
+def test_a_deletion_whose_answer_was_lost(phone: Phone, lost: Exception) -> None:
+    class Losing(Deleting):
+        def remove(self, entry: Entry) -> None:
+            super().remove(entry)
+            if entry.path == "IMG_1.HEIC":
+                raise lost
+
+    done = list(phone.free(Losing(phone.folder)).run(phone.candidates()))
+    assert phone.names() == {"IMG_1.MOV"}
+    assert done[0].deleted == ()
+    assert "shows the next run" in done[0].reason
+    for journal, disk in zip(phone.journals, phone.disks, strict=True):
+        assert journal.kept("phone", disk.name) == {"IMG_1.HEIC", "IMG_2.JPG"}
+    assert phone.told() == [{"IMG_1.HEIC", "IMG_2.JPG"}] * 2
+    assert recover(phone.ledger, "phone", phone.listed()) == ["IMG_1.HEIC"]
+
+
 def entry(path: str, size: int = 5, mtime_ns: int | None = 1000) -> Entry:
     return Entry(path, size, mtime_ns)
 
@@ -351,7 +370,7 @@ def test_dying_at_each_deletion(tmp_path: Path, number: int, when: str) -> None:
         for journal, disk in zip(phone.journals, phone.disks, strict=True):
             assert journal.kept("phone", disk.name) >= set(FILES) - left
         free = phone.free()
-        gone = set(free.recover(phone.listed()))
+        gone = set(recover(phone.ledger, "phone", phone.listed()))
         assert gone == ({"IMG_1.HEIC", "IMG_1.MOV", "IMG_2.JPG"} - left if when == "after" else set()) & gone
         assert not gone & left
         assert phone.ledger.intended("phone") == []

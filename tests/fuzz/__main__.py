@@ -77,19 +77,12 @@ def led(name: str, seconds: float) -> None:
         changed = damaged(data, target, dice) if dice.random() < 0.5 else atheris.Mutate(data, most)
         return bytes(changed[:most])
 
-    def run(data: bytes) -> None:
-        try:
-            target.run(data)
-        except BaseException:
-            print(f"{name}: {keep(target, data)}", flush=True)
-            raise
-
     FOUND.joinpath(name).mkdir(parents=True, exist_ok=True)
     options = [
         f"-max_total_time={seconds:.0f}", f"-timeout={_SECONDS}", f"-rss_limit_mb={_MEGABYTES}",
         f"-artifact_prefix={FOUND / name}/", "-print_final_stats=1", "-max_len=65536", str(corpus),
     ]  # fmt: skip
-    atheris.Setup([sys.argv[0], *options], run, custom_mutator=change)
+    atheris.Setup([sys.argv[0], *options], target.run, custom_mutator=change)
     atheris.Fuzz()
 
 

@@ -137,7 +137,9 @@ def _rclone(data: bytes) -> None:
         made = config.Config(remotes={name: found.remote})
         shown = config.render(made)
         for value in found.secrets.values():
-            assert not isinstance(value, str) or len(value) < 9 or value not in shown
+            # What stands in the file a second time may be shown from there.
+            if isinstance(value, str) and len(value) > 8 and data.count(value.encode()) == 1:
+                assert value not in shown
 
 
 def _texts(parse: Callable[[str], object], *expected: type[Exception]) -> Callable[[bytes], None]:

@@ -12,11 +12,9 @@ reads the length of data as 32 bits there (2.5.34, ptpip.c), so that no GetObjec
 
 import contextlib
 import os
-import select
 import socket
 import struct
 import threading
-import time
 from types import TracebackType
 from typing import Self
 
@@ -46,7 +44,6 @@ class PtpIpCamera:
         sent: bytes of data that went out, since the start.
         violations: what initiators did against the rules.
         asked: how often each operation was asked for, by its code.
-        bytes_per_second: of data; None: as fast as it goes.
     """
 
     def __init__(self, device: Device) -> None:
@@ -54,8 +51,9 @@ class PtpIpCamera:
         self.sent = 0
         self.violations: list[str] = []
         self.asked: dict[int, int] = {}
-        self.bytes_per_second: float | None = None
         self._unplug_at: int | None = None
+        self._hang_at: int | None = None
+        self._out = threading.Event()
         self._requests_left: int | None = None
         self._lock = threading.Lock()
         self._held: socket.socket | None = None
@@ -73,8 +71,9 @@ class PtpIpCamera:
     def unplug(self) -> None:
         """Ends every connection and takes no new one."""
         with self._lock:
-            self._unplug_at = self._requests_left = None
+            self._unplug_at = self._requests_left = self._hang_at = None
             connections, self._connections = self._connections, set()
+        self._out.set()
         hang_up(self._listener, *connections)
         self._listener.close()
 
@@ -88,7 +87,13 @@ class PtpIpCamera:
         with self._lock:
             self._requests_left = number
 
+    def hang_after(self, size: int) -> None:
+        """Says nothing more once so many more bytes of data went out, until it is unplugged."""
+        with self._lock:
+            self._hang_at = self.sent + size
+
     def plug_in(self) -> None:
+        self._out.clear()
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self._listen()
 
@@ -115,21 +120,24 @@ class PtpIpCamera:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        try:
-            with connection, contextlib.suppress(EOFError, OSError):
-                kind, payload = receive(connection)
-                if kind is Kind.INIT_COMMAND_REQUEST:
-                    check_init(payload)
-                    self._commands(connection)
-                elif kind is Kind.INIT_EVENT_REQUEST:
-                    self._events(connection, payload)
-                else:
-                    raise Violation(f"{kind.name} before anything else")
-        except Violation as violation:
-            self.violations.append(str(violation))
-        finally:
-            with self._lock:
-                self._connections.discard(connection)
+        with connection, contextlib.suppress(EOFError, OSError):
+            try:
+                self._hang()
+                self._first(connection, *receive(connection))
+            except Violation as violation:
+                self.violations.append(str(violation))
+        with self._lock:
+            self._connections.discard(connection)
+
+    def _first(self, connection: socket.socket, kind: Kind, payload: bytes) -> None:
+        """What the first packet says decides what the connection is for."""
+        if kind is Kind.INIT_COMMAND_REQUEST:
+            check_init(payload)
+            self._commands(connection)
+        elif kind is Kind.INIT_EVENT_REQUEST:
+            self._events(connection, payload)
+        else:
+            raise Violation(f"{kind.name} before anything else")
 
     # ---- the two connections -----------------------------------------------------------------------------
 
@@ -217,21 +225,28 @@ class PtpIpCamera:
             raise EOFError
 
     def _count(self, size: int) -> None:
-        if self.bytes_per_second:
-            time.sleep(size / self.bytes_per_second)
         with self._lock:
             self.sent += size
             over = self._unplug_at is not None and self.sent >= self._unplug_at
         if over:
             self.unplug()
             raise EOFError
+        self._hang()
+
+    def _hang(self) -> None:
+        with self._lock:
+            silent = self._hang_at is not None and self.sent >= self._hang_at
+        if silent:
+            self._out.wait()
 
 
 def _has_ended(connection: socket.socket) -> bool:
     """Whether its initiator is gone, though the thread that serves it does not know yet."""
     if connection.fileno() < 0:
         return True
-    readable, _, _ = select.select([connection], [], [], 0)
-    with contextlib.suppress(BlockingIOError):
-        return bool(readable) and not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    return False
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
