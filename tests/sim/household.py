@@ -15,7 +15,7 @@ from photosync.engine.assets import pair
 from photosync.engine.entry import Entry
 from photosync.engine.errors import PhotosyncError, SourceChanged
 from photosync.engine.events import Event, Finished
-from photosync.engine.freeup import Copies, FreeUp, choose
+from photosync.engine.freeup import Copies, FreeUp, choose, recover
 from photosync.engine.item import Pair, Settings
 from photosync.engine.journal import Journal, key
 from photosync.engine.layout import Layout
@@ -265,7 +265,7 @@ class Household:
                 freeing = FreeUp(
                     reader, _Remover(self, store, step, copies), ledger, witnesses, "phone", copies
                 )
-                freeing.recover({entry.path: entry for entry in listing.entries})
+                recover(ledger, "phone", {entry.path: entry for entry in listing.entries})
                 chosen = [each for each in candidates if dice.random() < 0.6]
                 left = len(listing.entries) - sum(len(each.members) for each in chosen)
                 for freed in freeing.run(chosen if left else chosen[1:]):
@@ -295,10 +295,6 @@ class Household:
 
     def lose(self, machine: int) -> None:
         shutil.rmtree(self.folder / f"machine-{machine}", ignore_errors=True)
-        if self.life.mode is Mode.SYNC:
-            # Nobody knows any more that the phone lacks them on purpose: to the trash they may go.
-            for model in self.models:
-                model.freed.clear()
 
     def meddle(self, how: str, model: Model, dice: random.Random) -> None:
         """Somebody else works at a destination."""

@@ -76,7 +76,7 @@ def storm(dice: random.Random, phone: str = "phone") -> tuple[Faults, Faults]:
 
     source = Faults(
         before=some(0.05), read_error=some(0.05), short_read=some(0.05), listing=some(0.2),
-        unplug=some(0.03), change=some(0.2),
+        unplug=some(0.03), change=some(0.2), after=some(0.1),
     )  # fmt: skip
     there = Faults(before=some(0.1), after=some(0.1), damage=some(0.1))
     if phone == "mtp":
@@ -108,7 +108,7 @@ def draw(seed: int) -> Life:
                     "remote", dice.randrange(2**32), dice.choice(MEDDLING), place=dice.randrange(len(places))
                 )
             )
-        for what, chance in (("cut", 0.15), ("zone", 0.1), ("lose", 0.4 if layout else 0.04)):
+        for what, chance in (("cut", 0.25), ("zone", 0.1), ("lose", 0.4 if layout else 0.04)):
             if dice.random() < chance:
                 steps.append(Step(what, dice.randrange(2**32), machine=dice.randrange(machines)))
         if dice.random() < 0.25:
