@@ -6,7 +6,7 @@ import random
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -263,7 +263,7 @@ class Household:
                 photos = [photo.members for photo in pair(listing.entries, {})]
                 candidates, _ = choose(photos, having, copies)
                 freeing = FreeUp(
-                    reader, _Remover(self, store, step, copies), ledger, witnesses, "phone", copies
+                    reader, _Remover(self, store, step, copies, having), ledger, witnesses, "phone", copies
                 )
                 recover(ledger, "phone", {entry.path: entry for entry in listing.entries})
                 chosen = [each for each in candidates if dice.random() < 0.6]
@@ -379,8 +379,11 @@ class Household:
 class _Remover:
     """Deletes on the phone, if the oracle agrees."""
 
-    def __init__(self, house: Household, store: SimStore, step: Step, copies: int) -> None:
+    def __init__(
+        self, house: Household, store: SimStore, step: Step, copies: int, receipts: Sequence[Copies]
+    ) -> None:
         self._house, self._store, self._step, self._copies = house, store, step, copies
+        self._delivered = {each.name: each.delivered for each in receipts}
 
     def remove(self, entry: Entry) -> None:
         house, world = self._house, self._house.phone.world
@@ -405,7 +408,8 @@ class _Remover:
                 house.models[0]._broken.append(f"{entry.path} is deleted without {path}")
         self._check_intent(entry)
         for model in having:
-            if thing.data in model.there.visible().values():
+            proven = entry.path in self._delivered[model.name]
+            if proven and thing.data in model.there.visible().values():
                 model.freed.add(thing.data)
         world.drop(entry.path)
         self._store._after("remove")

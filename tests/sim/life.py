@@ -90,8 +90,8 @@ def draw(seed: int) -> Life:
     places = [PLACES[seed % len(PLACES)]]
     if dice.random() < 0.3:
         places.append(dice.choice(PLACES))
-    mode = Mode.SYNC if seed % 5 == 4 else Mode.COPY
-    machines = 2 if mode is Mode.COPY and dice.random() < 0.25 else 1
+    mode = Mode.SYNC if seed % 3 == 2 else Mode.COPY
+    machines = 2 if mode is Mode.COPY and dice.random() < 0.4 else 1
     layout = "{taken:%Y}/{name}" if seed % 4 == 1 else None
     phone = dice.choice(["phone", "phone", "mtp"])
     life = Life(seed, tuple(places), phone, mode, layout, machines)
@@ -102,7 +102,7 @@ def draw(seed: int) -> Life:
             Step("phone", dice.randrange(2**32), dice.choice(KINDS_OF_CHANGE))
             for _ in range(dice.choice([0, 0, 1, 2, 3]))
         ]
-        if dice.random() < 0.2:
+        if dice.random() < 0.3:
             steps.append(
                 Step(
                     "remote", dice.randrange(2**32), dice.choice(MEDDLING), place=dice.randrange(len(places))
@@ -111,7 +111,7 @@ def draw(seed: int) -> Life:
         for what, chance in (("cut", 0.25), ("zone", 0.1), ("lose", 0.4 if layout else 0.04)):
             if dice.random() < chance:
                 steps.append(Step(what, dice.randrange(2**32), machine=dice.randrange(machines)))
-        if dice.random() < 0.25:
+        if dice.random() < 0.4:
             steps.append(replace(_running(dice, life, 150), what="free"))
     return replace(life, steps=tuple(steps))
 

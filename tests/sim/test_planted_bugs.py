@@ -9,7 +9,7 @@ from tests.sim import __main__ as command
 from tests.sim.bugs import BUGS, Plant, lose_items, no_file_sync, seeds_needed
 from tests.sim.life import draw
 
-QUICK = 60
+QUICK = 40
 """Bugs that need more seeds than this are left to the long suite."""
 
 
