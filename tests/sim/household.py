@@ -315,6 +315,8 @@ class Household:
         thing = there.things[path]
         if how == "rename":
             model.extra[thing.data] += 1
+            # Under a name that photosync never gave, it is nobody's copy of anything: ``sync`` may trash it.
+            model.freed.discard(thing.data)
             there.set(f"{path}.renamed", thing.data, thing.mtime_ns)
         if how == "edit":
             model.foreign.add(data)
