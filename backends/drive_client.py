@@ -71,6 +71,14 @@ class Account:
         """Requests so far, by the API's name of the method: "files.list" …"""
         self.ids = Ids(self._generate)
 
+    def is_same(self, other: "Account") -> bool:
+        """Whether both are signed in alike, as far as their tokens tell; ids mean the same to both then."""
+        for name in ("service_account", "refresh_token", "access_token"):
+            mine, theirs = self._token.get(name), other._token.get(name)
+            if mine or theirs:
+                return mine == theirs
+        return self is other
+
     def run(self, build: Callable[[Any], Any], doing: str, path: str = "") -> dict[str, Any]:
         """One call of the API.
 

@@ -21,6 +21,7 @@ from photosync.engine.errors import (
     ReadOnly,
     Transient,
     Trouble,
+    Unsupported,
 )
 from photosync.engine.names import printable
 
@@ -71,6 +72,7 @@ _REASONS: dict[str, tuple[type[PhotosyncError], str]] = {
         "the sign-in may only see what photosync made (drive.file). Sign in with --scope drive.",
     ),
     "cannotDownloadAbusiveFile": (Permanent, "Google holds it for malware and does not give it out."),
+    "cannotCopyFile": (Unsupported, "Google does not copy this file by itself."),
     "fileNotDownloadable": (Permanent, "it has no bytes to download."),
 }
 

@@ -17,6 +17,7 @@ from photosync.backends.drive_metadata import (
     FIELDS,
     FOLDER,
     Item,
+    alias,
     checked,
     item_of,
     named,
@@ -365,4 +366,6 @@ class Folders:
             return found[0]
         if plain(name):
             return None
-        return named(children(self._account, folder.id, path)).get(name)
+        inside = children(self._account, folder.id, path)
+        # An alias stands for its file also when nothing shares the name any more.
+        return named(inside).get(name) or next((item for item in inside if alias(item) == name), None)

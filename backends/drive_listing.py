@@ -216,7 +216,12 @@ class Feed:
         name = shown(item.name)
         known = tree.nodes.get(item.id)
         before = tree.path(item.id)
-        if known is not None and (known.parent, known.name) == (item.parent, name):
+        # What was shown under an alias may bear it as its name now.
+        if (
+            known is not None
+            and (known.parent, known.name) == (item.parent, name)
+            and known.shared in ("", name)
+        ):
             upserts.append(entry_of(item, before or name))
             return []
         if known is not None:

@@ -114,6 +114,11 @@ def stored_of(item: Item, path: str) -> Stored:
     return Stored(path, item.size, item.version, item.digests, item.mtime_ns)
 
 
+def id_in(version: str | None) -> str:
+    """The id that a version names ("" in none), so that its file need not be looked for."""
+    return (version or "").rpartition(".")[0]
+
+
 def checked(path: str) -> str:
     """``path`` if Drive can hold it.
 

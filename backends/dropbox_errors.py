@@ -31,6 +31,10 @@ class RouteRefused(Permanent):
     """Dropbox does not know this endpoint, or does not take these arguments."""
 
 
+class JobForgotten(Permanent):
+    """Dropbox does not know this job, or lost it."""
+
+
 class CursorReset(Permanent):
     """The cursor is too old: list from the start."""
 
@@ -76,6 +80,7 @@ _MEANINGS: dict[str, tuple[type[PhotosyncError], str]] = {
     "content_hash_mismatch": (Transient, _RETRY),
     "length_mismatch": (Transient, _RETRY),
     "reset": (CursorReset, "the cursor is too old."),
+    "invalid_async_job_id": (JobForgotten, "the job is not known any more."),
     "closed": (SessionClosed, "the upload session is finished."),
 }
 

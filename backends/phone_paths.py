@@ -79,6 +79,11 @@ class PhonePaths:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"phone:{subpath}")
         self.roots = tuple(found) if len(found) > 1 else (_Root("", found[0].real),)
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The folders that are listed, by the paths that they are shown under."""
+        return tuple(root.shown for root in self.roots)
+
     def real(self, path: str) -> str | None:
         """The path on the device; None above all roots."""
         if path:

@@ -199,7 +199,7 @@ def is_ours(path: str) -> bool:
     """Whether a component of the stored path begins with `OURS`, however it is spelled."""
     if path.isascii():
         lowered = path.lower()
-        return lowered.startswith(OURS) or f"/{OURS}" in lowered
+        return OURS in lowered and (lowered.startswith(OURS) or f"/{OURS}" in lowered)
     return any(map(_begins_ours, path.split("/")))
 
 

@@ -64,6 +64,8 @@ class Policy:
     Attributes:
         mode: see `Mode`.
         checksum: read every source file again instead of trusting size and time.
+        anew: compare every source file, as for ``checksum``, but read only what a service that has both files
+            does not prove by itself.
         prove: what an earlier run only wrote is proven now.
         max_delete: most files that ``sync`` may move to the trash; None: a tenth of what is there,
             at least ten.
@@ -79,6 +81,7 @@ class Policy:
 
     mode: Mode = Mode.COPY
     checksum: bool = False
+    anew: bool = False
     prove: bool = True
     max_delete: int | None = None
     stamp: str = "now"
@@ -323,7 +326,7 @@ class _Planner:
         elif delivery.of(entry):
             if not same_there(existing, delivery):
                 self.actions.append(self._comparison(entry, existing, "changed at the destination"))
-            elif self.policy.checksum:
+            elif self.policy.checksum or self.policy.anew:
                 self.actions.append(self._comparison(entry, existing, "asked to compare contents"))
             elif self.policy.prove and delivery.evidence == NONE:
                 self.actions.append(self._comparison(entry, existing, "was written, but never proven"))
@@ -341,7 +344,7 @@ class _Planner:
             existing,
             reason,
             replace=self._replaces(entry, existing),
-            reread=self.policy.checksum,
+            reread=self.policy.checksum or self.policy.anew,
         )
 
     def _replaces(self, entry: Entry, existing: Entry) -> bool:
@@ -380,7 +383,7 @@ class _Planner:
                 except NameRefused as error:
                     self.actions.append(Refuse(entry, str(error)))
                     continue
-                shown = self.markers.get(family(entry.path))
+                shown = self.markers.get(family(entry.path)) if self.markers else None
                 action = self._place(entry, to, shown, renamed, elsewhere)
                 if len(asset.members) > 1:
                     action = replace(action, asset=asset.primary.path)
@@ -413,6 +416,8 @@ class _Planner:
 
     def _assets(self, new: list[Entry]) -> list[Asset]:
         """The photos that new files belong to, members that are delivered already included."""
+        if len(new) == len(self.source.entries):
+            return pair(self.source.entries, self.facts)
         folders = {entry.path.rpartition("/")[0] for entry in new}
         families = {family(entry.path) for entry in new}
         near = (

@@ -85,15 +85,15 @@ def name_there(entry: ManifestEntry, rules: NameRules, stored: Mapping[str, str]
     return unicodedata.normalize("NFC", name) if rules.fold_unicode else name
 
 
-def set_manifest_aside(target: Target, seam: Seam) -> str | None:
-    """Renames the manifest's HEAD, so that a new one can be begun; None if there is none.
+def set_manifest_aside(target: Target, seam: Seam, name: str = "HEAD") -> str | None:
+    """Renames a file of the manifest, so that a new one can be begun; None if there is none.
 
     Returns:
         Its path at the destination.
     """
     stamp = _now(seam).replace(":", "").replace("-", "")
-    aside = f"{OURS}/HEAD-{stamp}"
-    return aside if target.rename(f"{OURS}/HEAD", aside) is not None else None
+    aside = f"{OURS}/{name}-{stamp}"
+    return aside if target.rename(f"{OURS}/{name}", aside) is not None else None
 
 
 def record(destination: str, journal: Journal, target: Target, seam: Seam, device: str) -> bool:

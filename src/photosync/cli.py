@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from photosync import (
+    commands_benchmark,
     commands_connect,
     commands_jobs,
     commands_key,
@@ -39,6 +40,7 @@ commands_key.register(app)
 commands_library.register(app)
 commands_connect.register(app)
 commands_setup.register(app)
+commands_benchmark.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -59,7 +59,7 @@ def dedupe(
     place: PlaceText,
     given: Tending,
     mode: Annotated[
-        str, typer.Option("--mode", metavar="list|trash", help="Tell, or also tidy up.")
+        str, typer.Option("--mode", metavar="list|trash|rename", help="Tell, or also tidy up.")
     ] = "list",
     download: Annotated[
         bool, typer.Option("--download", help="Read files of equal size whose hash nobody knows.")
@@ -68,20 +68,23 @@ def dedupe(
     """Find files of equal content, by hashes that the service or an earlier run knows.
 
     Of equal files the one with the shortest path stays, and of several the first in order; with --mode trash
-    the others go to .photosync/trash.
+    the others go to .photosync/trash, once they have been looked at again. A photo of several files goes
+    whole or not at all. Where several files have one name, as at Google Drive, --mode rename gives each its
+    own.
     """
+    from photosync.deduping import MODES
+    from photosync.deduping import dedupe as run
     from photosync.failures import told
-    from photosync.managing import dedupe as run
 
-    if mode not in ("list", "trash"):
-        raise typer.BadParameter("choose list or trash", param_hint="--mode")
+    if mode not in MODES:
+        raise typer.BadParameter(f"choose {', '.join(MODES[:-1])} or {MODES[-1]}", param_hint="--mode")
     ctx = given.tell(context)
     with told(ctx.output(given.as_json), place):
         code = run(
             ctx.session(),
             place,
             given.filter(),
-            trash=mode == "trash",
+            mode=mode,
             download=download,
             dry_run=given.dry_run,
             as_json=given.as_json,

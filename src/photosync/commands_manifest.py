@@ -225,7 +225,7 @@ def rebuild(context: typer.Context, destination: PlaceText) -> None:
     """
     import platform
 
-    from photosync.engine import record
+    from photosync.engine import record, spared
     from photosync.engine.signing import Trust
 
     ctx: Context = context.obj
@@ -239,6 +239,9 @@ def rebuild(context: typer.Context, destination: PlaceText) -> None:
         aside = record.set_manifest_aside(target, session.seam)
         journal.forget_head(place.identity)
         written = record.record(place.identity, journal, target, session.seam, platform.node() or "unnamed")
+        damaged = spared.rebuild(place.identity, journal, target, session.seam)
+    if damaged:
+        typer.echo(f"The list of what was freed was damaged; it is kept as {damaged}.")
     typer.echo(f"The old manifest is kept as {aside}." if aside else "There was no manifest.")
     if not written:
         typer.echo("This machine has proven nothing there yet: run photosync copy.")

@@ -58,8 +58,9 @@ def sync(
 def move(context: typer.Context, source: Source, destination: Destination, given: Moving) -> None:
     """Copy, prove, and only then remove at the source what this run has proven.
 
-    Every source file is read and compared, also one that was copied before. A file that changes meanwhile
-    stays. Nothing is removed if the run ends early. Not for phones: see free-up.
+    Every source file is compared, also one that was copied before; within one service by the service's own
+    hashes (--checksum reads there, too). A file that changes meanwhile stays. Nothing is removed if the run
+    ends early. Not for phones: see free-up.
     """
     transfer(context, source, [destination], "move", given)
 

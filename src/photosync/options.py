@@ -180,19 +180,25 @@ class Pace(Room):
 
 
 @dataclass(frozen=True)
-class Placing:
-    """Where new files go, and what is read again."""
+class Comparing:
+    """What is read again."""
 
-    layout: Annotated[
-        str | None,
-        typer.Option("--layout", metavar="TEMPLATE", help="Where new files go: '{taken:%Y/%Y-%m}/{name}'."),
-    ] = None
     checksum: Annotated[
         bool,
         typer.Option(
             "-c", "--checksum", help="Read every source file again instead of trusting size and time."
         ),
     ] = False
+
+
+@dataclass(frozen=True)
+class Placing(Comparing):
+    """Where new files go, and what is read again."""
+
+    layout: Annotated[
+        str | None,
+        typer.Option("--layout", metavar="TEMPLATE", help="Where new files go: '{taken:%Y/%Y-%m}/{name}'."),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -240,7 +246,7 @@ class Signing:
 
 
 @dataclass(frozen=True)
-class Moving(Saying, Signing, Pace, Filters, Running):
+class Moving(Saying, Signing, Comparing, Pace, Filters, Running):
     """Options of ``move``."""
 
 

@@ -71,6 +71,7 @@ class Place:
         identity: the same for the same place however it was written, for keys of kept state; no secrets.
         remote: as `PlaceSpec.remote`.
         device: identity of the phone; "" for other places.
+        root: path of the place within ``fs``.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Place:
     identity: str
     remote: Remote | None = None
     device: str = ""
+    root: str = ""
 
     @property
     def is_local(self) -> bool:
