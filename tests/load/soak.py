@@ -58,7 +58,7 @@ class Soak:
         for copy in self.copies:
             report = api.copy(str(self.phone), str(copy))
             assert report.clean, report
-        for name in self.dice.sample(sorted(self.shown), 5):
+        for name in self.dice.sample(sorted(self.shown), min(5, len(self.shown))):
             for copy in self.copies:
                 assert (copy / name).read_bytes() == self.shown[name], f"{name} is not at {copy} as it was"
         if self.rounds % 50 == 0:
