@@ -24,7 +24,7 @@ _MOST = 300
 
 
 class Soak:
-    """A phone, two copies of it, and what was ever on it."""
+    """A phone, two copies of it, and what is on it: size and seed of each photo."""
 
     def __init__(self, folder: Path) -> None:
         self.machine = Photosync(folder / "machine")
@@ -32,7 +32,7 @@ class Soak:
         self.phone = folder / "phone"
         self.copies = [folder / "copy", folder / "second"]
         self.dice = random.Random("soak")
-        self.shown: dict[str, bytes] = {}
+        self.shown: dict[str, tuple[int, int]] = {}
         self.rounds = self.taken = 0
         self.folder = folder
 
@@ -43,8 +43,8 @@ class Soak:
         for _ in range(self.dice.randrange(1, 15)):
             self.taken += 1
             name = f"DCIM/IMG_{self.taken:07}.JPG"
-            self.shown[name] = photo(self.dice.choice((2000, 30_000, 400_000)), self.taken)
-            (self.phone / name).write_bytes(self.shown[name])
+            self.shown[name] = self.dice.choice((2000, 30_000, 400_000)), self.taken
+            (self.phone / name).write_bytes(photo(*self.shown[name]))
         for name in self.dice.sample(
             there, min(len(there), self.dice.randrange(3) + max(0, len(there) - _MOST))
         ):
@@ -60,7 +60,9 @@ class Soak:
             assert report.clean, report
         for name in self.dice.sample(sorted(self.shown), min(5, len(self.shown))):
             for copy in self.copies:
-                assert (copy / name).read_bytes() == self.shown[name], f"{name} is not at {copy} as it was"
+                assert (copy / name).read_bytes() == photo(*self.shown[name]), (
+                    f"{name} is not at {copy} as it was"
+                )
         if self.rounds % 50 == 0:
             wounded = self.copies[0] / self.dice.choice(sorted(self.shown))
             wounded.write_bytes(bytes(wounded.stat().st_size))

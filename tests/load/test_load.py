@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.places import discard
+from benchmarks.discard import discard
+from benchmarks.places import at_discard
 from photosync import api
 from tests.e2e.cli import Photosync, photo, write
 from tests.load.process import MIB, Held, cost
@@ -38,8 +39,8 @@ def library(folder: Path, files: int) -> Path:
 @pytest.fixture
 def s3(machine: Photosync, tmp_path: Path) -> Iterator[str]:
     """An endpoint that counts and forgets what it is sent."""
-    with discard(tmp_path) as made:
-        ready = made("load")
+    with discard(tmp_path) as endpoint:
+        ready = at_discard(endpoint, "load")
         machine.env |= ready.environment
         yield ready.photosync
 
