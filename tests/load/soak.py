@@ -59,10 +59,8 @@ class Soak:
             report = api.copy(str(self.phone), str(copy))
             assert report.clean, report
         for name in self.dice.sample(sorted(self.shown), min(5, len(self.shown))):
-            for copy in self.copies:
-                assert (copy / name).read_bytes() == photo(*self.shown[name]), (
-                    f"{name} is not at {copy} as it was"
-                )
+            expected = photo(*self.shown[name])
+            assert all((copy / name).read_bytes() == expected for copy in self.copies), name
         if self.rounds % 50 == 0:
             wounded = self.copies[0] / self.dice.choice(sorted(self.shown))
             wounded.write_bytes(bytes(wounded.stat().st_size))
