@@ -131,7 +131,7 @@ def _workload(measured: Measured) -> Iterator[str]:
     yield ""
     before, after = measured.load
     yield (
-        f"{measured.when} UTC, {measured.runs} rounds{', scaled down' if measured.quick else ''}, "
+        f"{measured.when} UTC, rounds: {measured.runs}{', scaled down' if measured.quick else ''}, "
         f"{measured.seconds:.0f} s in all, load {before:.1f} before and {after:.1f} after: "
         f"`python -m benchmarks {measured.name} --runs {measured.runs}{' --quick' if measured.quick else ''}`"
     )
