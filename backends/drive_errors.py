@@ -144,7 +144,7 @@ def _reason(body: bytes) -> tuple[str, str]:
         error = json.loads(body)["error"]
         first = (error.get("errors") or [{}])[0]
         return str(first.get("reason", "")), str(error.get("message", ""))[:300]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return "", ""
 
 
@@ -169,7 +169,7 @@ def _meaning(error: Exception, doing: str, path: str) -> Exception:
         return Fatal(f"{what}: the proxy that HTTPS_PROXY names cannot be used. Correct or unset it.")
     if isinstance(error, (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)):
         return _network_meaning(error, what)
-    if isinstance(error, (Error, ValueError, KeyError)):
+    if isinstance(error, (Error, ValueError, TypeError, KeyError, AttributeError, RecursionError)):
         text = f"{what}: the reply could not be understood ({type(error).__name__})."
         return Transient(text, trouble=Trouble.NETWORK)
     return error

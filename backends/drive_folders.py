@@ -11,7 +11,7 @@ there, and from then on every name is claimed here before it is used.
 import threading
 from dataclasses import dataclass, field
 
-from photosync.backends.drive_client import Account
+from photosync.backends.drive_client import Account, given
 from photosync.backends.drive_errors import IdTaken
 from photosync.backends.drive_metadata import (
     FIELDS,
@@ -93,7 +93,7 @@ class Folders:
             found = self._account.run(
                 lambda api: api.files.get(fileId=_ROOT, fields="id"), "looking for", "/"
             )
-            return str(found["id"])
+            return given(found, "id", str)
         except FileNotFoundError:
             # A sign-in that may only see photosync's own files may not see the root itself.
             inside = children(self._account, _ROOT, "/")

@@ -91,9 +91,9 @@ def item_of(file: Mapping[str, Any]) -> Item:
                 if len(str(file.get(theirs, ""))) == _HEX[ours]
             },
             trashed=bool(file.get("trashed", False)),
-            properties=dict(file.get("properties") or {}),
+            properties={str(name): str(value) for name, value in (file.get("properties") or {}).items()},
         )
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise Transient(f"Google Drive: a reply could not be understood ({type(error).__name__}).") from None
 
 

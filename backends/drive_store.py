@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from photosync.backends.drive_client import Account
+from photosync.backends.drive_client import Account, given
 from photosync.backends.drive_download import Download, download
 from photosync.backends.drive_folders import Folders
 from photosync.backends.drive_listing import Feed, TreeListing
@@ -147,6 +147,10 @@ class DriveStore:
         """See `Store.open`."""
         return download(self._account, self._item(path), path, offset)
 
+    def open_part(self, path: str, offset: int, size: int) -> Download:
+        """See `photosync.engine.capabilities.Parts`."""
+        return download(self._account, self._item(path), path, offset, size)
+
     def put(self, blobs: Sequence[Blob]) -> list[Stored | Exception]:
         """See `Store.put`."""
         return [self._putter.put(blob) for blob in blobs]
@@ -228,12 +232,14 @@ class DriveStore:
         """See `Store.about`. Of a shared drive, Google does not say how much it may hold."""
         if self._account.shared_drive:
             return Usage(None, None, None)
-        quota = self._account.run(
+        reply = self._account.run(
             lambda api: api.about.get(fields="storageQuota"), "asking how much space there is"
-        ).get("storageQuota", {})
-        used = int(quota["usage"]) if "usage" in quota else None
+        )
         # An account without a limit has no such key.
-        total = int(quota["limit"]) if "limit" in quota else None
+        told = given({"storageQuota": {}, **reply}, "storageQuota", dict).get
+        used, total = (
+            int(size) if (size := str(told(name))).isdecimal() else None for name in ("usage", "limit")
+        )
         free = None if total is None or used is None else max(0, total - used)
         return Usage(total, used, free)
 

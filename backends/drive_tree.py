@@ -206,6 +206,6 @@ class Tree:
                     folder, shared = more or (0, "")
                     tree.nodes[id] = Node(parent, name, bool(folder), shared)
                     tree._names[parent, name] = id
-        except (ValueError, TypeError, zlib.error):
+        except (ValueError, TypeError, AttributeError, RecursionError, OverflowError, zlib.error):
             return None
         return tree

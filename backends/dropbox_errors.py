@@ -173,7 +173,7 @@ def _meaning(error: Exception, doing: str, path: str) -> Exception | None:
         return _network_meaning(error, what)
     if isinstance(error, ValidationError):
         return RouteRefused(f"{what}: the request or its reply is not of the documented form.")
-    if isinstance(error, (AssertionError, ValueError, KeyError, AttributeError)):
+    if isinstance(error, (AssertionError, ValueError, TypeError, KeyError, AttributeError, RecursionError)):
         # The SDK's ways to say that a reply is no JSON, or not of the documented shape.
         return Transient(
             f"{what}: the reply could not be understood ({type(error).__name__}).", trouble=Trouble.NETWORK

@@ -100,6 +100,10 @@ class DropboxStore:
         """See `Store.open`."""
         return download(self._account, self._full(path), path, offset)
 
+    def open_part(self, path: str, offset: int, size: int) -> Download:
+        """See `photosync.engine.capabilities.Parts`."""
+        return download(self._account, self._full(path), path, offset, size=size)
+
     def put(self, blobs: Sequence[Blob]) -> list[Stored | Exception]:
         """See `Store.put`."""
         return self._putter.put(blobs)

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import io
 import os
 import secrets
 import stat
@@ -42,16 +41,18 @@ class LocalReader:
     def __init__(self, tree: Tree, path: str, fd: int) -> None:
         self._tree = tree
         self._path = path
-        self._file = io.FileIO(fd)
+        self._fd = fd
 
     def read(self, size: int, /) -> bytes:
-        return self._file.read(size)
+        return os.read(self._fd, size)
 
     def stat(self) -> Entry | None:
-        return self._tree.entry(self._path, os.fstat(self._file.fileno()))
+        return self._tree.entry(self._path, os.fstat(self._fd))
 
     def close(self) -> None:
-        self._file.close()
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 @dataclass(slots=True)
@@ -132,10 +133,14 @@ class LocalStore:
         return LocalReader(self._tree, path, fd)
 
     def _open(self, path: str) -> tuple[int, os.stat_result]:
-        with self._parent(path) as (folder, name):
+        parent, _, name = check_relative(path).rpartition("/")
+        folder = self._tree.open_folder(parent)
+        try:
             # Looked at first: merely opening some devices does something.
             _regular(path, os.stat(name, dir_fd=folder, follow_symlinks=False))
             fd = os.open(name, _READ, dir_fd=folder)
+        finally:
+            os.close(folder)
         try:
             return fd, _regular(path, os.fstat(fd))
         except BaseException:
@@ -369,6 +374,12 @@ class LocalStore:
             return None
         with open(fd, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def settle(self) -> None:
+        """See `photosync.engine.capabilities.Settles`."""
+        self._count("settle")
+        with contextlib.suppress(FileNotFoundError), self._tree.folder("") as root:
+            posix.sync_filesystem(root)
 
     def sweep(self, paths: Sequence[str]) -> int:
         """Removes temporary files whose process died: a living one holds a lock on each of its own.

@@ -6,6 +6,7 @@ gigabyte. Source: "Checking object integrity", Amazon S3 User Guide.
 
 import base64
 from collections.abc import Callable
+from functools import cache
 
 from photosync.engine.capabilities import Buffer
 
@@ -13,6 +14,7 @@ Crc = Callable[[Buffer], str]
 """Bytes to their checksum as S3 writes it: eight bytes, big-endian, in base64."""
 
 
+@cache
 def crc64() -> Crc | None:
     """The checksum's function, or None without ``awscrt``."""
     try:

@@ -9,7 +9,7 @@ from typing import Any
 from photosync.backends.s3_copy import copy_object
 from photosync.backends.s3_crc import crc64
 from photosync.backends.s3_errors import NoBucket
-from photosync.backends.s3_lane import WIDTH, trouble_of
+from photosync.backends.s3_lane import WIDTH, same_bytes, trouble_of
 from photosync.backends.s3_marks import Marks
 from photosync.backends.s3_objects import (
     ObjectReader,
@@ -27,7 +27,7 @@ from photosync.backends.s3_objects import (
     version_of,
 )
 from photosync.backends.s3_probe import probe_crc64, probe_multipart, probe_put
-from photosync.backends.s3_service import CONNECTIONS, Service
+from photosync.backends.s3_service import IN_FLIGHT, Service
 from photosync.backends.s3_upload import S3Upload, Target, start
 from photosync.engine.capabilities import Blob, Capabilities, Changes, Store, Stored, Usage
 from photosync.engine.entry import NO_DIGESTS, Entry, Kind
@@ -50,7 +50,7 @@ _DECLARED = Capabilities(
     parallel_parts=True,
     flat_listing=True,
     read_concurrency=16,
-    write_concurrency=CONNECTIONS,
+    write_concurrency=IN_FLIGHT,
 )
 
 AT_BEST = replace(_DECLARED, names=S3, hashes=("sha256",), exclusive=True)
@@ -75,7 +75,6 @@ class S3Store:
         self._prefix = prefix
         self._marks = Marks(service, bucket, prefix)
         self._probing = threading.Lock()
-        self._crc64 = crc64()
         self._probed: dict[str, bool] = {}
         self._moving: set[tuple[str, str]] = set()
         self.requests: Mapping[str, int] = service.requests
@@ -113,7 +112,7 @@ class S3Store:
                     checksum = self._probed["checksum"]
                     found = probe_multipart(self._service, self._bucket, folder, checksum)
                     self._learn({**self._probed, **found})
-        crc = self._crc64
+        crc = crc64()
         if crc is not None and "parts_crc64" not in self._probed:
             with self._probing:
                 if "parts_crc64" not in self._probed:
@@ -131,7 +130,7 @@ class S3Store:
 
     def _whole_parts(self, found: Mapping[str, bool]) -> bool:
         """Whether checksums of whole objects sent in parts can be relied upon."""
-        return self._crc64 is not None and found.get("parts_crc64", False)
+        return found.get("parts_crc64", False) and crc64() is not None
 
     def _has(self, feature: str) -> bool:
         return self._probed.get(feature, False)
@@ -217,6 +216,10 @@ class S3Store:
     def open(self, path: str, offset: int = 0) -> ObjectReader:
         return ObjectReader(self._service, self._bucket, self._key(path), path, offset)
 
+    def open_part(self, path: str, offset: int, size: int) -> ObjectReader:
+        """See `photosync.engine.capabilities.Parts`."""
+        return ObjectReader(self._service, self._bucket, self._key(path), path, offset, stop=offset + size)
+
     def read_small(self, path: str, limit: int) -> tuple[bytes, str | None]:
         reader = ObjectReader(self._service, self._bucket, self._key(path), path, checked=True)
         try:
@@ -268,7 +271,7 @@ class S3Store:
             return None
         lane = self._service.lane(self._bucket)
         # The lane has the service check whatever it is given: that must be what was read.
-        if lane is None or hashlib.sha256(blob.data).hexdigest() != blob.digests["sha256"]:
+        if lane is None or not same_bytes(blob.data, blob.digests):
             return None
         self._service.count("PutObject")
         try:

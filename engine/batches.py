@@ -17,6 +17,9 @@ LINGER = 5.0
 """Seconds after which a batch of small files is sent though it is not full: a slow phone should not hold
 back what has been read."""
 
+QUICK = 0.005
+"""Seconds: a destination that answers sooner is sent to by the readers themselves."""
+
 
 class Batches:
     """The small files of one transfer.
@@ -32,6 +35,9 @@ class Batches:
         self._batch_since = 0.0
         self._pace = Pace(min(transfer.can.batch.bytes, transfer.settings.memory // 2))
         self._taking = 0
+        reads = transfer.source.store.capabilities
+        self._alone = transfer.can.batch.count == 1 and reads.read_concurrency > 1 and not reads.slow_read
+        self._answer = QUICK
 
     @contextmanager
     def taking(self) -> Iterator[None]:
@@ -45,7 +51,14 @@ class Batches:
                 self._taking -= 1
 
     def add(self, package: Package) -> None:
-        """Puts a file into the batch; sends the batch when it is full."""
+        """Puts a file into the batch; sends the batch when it is full.
+
+        Where the destination takes files one by one and answers at once, whoever has read a file sends it,
+        too: handing it over would cost as much as sending it. Only a slow source's one reader never waits.
+        """
+        if self._alone and self._answer < QUICK:
+            self._send_batch([package])
+            return
         most = self._transfer.target.gate.together(self._pace.limit)
         self._flush_if(lambda: self._batch_bytes + len(package.data) > most)
         with self._transfer.state:
@@ -137,8 +150,10 @@ class Batches:
                 with self._transfer.state:
                     self._pace.lost()
                 raise
+            took = self._transfer.workers.seam.monotonic() - began
             with self._transfer.state:
-                self._pace.took(size, self._transfer.workers.seam.monotonic() - began)
+                self._pace.took(size, took)
+                self._answer += (took - self._answer) / 8
             return results
 
         try:

@@ -311,6 +311,18 @@ class Sweeps(Protocol):
         ...
 
 
+@runtime_checkable
+class Settles(Protocol):
+    """A store where what others wrote shows before it is durable."""
+
+    def settle(self) -> None:
+        """Makes durable what is there, whoever wrote it: a process that was killed may have left it unsynced.
+
+        An absent root has nothing to be made durable.
+        """
+        ...
+
+
 class Readable(Protocol):
     """The part of a `Store` that a source needs."""
 
@@ -318,6 +330,16 @@ class Readable(Protocol):
 
     def list_folder(self, path: str) -> list[Entry]: ...
     def open(self, path: str, offset: int = 0) -> Reader: ...
+
+
+@runtime_checkable
+class Parts(Protocol):
+    """A store whose service sends a part of a file and no more."""
+
+    def open_part(self, path: str, offset: int, size: int) -> Reader:
+        """Opens a file for reading ``size`` bytes from ``offset`` on; both lie in the file. Reading more than
+        that is not allowed."""
+        ...
 
 
 @runtime_checkable

@@ -185,10 +185,18 @@ class Hasher:
 
 def fingerprint(data: Buffer, names: Iterable[str] = ()) -> Fingerprint:
     """`Hasher` over bytes that are in memory already."""
-    hasher = Hasher(name for name in names if name != "dropbox" or len(data) > CHUNK)
-    hasher.update(data)
-    found = hasher.finish()
+    if len(data) > CHUNK:
+        hasher = Hasher(names)
+        hasher.update(data)
+        return hasher.finish()
+    # Small files are many: what a running digest costs beside its bytes would be paid several times for each.
+    digests = {"blake3": blake3(data).hexdigest(), "sha256": hashlib.sha256(data).hexdigest()}
+    found = Fingerprint(len(data), digests, (xxhash.xxh3_128_hexdigest(data),) if data else ())
     for name in names:
-        if (digest := found.digest(name)) is not None:
-            found.digests[name] = digest
+        digest = found.digest(name)
+        if digest is None:
+            running = new(name)
+            running.update(data)
+            digest = running.hexdigest()
+        digests[name] = digest
     return found

@@ -60,6 +60,7 @@ class Item:
         action: what the plan says; replaced when the file turns out to be another case.
         number: its place in the plan.
         to: final path, as far as it is known.
+        source: the file, as it was listed or, since it was opened, as it was then.
         beside: it is kept beside another file of its name.
         content: content id that ``to`` shows, for ``beside``.
         displaces: object to be moved to the trash before this one is published.
@@ -75,6 +76,7 @@ class Item:
     action: Copy | Compare | Move | Trash
     number: int
     to: str
+    source: Entry = field(init=False)
     beside: bool = False
     content: str | None = None
     displaces: str | None = None
@@ -86,14 +88,13 @@ class Item:
     facts: Facts | None = None
     suspicion: str | None = None
 
-    @property
-    def source(self) -> Entry:
-        return self.action.entry if isinstance(self.action, Trash) else self.action.source
+    def __post_init__(self) -> None:
+        self.source = self.action.entry if isinstance(self.action, Trash) else self.action.source
 
     def saw(self, source: Entry) -> None:
         """Notes what the file looked like when it was opened."""
-        if not isinstance(self.action, Trash) and self.action.source is not source:
-            self.action = replace(self.action, source=source)
+        if self.source is not source and not isinstance(self.action, Trash):
+            self.action, self.source = replace(self.action, source=source), source
 
     @property
     def asset(self) -> str | None:
@@ -105,7 +106,7 @@ class Item:
         return Copy(self.source, self.action.to, self.action.reason, asset=self.action.asset)
 
     def becomes(self, action: Copy) -> None:
-        self.action, self.to = action, action.to
+        self.action, self.to, self.source = action, action.to, action.source
         self.beside, self.displaces = action.beside, action.displaces
 
 

@@ -22,6 +22,8 @@ from photosync.engine import (
     journal_sources,
     journal_uploads,
 )
+from photosync.engine.entry import Entry
+from photosync.engine.hashing import Fingerprint
 from photosync.engine.journal_deliveries import Deliveries
 from photosync.engine.journal_file import GROUP, INTERVAL, JournalError
 from photosync.engine.journal_frees import Frees
@@ -30,6 +32,7 @@ from photosync.engine.journal_rows import Delivery, Known, PastRun, PendingUploa
 from photosync.engine.journal_runs import Runs
 from photosync.engine.journal_sources import Sources
 from photosync.engine.journal_uploads import Uploads
+from photosync.engine.media import Facts
 
 __all__ = [
     "GROUP",
@@ -97,6 +100,28 @@ class Journal(Sources, Deliveries, Frees, Uploads, Listings, Runs):
             journal_uploads.SCHEMA,
         )
     )
+
+    def set_copied(
+        self,
+        source: str,
+        destination: str,
+        entry: Entry,
+        found: Fingerprint,
+        told: tuple[Facts, str | None] | None,
+        delivery: Delivery,
+    ) -> None:
+        """Remembers a copy that was proven and all that was learnt by reading the file, at once.
+
+        Args:
+            entry: the source file, as it was read.
+            found: its bytes.
+            told: what it says of itself, and what is wrong with it; None: that was not looked at.
+            delivery: where its copy is.
+        """
+        facts = () if told is None else (self._facts(source, entry, *told),)
+        self._write_together(
+            self._content(source, entry, found), *facts, *self._delivery(source, destination, delivery)
+        )
 
     def fact(self, name: str) -> str | None:
         """A remembered fact about a place, such as what its endpoint was found to check."""

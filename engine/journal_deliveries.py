@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+from photosync.engine.journal_file import Write
 from photosync.engine.journal_kept import Kept
 from photosync.engine.journal_manifests import Manifests
 from photosync.engine.journal_rows import Delivery, delivery_of, key, path_of
@@ -54,12 +55,16 @@ class Deliveries(Kept, Manifests):
 
     def set_delivery(self, source: str, destination: str, delivery: Delivery) -> None:
         """Remembers a copy that was proven; it is not in the destination's manifest yet."""
+        self._write_together(*self._delivery(source, destination, delivery))
+
+    def _delivery(self, source: str, destination: str, delivery: Delivery) -> Iterator[Write]:
         place = self._place(destination)
         if self._has_withdrawn:
-            self._write(
-                "DELETE FROM withdrawn WHERE destination = ? AND stored = ?", (place, key(delivery.stored))
+            yield (
+                "DELETE FROM withdrawn WHERE destination = ? AND stored = ?",
+                (place, key(delivery.stored)),
             )
-        self._write(
+        yield (
             "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             (
                 self._place(source),

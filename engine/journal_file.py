@@ -2,14 +2,16 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 from photosync.engine.errors import Fatal
-from photosync.engine.workers import Seam, Threads
+from photosync.engine.workers import Monitor, Seam, Threads
 
+Write: TypeAlias = tuple[str, tuple[object, ...]]
+"""A statement and the row for it."""
 VERSION = 1
 GROUP = 500
 INTERVAL = 0.5
@@ -17,6 +19,38 @@ INTERVAL = 0.5
 
 class JournalError(Fatal):
     """The state file cannot be used; the text says what to do."""
+
+
+class _Guard:
+    """See `JournalFile._guard`. No generator: it is entered several times for every file."""
+
+    __slots__ = ("_lock", "_path")
+
+    def __init__(self, lock: Monitor, path: Path | str) -> None:
+        self._lock, self._path = lock, path
+
+    def __enter__(self) -> None:
+        self._lock.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self._lock.__exit__(kind, error, trace)
+        if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, sqlite3.ProgrammingError):
+            return
+        if not isinstance(error, sqlite3.OperationalError):
+            raise JournalError(
+                f"{self._path} is damaged ({error}). Nothing at your destinations is affected: move the "
+                "file away and run again; photosync then proves every copy anew."
+            ) from error
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+            what = "is no state of photosync's"
+        else:
+            what = "cannot be used at the moment"
+        raise JournalError(
+            f"{self._path} {what} ({error}). Look at the disk's free space, the folder's permissions "
+            "and whether another photosync runs, or name another folder in PHOTOSYNC_STATE_DIR."
+        ) from error
 
 
 class JournalFile:
@@ -86,28 +120,9 @@ class JournalFile:
             tables: those that were there before; empty for a new file.
         """
 
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
+    def _guard(self) -> "_Guard":
         """One thread at a time; the database's errors leave as `JournalError`."""
-        with self._lock:
-            try:
-                yield
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
-                    what = "is no state of photosync's"
-                else:
-                    what = "cannot be used at the moment"
-                raise JournalError(
-                    f"{self._path} {what} ({error}). Look at the disk's free space, the folder's permissions "
-                    "and whether another photosync runs, or name another folder in PHOTOSYNC_STATE_DIR."
-                ) from error
-            except sqlite3.ProgrammingError:
-                raise
-            except sqlite3.DatabaseError as error:
-                raise JournalError(
-                    f"{self._path} is damaged ({error}). Nothing at your destinations is affected: move the "
-                    "file away and run again; photosync then proves every copy anew."
-                ) from error
+        return _Guard(self._lock, self._path)
 
     def __enter__(self) -> Self:
         return self
@@ -123,12 +138,17 @@ class JournalFile:
             self._db.close()
 
     def _write(self, statement: str, *rows: tuple[object, ...]) -> None:
+        self._write_together(*((statement, row) for row in rows))
+
+    def _write_together(self, *writes: Write) -> None:
+        """Statements with a row for each, in one commit."""
         with self._guard():
             if not self._db.in_transaction:
                 self._db.execute("BEGIN IMMEDIATE")
                 self._since = self._seam.monotonic()
-            self._db.executemany(statement, rows)
-            self._writes += len(rows) or 1
+            for statement, row in writes:
+                self._db.execute(statement, row)
+            self._writes += len(writes) or 1
             if self._writes >= GROUP or self._seam.monotonic() - self._since >= INTERVAL:
                 self._commit()
 

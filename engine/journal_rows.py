@@ -1,9 +1,10 @@
 """What the journal hands out, and how it is written in SQLite."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from photosync.engine.entry import Entry, same_state
 from photosync.engine.hashing import Fingerprint
@@ -103,4 +104,4 @@ def delivery_of(row: Sequence[Any]) -> Delivery:
 def fingerprint_of(size: Any, digests: Any, packed: Any) -> Fingerprint:
     """What was read: bytes, digests as JSON, chunk digests of 16 bytes each."""
     chunks = tuple(packed[at : at + 16].hex() for at in range(0, len(packed), 16))
-    return Fingerprint(size, json.loads(digests), chunks)
+    return Fingerprint(size, msgspec.json.decode(digests), chunks)

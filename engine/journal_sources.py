@@ -1,10 +1,10 @@
 """What the journal remembers of files as they were read: fingerprints, and what photos say of themselves."""
 
-import json
+import msgspec
 
 from photosync.engine.entry import Entry
 from photosync.engine.hashing import Fingerprint
-from photosync.engine.journal_file import JournalFile
+from photosync.engine.journal_file import JournalFile, Write
 from photosync.engine.journal_rows import fingerprint_of, key, path_of
 from photosync.engine.media import Facts
 
@@ -42,7 +42,10 @@ class Sources(JournalFile):
         return fingerprint_of(entry.size, *rows[0])
 
     def set_content(self, place: str, entry: Entry, found: Fingerprint) -> None:
-        self._write(
+        self._write_together(self._content(place, entry, found))
+
+    def _content(self, place: str, entry: Entry, found: Fingerprint) -> Write:
+        return (
             "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 self._place(place),
@@ -50,7 +53,7 @@ class Sources(JournalFile):
                 entry.size,
                 entry.mtime_ns,
                 entry.version,
-                json.dumps(found.digests, separators=(",", ":")),
+                msgspec.json.encode(found.digests).decode(),
                 bytes.fromhex("".join(found.chunks)),
             ),
         )
@@ -92,7 +95,10 @@ class Sources(JournalFile):
 
     def set_facts(self, place: str, entry: Entry, facts: Facts, suspicion: str | None = None) -> None:
         """Remembers what a file says of itself, and what is wrong with it, if anything is."""
-        self._write(
+        self._write_together(self._facts(place, entry, facts, suspicion))
+
+    def _facts(self, place: str, entry: Entry, facts: Facts, suspicion: str | None) -> Write:
+        return (
             "INSERT OR REPLACE INTO media VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 self._place(place),

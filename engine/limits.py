@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from photosync.engine.errors import Trouble
+from photosync.engine.width import Width
 from photosync.engine.workers import Workers
 
 _UNITS = {"": 1 << 10, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -132,6 +133,7 @@ class Gate:
 
     Attributes:
         retries: what had to be tried again, by kind of trouble.
+        width: of the calls to the place, told of refusals; None: it is fixed.
     """
 
     def __init__(
@@ -147,12 +149,17 @@ class Gate:
         self._next_request = 0.0
         self._next_byte = 0.0
         self._held_until = 0.0
+        self.width: Width | None = None
         self.retries: Counter[Trouble] = Counter()
         self._pace = 0.0
         self._refused_at = float("-inf")
 
     def enter(self) -> None:
         """Waits for the right to make one request."""
+        if not (self._interval or self._pace or self._held_until):
+            # Nearly always, and for every file.
+            self._workers.check()
+            return
         while True:
             with self._monitor:
                 now = self._workers.seam.monotonic()
@@ -182,6 +189,8 @@ class Gate:
             if now - self._refused_at < SETTLING + self._pace:
                 return
             self._refused_at = now
+            if self.width is not None:
+                self.width.refused()
             self._pace = min(max(2 * self._pace, STEP), SLOWEST)
             self._next_request = max(self._next_request, now + self._pace)
 

@@ -7,7 +7,7 @@ nothing where they understand nothing: `look` raises for no content whatever.
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from photosync.engine import bmff
 from photosync.engine.tiff import Exif, Tiff
@@ -51,7 +51,8 @@ class Facts:
 
     def dumps(self) -> str:
         """As JSON, without what is not known."""
-        return json.dumps({name: value for name, value in asdict(self).items() if value})
+        known = {name: value for name in self.__slots__ if (value := getattr(self, name))}
+        return json.dumps(known)
 
     @classmethod
     def loads(cls, text: str) -> "Facts":

@@ -199,7 +199,7 @@ def is_ours(path: str) -> bool:
     """Whether a component of the stored path begins with `OURS`, however it is spelled."""
     if path.isascii():
         lowered = path.lower()
-        return lowered.startswith(OURS) or f"/{OURS}" in lowered
+        return OURS in lowered and (lowered.startswith(OURS) or f"/{OURS}" in lowered)
     return any(map(_begins_ours, path.split("/")))
 
 
@@ -216,7 +216,7 @@ def is_ours_among_plain(path: str) -> bool:
 
 def is_shortened(stored: str) -> bool:
     """Whether a component was too long for the destination: `decode` can't tell its logical name."""
-    return _SHORTENED.search(stored) is not None
+    return "%~" in stored and _SHORTENED.search(stored) is not None
 
 
 def match_key(stored: str, rules: NameRules) -> str:

@@ -24,6 +24,8 @@ from photosync.engine.workers import Workers, each
 HEAD = f"{OURS}/HEAD"
 _HEAD_LIMIT = 1 << 20
 GONE = "it is gone already"
+AT_ONCE = 32
+"""Removals at once, however many calls a place would take."""
 
 
 class Fate(StrEnum):
@@ -144,7 +146,7 @@ def from_source(
                 ends[file.path] = _kept(file, f"{held.path}, of the same photo, stays ({held.error})")
         return [ends[file.path] for file in photo]
 
-    done = each(workers, source.capabilities.write_concurrency, photos, one, "remove")
+    done = each(workers, min(AT_ONCE, source.capabilities.write_concurrency), photos, one, "remove")
     return [removal for photo in done for removal in photo]
 
 
@@ -196,7 +198,7 @@ def at_destination(
             return Removal(entry.path, Fate.KEPT, entry.size, error=kept)
         return Removal(entry.path, Fate.REMOVED if to is None else Fate.TRASHED, entry.size, to)
 
-    return each(workers, target.store.capabilities.write_concurrency, entries, one, "remove")
+    return each(workers, min(AT_ONCE, target.store.capabilities.write_concurrency), entries, one, "remove")
 
 
 def _failed(path: str, size: int, error: Exception) -> Removal:

@@ -79,6 +79,8 @@ class Source:
         progress: Callable[[str, int], None],
     ) -> None:
         self.store = store
+        # Asking a protocol costs more than all else that opening a small file asks of this class.
+        self._shared = store if isinstance(store, Shared) else None
         self._workers = workers
         self._gate = gate
         self._retries = retries
@@ -86,16 +88,16 @@ class Source:
 
     def expect(self, entries: Sequence[Entry], wanted: Sequence[Entry]) -> None:
         """Says what may be read, and what certainly will, in order."""
-        if isinstance(self.store, Shared):
-            self.store.expect(entries, wanted, self._workers)
+        if self._shared is not None:
+            self._shared.expect(entries, wanted, self._workers)
 
     def ready(self, entry: Entry) -> bool:
         """Whether reading a file begins without waiting for another destination's sake."""
-        return not isinstance(self.store, Shared) or self.store.ready(entry)
+        return self._shared is None or self._shared.ready(entry)
 
     def holds(self, entry: Entry) -> bool:
         """Whether a file can be read even when the source itself is gone."""
-        return isinstance(self.store, Shared) and self.store.holds(entry)
+        return self._shared is not None and self._shared.holds(entry)
 
     def open(self, entry: Entry, offset: int = 0) -> OpenFile:
         """Opens a file, to be read from ``offset`` bytes on.
@@ -165,7 +167,8 @@ class Source:
         try:
             while True:
                 self._workers.check()
-                block = file.reader.read(size)
+                # No more than is to come, and one byte beyond: what is asked for is allocated.
+                block = file.reader.read(min(size, max(entry.size - done, 0) + 1))
                 if not block:
                     break
                 done += len(block)

@@ -35,10 +35,12 @@ from photosync.engine.large import Large
 from photosync.engine.limits import Gate
 from photosync.engine.media import NOTHING, look
 from photosync.engine.plan import Compare, Copy, Move, Plan, Refuse, Trash
+from photosync.engine.senders import Senders
 from photosync.engine.source import Source, SourceGone
 from photosync.engine.taken import taken
 from photosync.engine.target import Target
 from photosync.engine.views import Glimpse, Memory, Passed
+from photosync.engine.width import Width
 from photosync.engine.workers import ByteBudget, Channel, Workers
 
 ITEM_ATTEMPTS = 3
@@ -84,7 +86,9 @@ class Transfer:
         self.within = None if settings.reads_all else within.reach(pair.source, pair.destination)
         self.workers = workers
         self._queue: Channel[Item] = Channel(workers)
-        self._tasks: Channel[Callable[[], None]] = Channel(workers)
+        most = self.can.write_concurrency
+        self.target.gate.width = Width(min(most, settings.transfers or most))
+        self._senders = Senders(workers, self.target.gate.width)
         self._open_items = 0
         self._ended: set[int] = set()
         self.small = Batches(self)
@@ -117,9 +121,7 @@ class Transfer:
                 most = self.settings.transfers or len(items)
                 for number in range(min(most, self.source.store.capabilities.read_concurrency, len(items))):
                     self.workers.start(self._read_all, f"read-{number}")
-                calls = self.settings.transfers or sum(map(self._calls, items))
-                for number in range(min(calls, self.can.write_concurrency)):
-                    self.workers.start(self._send_all, f"send-{number}")
+                self._senders.start(sum(map(self._calls, items)))
                 self.workers.join()
         finally:
             for item in items:
@@ -157,10 +159,6 @@ class Transfer:
         source would say by now is not known."""
         return not isinstance(item.action, Trash) and self.source.holds(item.source)
 
-    def _send_all(self) -> None:
-        for task in self._tasks:
-            task()
-
     def send(self, item: Item, run: Callable[[], None]) -> None:
         """Queues work on an item for the senders; whatever it raises ends or repeats the item."""
 
@@ -176,7 +174,7 @@ class Transfer:
 
     def put_task(self, task: Callable[[], None]) -> None:
         """Queues work that ends its items by itself."""
-        self._tasks.put(task)
+        self._senders.tasks.put(task)
 
     def repeat(self, item: Item) -> None:
         """Has an item read once more."""
@@ -195,6 +193,7 @@ class Transfer:
         """Counts bytes that arrived."""
         with self.state:
             item.sent += size
+        self._senders.arrived(size)
         self.emit(Moved(self.pair.name, item.source.path, sent=size))
 
     # how items end
@@ -209,7 +208,7 @@ class Transfer:
             last = self._open_items == 0
         if last:
             self._queue.close()
-            self._tasks.close()
+            self._senders.tasks.close()
         self.emit(Finished(self.pair.name, outcome))
         self._let_go(item)
 
@@ -259,12 +258,12 @@ class Transfer:
         pair, entry = self.pair, item.source
         if isinstance(item.action, Move):
             self.journal.forget_delivery(pair.source_id, pair.destination_id, item.action.origin.path)
-        self.journal.set_content(pair.source_id, entry, found)
-        if item.facts is not None:
-            self.journal.set_facts(pair.source_id, entry, item.facts, item.suspicion)
-        self.journal.set_delivery(
+        self.journal.set_copied(
             pair.source_id,
             pair.destination_id,
+            entry,
+            found,
+            None if item.facts is None else (item.facts, item.suspicion),
             Delivery(
                 entry.path,
                 entry.size,

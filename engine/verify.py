@@ -45,6 +45,18 @@ def agreed(reported: Mapping[str, str], found: Fingerprint) -> str | None:
     return name
 
 
+def told(reported: Mapping[str, str], found: Fingerprint, how: Verify) -> str | None:
+    """The evidence, as far as it needs no request; None: reading back decides.
+
+    Raises:
+        Corrupt: a hash in common differs.
+    """
+    name = agreed(reported, found)
+    if name is not None and how is not Verify.REREAD:
+        return f"server-hash:{name}"
+    return NONE if how is Verify.NONE else None
+
+
 def reread(
     reader: Reader, names: tuple[str, ...] = (), check: Callable[[], None] | None = None
 ) -> Fingerprint:
@@ -84,11 +96,8 @@ def prove(
     Raises:
         Corrupt: the bytes differ.
     """
-    name = agreed(reported, found)
-    if name is not None and how is not Verify.REREAD:
-        return f"server-hash:{name}"
-    if how is Verify.NONE:
-        return NONE
+    if (evidence := told(reported, found, how)) is not None:
+        return evidence
     back = reread(store.open(path), check=check)
     if (back.size, back.content) != (found.size, found.content):
         raise Corrupt(

@@ -7,11 +7,13 @@ A `Workers` scope owns the threads started in it: leaving the scope waits for th
 cancels the others, and nothing outlives it but a call that the operating system will not interrupt.
 """
 
+import gc
 import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -75,6 +77,37 @@ class Threads:
     def monitor(self) -> Monitor:
         return threading.Condition()
 
+
+class _Collector:
+    """Python's collector of cycles, paused as long as anybody wants it to be."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pauses = 0
+        self._was_on = True
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """For what makes very many objects of which none is in a cycle.
+
+        A listing of 100,000 files is half a million objects; looking through them again and again was a third
+        of what a run with nothing to do costs. Not for what handles files' contents: those must go at once.
+        """
+        with self._lock:
+            if not self._pauses:
+                self._was_on = gc.isenabled()
+                gc.disable()
+            self._pauses += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._pauses -= 1
+                if not self._pauses and self._was_on:
+                    gc.enable()
+
+
+collector = _Collector()
 
 GRACE = 10.0
 """Seconds that a cancelled scope waits for calls in progress before it leaves their threads behind."""

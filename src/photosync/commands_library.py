@@ -1,5 +1,6 @@
 """``restore``, ``heal``, ``prune``, ``free-up``: what a proven copy is kept for."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -40,13 +41,15 @@ def restore(
         typer.Option("--as-of", metavar="WHEN", help="A snapshot's number, 2024-01-31, or an age as 30d."),
     ] = None,
     other: From = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Write to a phone without asking.")] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring files back under their original names and times, proven by the manifest.
 
     Nothing at the target is overwritten. Needs nothing on this machine but access to the destination. With
-    --as-of also what was overwritten or deleted since, as long as it is in the trash.
+    --as-of also what was overwritten or deleted since, as long as it is in the trash. To a phone (phone:, to
+    DCIM/Restored, or phone:STORAGE/FOLDER) only new files are made, after a question.
     """
     from photosync.failures import told
     from photosync.jobs import make_settings
@@ -65,8 +68,24 @@ def restore(
             others=other or [],
             dry_run=dry_run,
             settings=make_settings(room.memory, room.transfers),
+            confirm=_asks(yes, as_json, "to write to a phone"),
         )
     raise typer.Exit(int(code))
+
+
+def _asks(yes: bool, as_json: bool, doing: str) -> Callable[[str], bool]:
+    """Asks a person; without one, only --yes is a yes."""
+    import sys
+
+    def confirm(question: str) -> bool:
+        if yes:
+            return True
+        if as_json or not sys.stdin.isatty():
+            sys.stderr.write(f"Not confirmed: say --yes {doing} without being asked.\n")
+            return False
+        return typer.confirm(question)
+
+    return confirm
 
 
 def heal(
@@ -181,8 +200,6 @@ def free_up(
     Each photo is read again on the phone and asked for at every place that has it, right before it goes; all
     files of a photo go or none. Shows the list and asks first.
     """
-    import sys
-
     from photosync.engine.filters import moment
     from photosync.failures import told
     from photosync.freeing import Wish, free_up
@@ -190,21 +207,13 @@ def free_up(
     ctx = saying.tell(context)
     session = ctx.session()
 
-    def confirm(question: str) -> bool:
-        if yes:
-            return True
-        if as_json or not sys.stdin.isatty():
-            sys.stderr.write("Not confirmed: say --yes to delete without being asked.\n")
-            return False
-        return typer.confirm(question)
-
     with told(ctx.output(as_json), source):
         wish = Wish(
             min_copies,
             moment(older_than, session.seam.wall_ns(), "--older-than"),
             names.filter(),
             dry_run,
-            confirm,
+            _asks(yes, as_json, "to delete"),
             as_json,
             ctx.verbosity,
         )

@@ -236,12 +236,22 @@ class Tending(Saying, Filters, Running):
 
 
 @dataclass(frozen=True)
-class Moving(Saying, Comparing, Pace, Filters, Running):
+class Signing:
+    """Who vouches for the manifest."""
+
+    sign: Annotated[
+        Path | None,
+        typer.Option("--sign", metavar="KEYFILE", help="Sign the manifest, now and from now on; see key."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Moving(Saying, Signing, Comparing, Pace, Filters, Running):
     """Options of ``move``."""
 
 
 @dataclass(frozen=True)
-class Copying(Saying, Believing, Pace, Placing, Choosing, Filters, Running):
+class Copying(Saying, Believing, Signing, Pace, Placing, Choosing, Filters, Running):
     """Options of ``copy``, ``sync`` and ``mirror``."""
 
 
