@@ -1,7 +1,7 @@
 """The PyPI package ``sshfs``, apart from this environment.
 
-Installed, it takes over the names ``sftp`` and ``ssh`` from fsspec. It is fetched once, with ``asyncssh`` and nothing else, and kept in the user's cache folder; a process that is
-to have it gets the folder as its PYTHONPATH.
+Installed, it takes over the names ``sftp`` and ``ssh`` from fsspec. It is fetched once, with ``asyncssh`` and
+nothing else, and kept in the user's cache folder; a process that is to have it gets the folder as PYTHONPATH.
 """
 
 import fcntl
