@@ -186,7 +186,7 @@ def open_place(spec: PlaceSpec, keys: Keys) -> Place:
     except Exception as error:  # noqa: BLE001 - filesystems and their SDKs raise what they like
         from photosync.backends.anyfs_errors import understood
 
-        found = understood(error, f"opening {spec.text}")
+        found = understood(error, f"opening {spec.text.removesuffix(':')}")
     # Without its cause: what a foreign library puts into an exception may hold what it was given.
     raise type(found)(keys.redact(str(found)))
 
