@@ -6,12 +6,13 @@ SEEDS ?= 200
 JOBS ?= 2
 MINUTES ?= 1
 AUDIT ?=
+HOURS ?= 24
 TARGETS ?=
 RUNS ?= 5
 NAMES ?=
 
 # The page is made anew whenever it is asked for.
-.PHONY: docs/capabilities.md help demo test test-long lint format bench bench-quick matrix fuzz audit clean
+.PHONY: docs/capabilities.md help demo test test-long lint format bench bench-quick matrix fuzz audit load soak clean
 
 help:
 	@echo "make demo       copy a sample phone, verify it, run again"
@@ -21,6 +22,7 @@ help:
 	@echo "make bench-quick    the same much smaller, in three minutes; writes nothing"
 	@echo "make matrix     write docs/trust.md: which test shows which fault"
 	@echo "make fuzz       hostile input for every reader: make fuzz MINUTES=60 TARGETS=media"
+	@echo "make load       200,000 files, 20 GB, a hundred runs in one process; make soak HOURS=24"
 	@echo "make audit      sbom.json, and known weaknesses of dependencies (asks PyPI's service)"
 	@echo "make format     format the code"
 
@@ -76,6 +78,13 @@ $(VENV)/fuzz-ready: $(VENV)/ready
 
 fuzz: $(VENV)/fuzz-ready
 	$(BIN)/python -W ignore -m tests.fuzz --minutes $(MINUTES) $(TARGETS)
+
+# FILES=…, GIGABYTES=… and RUNS=… before make change the sizes.
+load: $(VENV)/ready
+	$(BIN)/python -m pytest -m slow -s tests/load
+
+soak: $(VENV)/ready
+	$(BIN)/python -m tests.load.soak --hours $(HOURS)
 
 # What users install, without the tools of development.
 $(VENV)/runtime/ready: pyproject.toml $(VENV)/ready

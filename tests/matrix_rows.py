@@ -110,10 +110,8 @@ PARTLY: dict[int, str] = {
     13: "what is copied in one go is read once, so a second reading is met only when an upload goes on or a "
     "photo is freed",
     15: "the room is not asked for beforehand: a disk that is too small is noticed when it is full",
-    16: "planning; a whole copy of so many files is not measured",
-    33: "a simulated FAT disk, the engine's comparison, and what is declared of each kind of disk; no real "
-    "FAT was mounted",
+    33: "a simulated FAT disk, a mount that tells every second second and then shifts by an hour, and what "
+    "is declared of each kind of disk; no real FAT was mounted",
     45: "libgphoto2 leaves out a file that a camera gave no answer about, while it answers everything else",
-    66: "times of files years off; the machine's own clock is not moved",
     77: "libgphoto2 turns a name with emoji into question marks (cameras by PTP)",
 }

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from photosync import paths
 from photosync.config import S3, TYPES, Drive, Dropbox, Fsspec, Ftp, Local, Remote, Sftp, Smb, Webdav, type_of
 from photosync.engine.capabilities import Store
-from photosync.engine.errors import Fatal, NotSignedIn
+from photosync.engine.errors import Fatal, NotSignedIn, Permanent
 from photosync.places import Keys, Kind, Place, PlaceError, PlaceSpec
 from photosync.secrets import Credentials, SecretsError
 
@@ -319,6 +319,7 @@ def _open_webdav(spec: PlaceSpec, remote: Webdav, keys: Keys) -> Place:
         "verify": ssl.create_default_context(cafile=ca_bundle()),
         # A server may take its time after the last byte of a large file.
         "timeout": httpx.Timeout(PATIENCE, read=ANSWER, write=ANSWER),
+        "event_hooks": {"response": [_stay_there]},
     }
     if remote.user:
         options["auth"] = (remote.user, record.get("password") or "")
@@ -328,6 +329,16 @@ def _open_webdav(spec: PlaceSpec, remote: Webdav, keys: Keys) -> Place:
     root = _below(spec, remote.root)
     user = f"{remote.user}@" if remote.user else ""
     return _any(spec, remote, fs, root, f"webdav:{user}{remote.url.rstrip('/')}/{root}")
+
+
+def _stay_there(response: Any) -> None:
+    """httpx's hook: the client follows redirects, and what another host says is not the server's word."""
+    if not response.has_redirect_location:
+        return
+    here, there = response.url, response.url.join(response.headers["location"])
+    same = (there.scheme, there.port) == (here.scheme, here.port) or there.scheme == "https"
+    if there.host != here.host or not same:
+        raise Permanent("the WebDAV server sends its visitors to another host, which is never followed")
 
 
 def _open_fsspec(spec: PlaceSpec, remote: Fsspec, keys: Keys) -> Place:

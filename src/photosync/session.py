@@ -52,6 +52,7 @@ class Session:
     @property
     def secrets(self) -> Secrets:
         if self._secrets is None:
+            _leave_no_core()
             self._secrets = Secrets(paths.secrets_file())
         return self._secrets
 
@@ -144,6 +145,15 @@ class Session:
             snapshots.refuse_rollback(journal.head(place.identity))
             if trust.unsigned_yet:
                 snapshots.sign()
+
+
+def _leave_no_core() -> None:
+    """Credentials are in memory from now on: should the process crash, its memory is not to be a file."""
+    try:
+        import resource
+    except ImportError:
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 @contextmanager
