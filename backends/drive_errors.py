@@ -195,4 +195,8 @@ def _network_meaning(error: Exception, what: str) -> Exception:
             f"{what}: the server's certificate is not trusted. Behind a proxy with an authority of its own, "
             "set SSL_CERT_FILE to that authority's PEM file."
         )
-    return Transient(f"{what}: the connection failed ({type(error).__name__}).", trouble=Trouble.NETWORK)
+    return Transient(
+        f"{what}: the connection failed ({type(error).__name__}). Check the network, and the proxy if one is "
+        "set; then run again.",
+        trouble=Trouble.NETWORK,
+    )

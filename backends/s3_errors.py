@@ -149,7 +149,7 @@ def translate(error: Exception, doing: str) -> Exception:
         return Permanent(f"{doing}: {error}")
     if isinstance(error, raised.EndpointConnectionError):
         return Transient(
-            f"{doing}: no connection to the server. Is the endpoint right, and is it up?",
+            f"{doing}: no connection to the server. Check that it is up, and the endpoint; then run again.",
             trouble=Trouble.NETWORK,
         )
     if isinstance(

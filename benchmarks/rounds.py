@@ -146,6 +146,7 @@ class Verdict:
     Attributes:
         goal, workload: which.
         values: of each round, in the goal's terms; median, least and most are what is told.
+        cpu: the same of processor time, which other work on the machine disturbs less.
         peer: which one it was compared with, "" for none.
         met: None if it cannot be told, for the reason ``why``.
         why: as said.
@@ -157,6 +158,7 @@ class Verdict:
     peer: str
     met: bool | None
     why: str = ""
+    cpu: tuple[float, ...] = ()
 
     @property
     def value(self) -> float | None:
@@ -172,15 +174,20 @@ def judge(goal: Goal, workload: str, rows: Mapping[tuple[str, str, str], Row]) -
         return Verdict(goal, workload, (), "", None, f"void: {own.wrong}")
     if goal.kind in ("seconds", "MB"):
         values = tuple(own.wall) if goal.kind == "seconds" else tuple(peak / 1e6 for peak in own.peak)
-        return Verdict(goal, workload, values, "", median(values) <= goal.limit)
+        cpu = tuple(own.cpu) if goal.kind == "seconds" else ()
+        return Verdict(goal, workload, values, "", median(values) <= goal.limit, cpu=cpu)
     there = [rows.get((workload, goal.step, name)) for name in goal.against]
     sound = [row for row in there if row is not None and row.wall and not row.wrong]
     if not sound:
         return Verdict(goal, workload, (), "", None, f"nothing to compare with: {', '.join(goal.against)}")
     best = min(sound, key=lambda row: median(row.wall))
-    pairs = list(zip(best.wall, own.wall, strict=False))
     if goal.kind == "ratio":
-        values = tuple(peer / ours for peer, ours in pairs)
-        return Verdict(goal, workload, values, best.peer, median(values) >= goal.limit)
-    values = tuple(ours / peer for peer, ours in pairs)
-    return Verdict(goal, workload, values, best.peer, median(values) <= goal.limit)
+        values, cpu = _over(best.wall, own.wall), _over(best.cpu, own.cpu)
+        return Verdict(goal, workload, values, best.peer, median(values) >= goal.limit, cpu=cpu)
+    values, cpu = _over(own.wall, best.wall), _over(own.cpu, best.cpu)
+    return Verdict(goal, workload, values, best.peer, median(values) <= goal.limit, cpu=cpu)
+
+
+def _over(some: Sequence[float], others: Sequence[float]) -> tuple[float, ...]:
+    """Round by round, as far as both took part; a time that is too short to be measured gives nothing."""
+    return tuple(one / other for one, other in zip(some, others, strict=False) if other)

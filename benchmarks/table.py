@@ -16,7 +16,8 @@ where it does. After each run the destination is compared with the source; a run
 voids its row."""
 _ABOUT_GOALS = """\
 Peer's wall clock over photosync's, round by round, beside the fastest of the peers that the goal names; or
-as the unit says. Read ratios within a workload only: between machines and days, seconds mean nothing."""
+as the unit says; *of CPU* the same of processor time, which other work on the machine disturbs less. Read
+ratios within a workload only: between machines and days, seconds mean nothing."""
 _UNITS = {"ratio": ("≥", " ×"), "times": ("≤", " ×"), "seconds": ("≤", " s"), "MB": ("≤", " MB")}
 
 
@@ -55,11 +56,12 @@ def _most(requests: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def told(verdict: Verdict) -> list[str]:
-    """A goal: what it asks, what was measured, beside whom, and whether that is enough."""
+    """A goal: what it asks, what was measured (and of CPU), beside whom, and whether that is enough."""
     sign, unit = _UNITS[verdict.goal.kind]
     values = f"{_spread(verdict.values)}{unit}" if verdict.values else ""
     outcome = verdict.why if verdict.met is None else "met" if verdict.met else "missed"
-    return [verdict.goal.text, f"{sign} {verdict.goal.limit:g}{unit}", values, verdict.peer, outcome]
+    cpu = f"{_spread(verdict.cpu)}{unit}" if verdict.cpu else ""
+    return [verdict.goal.text, f"{sign} {verdict.goal.limit:g}{unit}", values, cpu, verdict.peer, outcome]
 
 
 def terminal(measured: Measured) -> str:
@@ -69,7 +71,10 @@ def terminal(measured: Measured) -> str:
         return f"{lines[0]}\n  not measured: {measured.failed}"
     lines += _aligned([list(HEAD), *map(cells, measured.rows)])
     if measured.verdicts:
-        lines += ["", *_aligned([["goal", "asked", "measured", "beside", ""], *map(told, measured.verdicts)])]
+        lines += [
+            "",
+            *_aligned([["goal", "asked", "measured", "of CPU", "beside", ""], *map(told, measured.verdicts)]),
+        ]
     lines += [f"  missing: {program}" for program in measured.missing]
     return "\n".join(lines)
 
@@ -101,8 +106,8 @@ def _page(result: Result) -> Iterator[str]:
     yield ""
     yield _ABOUT_GOALS
     yield ""
-    yield "| workload | goal | asked | measured | beside | |"
-    yield "| --- | --- | --- | --- | --- | --- |"
+    yield "| workload | goal | asked | measured | of CPU | beside | |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
     for measured in result.workloads:
         for verdict in measured.verdicts:
             yield _line([f"[{measured.name}](#{measured.name})", *told(verdict)])
@@ -126,7 +131,7 @@ def _workload(measured: Measured) -> Iterator[str]:
     yield ""
     before, after = measured.load
     yield (
-        f"{measured.when} UTC, {measured.runs} rounds{', scaled down' if measured.quick else ''}, "
+        f"{measured.when} UTC, rounds: {measured.runs}{', scaled down' if measured.quick else ''}, "
         f"{measured.seconds:.0f} s in all, load {before:.1f} before and {after:.1f} after: "
         f"`python -m benchmarks {measured.name} --runs {measured.runs}{' --quick' if measured.quick else ''}`"
     )

@@ -93,10 +93,13 @@ def family(path: str) -> tuple[str, str]:
     stem, extension = _split(name)
     if extension == "xmp" and _split(stem)[1] in _RAWS.union(_STILLS, _FILMS):
         stem = _split(stem)[0]
-    burst = _BURST.search(stem)
+    # Asked in this way first, most names cost no search.
+    burst = _BURST.search(stem) if "burst" in stem else None
     if burst is not None:
         return folder, f"burst {burst['stem'] if len(burst['number']) < 14 else burst['number']}"
-    return folder, _EDITED.sub(r"\1\2", stem, count=1)
+    if "img_e" in stem or "img_o" in stem:
+        stem = _EDITED.sub(r"\1\2", stem, count=1)
+    return folder, stem
 
 
 @dataclass(slots=True)

@@ -311,6 +311,18 @@ class Sweeps(Protocol):
         ...
 
 
+@runtime_checkable
+class Settles(Protocol):
+    """A store where what others wrote shows before it is durable."""
+
+    def settle(self) -> None:
+        """Makes durable what is there, whoever wrote it: a process that was killed may have left it unsynced.
+
+        An absent root has nothing to be made durable.
+        """
+        ...
+
+
 class Readable(Protocol):
     """The part of a `Store` that a source needs."""
 

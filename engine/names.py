@@ -216,7 +216,7 @@ def is_ours_among_plain(path: str) -> bool:
 
 def is_shortened(stored: str) -> bool:
     """Whether a component was too long for the destination: `decode` can't tell its logical name."""
-    return _SHORTENED.search(stored) is not None
+    return "%~" in stored and _SHORTENED.search(stored) is not None
 
 
 def match_key(stored: str, rules: NameRules) -> str:

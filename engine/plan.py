@@ -295,7 +295,10 @@ class _Planner:
                 path = delivery.path if entry is None else entry.path
                 stored = path if delivery.stored == path else delivery.stored
                 place = match_key(stored, self.rules)
-                logical[place] = path if is_shortened(stored) else decode(stored)
+                existing = self.there.get(place)
+                if existing is None or existing.path != stored or "%" in stored or not place.isascii():
+                    logical[place] = path if is_shortened(stored) else decode(stored)
+                # Else the listing of the destination says all there is to say, see `_new`.
                 if stored is not path and self.policy.mode is Mode.COPY and (shown := marker(path, stored)):
                     self.markers[family(path)] = shown
                 if entry is None and delivery.path not in self.declined:
@@ -303,7 +306,7 @@ class _Planner:
                     continue
                 self.claimed.add(place)
             if entry is not None and delivery is not None:
-                self._known(entry, delivery)
+                self._known(entry, delivery, place)
             elif entry is not None:
                 new.append(entry)
         self._new(new, logical)
@@ -318,8 +321,8 @@ class _Planner:
         self.actions.sort(key=lambda action: order[type(action)])
         return Plan(self.actions, self.unchanged, self.facts)
 
-    def _known(self, entry: Entry, delivery: Delivery) -> None:
-        existing = self.there.get(match_key(delivery.stored, self.rules))
+    def _known(self, entry: Entry, delivery: Delivery, place: str) -> None:
+        existing = self.there.get(place)
         if existing is None:
             gone = "gone from the destination" if delivery.of(entry) else "modified since it was copied"
             self.actions.append(Copy(entry, delivery.stored, gone))
@@ -555,6 +558,8 @@ class _Renames:
                 self._like.setdefault(likeness, []).append(delivery)
 
     def match(self, entry: Entry) -> Delivery | None:
+        if not self._like:
+            return None
         for likeness in _likenesses(entry):
             candidates = self._like.get(likeness, [])
             while candidates:
@@ -607,9 +612,16 @@ def _join(
     """Merge join of two iterables sorted by `key` of the path."""
     right = iter(known)
     delivery = next(right, None)
-    place = b"" if delivery is None else key(delivery.path)
+    place: bytes | None = None
     for entry in entries:
+        if delivery is not None and delivery.path == entry.path:
+            # Nearly always, and without making a key of either.
+            yield entry, delivery
+            delivery, place = next(right, None), None
+            continue
         here = key(entry.path)
+        if place is None:
+            place = b"" if delivery is None else key(delivery.path)
         while delivery is not None and place < here:
             yield None, delivery
             delivery = next(right, None)
@@ -618,8 +630,7 @@ def _join(
             yield entry, None
         else:
             yield entry, delivery
-            delivery = next(right, None)
-            place = b"" if delivery is None else key(delivery.path)
+            delivery, place = next(right, None), None
     if delivery is not None:
         yield None, delivery
     for delivery in right:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from photosync.engine import record, retry, scan, spared
-from photosync.engine.capabilities import Probes, Remarks, Repeats, Store, Sweeps
+from photosync.engine.capabilities import Probes, Remarks, Repeats, Settles, Store, Sweeps
 from photosync.engine.choosing import Choice
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, classify
@@ -18,7 +18,7 @@ from photosync.engine.limits import Gate, Timetable
 from photosync.engine.looking import Looker
 from photosync.engine.names import is_ours, is_ours_among_plain
 from photosync.engine.nodes import ManifestError, NewerFormat
-from photosync.engine.plan import Mode, Plan, Policy, make_plan
+from photosync.engine.plan import Compare, Mode, Move, Plan, Policy, make_plan
 from photosync.engine.report import Report, Tally
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.scan import Listing
@@ -156,6 +156,7 @@ class _Run:
                 prepared = self.prepare(workers) if plan is None else self._given(plan)
                 gates = self._gates_of(workers)
                 self._probe(prepared.plan, workers, gates[1])
+                self._settle(prepared.plan, workers, gates[1])
                 settings = replace(self.job.settings, reads_all=self.job.policy.checksum)
                 transfer = Transfer(self.pair, self.journal, workers, gates, settings, self.emit)
                 self.emit(Phase("transfer", self.pair.name))
@@ -270,6 +271,15 @@ class _Run:
             return frozenset()
         settings = self.job.settings
         return spared.guarded(Target(self.pair.destination, workers, gate, settings.retries, settings.how))
+
+    def _settle(self, plan: Plan, workers: Workers, gate: Gate) -> None:
+        """What is adopted, or only recorded now, may come from a process that was killed before it synced."""
+        store = self.pair.destination
+        if not isinstance(store, Settles):
+            return
+        adopts = any(isinstance(action, Compare | Move) for action in plan.actions)
+        if adopts or any(self.journal.unrecorded(self.pair.destination_id)):
+            retry.call(store.settle, f"syncing {self.pair.name}", workers, gate, self.job.settings.retries)
 
     def _policy(self, stays: frozenset[str]) -> Policy:
         between = self.pair.source_id, self.pair.destination_id

@@ -1,6 +1,7 @@
 """The command line. Commands live in ``commands_*``; nothing heavy is imported before one is chosen."""
 
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -72,6 +73,8 @@ def options(
 def main() -> None:
     """Entry point: runs a command, says what went wrong in one line, and exits with rclone's codes."""
     _lenient_stdout()
+    # Who ends a run as a service or at shutdown gets what Ctrl-C gives: a report, and a journal in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except (Exception, KeyboardInterrupt) as error:

@@ -117,6 +117,6 @@ def devices(as_json: AsJson = False) -> None:
     if not rows:
         from photosync.backends.device_list import how_to_appear
 
-        typer.echo(how_to_appear())
+        typer.echo(f"No phone, camera or memory card is plugged in. {how_to_appear()}")
     for row in rows:
         typer.echo("\n".join(map(printable, people(row))))

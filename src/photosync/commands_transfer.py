@@ -131,16 +131,18 @@ def check(
 ) -> None:
     """Compare source and destination by content; changes nothing. Exits with 1 if they differ."""
     from photosync.audits import check_places
+    from photosync.failures import told
 
     ctx = saying.tell(context)
-    code = check_places(
-        ctx.session(),
-        source,
-        destination,
-        filters.filter(),
-        one_way=one_way,
-        download=download,
-        as_json=as_json,
-        verbosity=ctx.verbosity,
-    )
+    with told(ctx.output(as_json), destination):
+        code = check_places(
+            ctx.session(),
+            source,
+            destination,
+            filters.filter(),
+            one_way=one_way,
+            download=download,
+            as_json=as_json,
+            verbosity=ctx.verbosity,
+        )
     raise typer.Exit(int(code))

@@ -23,7 +23,7 @@ from photosync.engine.target import Target
 from photosync.engine.verify import Verify
 from photosync.engine.workers import Workers
 from photosync.output import human_size, json_line, removal_record
-from photosync.places import Place, PlaceError, parent, parse
+from photosync.places import ONE_FILE, Place, PlaceError, parent, parse
 from photosync.session import Session
 
 
@@ -68,9 +68,7 @@ def opened(session: Session, text: str, to_write: bool) -> Iterator[Open]:
         listing = sync.list_place(place.store, place.identity, journal, workers, gate, retries)
         for error in listing.errors:
             if isinstance(error.error.__cause__, NotADirectoryError) and not error.path:
-                raise PlaceError(
-                    f"{text} is a file: name its folder, and choose it there with --include NAME"
-                )
+                raise PlaceError(f"{text} is a file: {ONE_FILE}")
             raise error.error
         if not listing.exists or not (listing.entries or listing.own):
             # An empty answer is also what a place that is not there gives to a flat listing.

@@ -55,6 +55,16 @@ def test_what_words_mean(text: str, kind: Kind, name: str, path: str) -> None:
     assert (found.text, found.kind, found.name, found.path) == (text, kind, name, path)
 
 
+@pytest.mark.parametrize("text", ["db", "nas box", "phone", "phone@Pixel"])
+def test_a_forgotten_colon(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PlaceError, match=rf"Did you mean {text}: .*write \./{text}"):
+        parse(text, CONFIG)
+    assert parse(f"./{text}", CONFIG).kind is Kind.LOCAL
+    (tmp_path / text).mkdir()
+    assert parse(text, CONFIG).kind is Kind.LOCAL
+
+
 @pytest.mark.parametrize(
     ("text", "remote"),
     [

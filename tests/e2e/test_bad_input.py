@@ -414,3 +414,12 @@ def test_a_crash_leaves_no_memory_behind(machine: Photosync, phone: Path, dropbo
 def hidden(file: Path, below: Path) -> bool:
     """Whether a folder that only its user may enter is above a file."""
     return any(folder.stat().st_mode & 0o077 == 0 for folder in file.parents if folder.is_relative_to(below))
+
+
+@pytest.mark.parametrize("command", ["copy", "sync", "mirror", "move"])
+def test_a_file_where_a_folder_is_meant(machine: Photosync, tmp_path: Path, command: str) -> None:
+    source = write(tmp_path / "one", {"a.jpg": b"photo"})
+    done = machine.run(command, source / "a.jpg", tmp_path / "copy").expect(2)
+    assert "a.jpg is a file: name its folder" in done.err
+    assert not (tmp_path / "copy").exists()
+    assert tree(source) == {"a.jpg": b"photo"}

@@ -277,7 +277,8 @@ def test_damage_is_found_to_the_chunk_and_mended(machine: Photosync, place: Wher
 
     assert results(machine.run("verify", place.text, "--deep", "--json").expect(1)) == wrong
     plan = machine.run("heal", place.text, "--deep", "--from", tmp_path / "second", "-n", "--json").expect(0)
-    assert {row["path"] for row in plan.events} == {*bad, *short, *gone}
+    assert {row["path"] for row in plan.events[:-1]} == {*bad, *short, *gone}
+    assert (plan.events[-1]["event"], plan.events[-1]["actions"]) == ("plan-totals", 17)
     done = machine.run("heal", place.text, "--deep", "--from", tmp_path / "second", "--json").expect(0)
     assert set(done.files("verified")) == {*bad, *short, *gone}
     assert place.files() == files | extra
@@ -389,6 +390,27 @@ def test_rot_elsewhere_is_not_spread(
     second.put("DCIM/VID_1.MP4", flipped(data, 8 * MIB))
     machine.run("heal", local.text, "--from", second.text).expect(0)
     assert local.files()["DCIM/VID_1.MP4"] == data, "each had a chunk that the other had not"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("verify",),
+        ("verify", "--deep"),
+        ("log",),
+        ("diff",),
+        ("manifest", "show"),
+        ("check", "PHONE"),
+        ("heal",),
+    ],
+)
+def test_a_wrong_place_is_reported(machine: Photosync, phone: Path, words: tuple[str, ...]) -> None:
+    """Scripts get a last line that says what went wrong."""
+    asked = [str(phone) if word == "PHONE" else word for word in words]
+    done = machine.run(*asked, "nosuch:Photos", "--json")
+    assert done.code == 2
+    assert done.report["status"] == "failed"
+    assert "nosuch" in done.report["error"]
 
 
 def test_a_share_of_it_at_a_time(machine: Photosync, phone: Path, local: LocalFolder) -> None:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import multiprocessing
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.sim.bugs import BUGS, seeds_needed
-from tests.sim.household import Household
+from tests.sim.household import Household, scratch
 from tests.sim.life import Life, draw, shrink
 
 KEPT = Path(__file__).parent / "seeds.json"
@@ -43,7 +42,7 @@ class Ending:
 
 def end_of(life: Life) -> Ending:
     """Lives it."""
-    with tempfile.TemporaryDirectory(prefix="photosync-sim-") as folder:
+    with scratch() as folder:
         household = Household(life, Path(folder))
         try:
             household.live()

@@ -234,6 +234,12 @@ class SimDisk:
             if change.folder is node and change in self.pending:
                 self._keep(change)
 
+    def sync_all(self) -> None:
+        while self.pending:
+            self._keep(self.pending[0])
+        for file in self.files().values():
+            file.sync()
+
     def _keep(self, change: Change) -> None:
         if change.after is not None and change.after in self.pending:
             self._keep(change.after)

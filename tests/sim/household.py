@@ -1,10 +1,12 @@
 """A phone, its destinations, the machines that copy it, and everybody who meddles: one life, step by step."""
 
 import hashlib
+import os
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from photosync.engine.assets import pair
 from photosync.engine.entry import Entry
 from photosync.engine.errors import PhotosyncError, SourceChanged
 from photosync.engine.events import Event, Finished
-from photosync.engine.freeup import Copies, FreeUp, choose
+from photosync.engine.freeup import Copies, FreeUp, choose, recover
 from photosync.engine.item import Pair, Settings
 from photosync.engine.journal import Journal, key
 from photosync.engine.layout import Layout
@@ -41,6 +43,12 @@ from tests.sim.store import SimStore, Thing, World
 RETRIES = RetryPolicy(attempts=4)
 ROUNDS = 6
 """Calm runs after which everything has come to rest."""
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for journals: in memory, where there is such a place, for SQLite syncs a lot."""
+    memory = "/dev/shm"
+    return tempfile.TemporaryDirectory("", "photosync-sim-", memory if os.access(memory, os.W_OK) else None)
 
 
 class Household:
@@ -255,9 +263,9 @@ class Household:
                 photos = [photo.members for photo in pair(listing.entries, {})]
                 candidates, _ = choose(photos, having, copies)
                 freeing = FreeUp(
-                    reader, _Remover(self, store, step, copies), ledger, witnesses, "phone", copies
+                    reader, _Remover(self, store, step, copies, having), ledger, witnesses, "phone", copies
                 )
-                freeing.recover({entry.path: entry for entry in listing.entries})
+                recover(ledger, "phone", {entry.path: entry for entry in listing.entries})
                 chosen = [each for each in candidates if dice.random() < 0.6]
                 left = len(listing.entries) - sum(len(each.members) for each in chosen)
                 for freed in freeing.run(chosen if left else chosen[1:]):
@@ -287,10 +295,6 @@ class Household:
 
     def lose(self, machine: int) -> None:
         shutil.rmtree(self.folder / f"machine-{machine}", ignore_errors=True)
-        if self.life.mode is Mode.SYNC:
-            # Nobody knows any more that the phone lacks them on purpose: to the trash they may go.
-            for model in self.models:
-                model.freed.clear()
 
     def meddle(self, how: str, model: Model, dice: random.Random) -> None:
         """Somebody else works at a destination."""
@@ -308,9 +312,14 @@ class Household:
             there.set(path, data, 10**18)
             return
         path = dice.choice(paths)
+        if how == "edit" and "~" in path:
+            # A name that shows other content than it has is told of at every run, until somebody renames it.
+            return
         thing = there.things[path]
         if how == "rename":
             model.extra[thing.data] += 1
+            # Under a name that photosync never gave, it is nobody's copy of anything: ``sync`` may trash it.
+            model.freed.discard(thing.data)
             there.set(f"{path}.renamed", thing.data, thing.mtime_ns)
         if how == "edit":
             model.foreign.add(data)
@@ -375,8 +384,11 @@ class Household:
 class _Remover:
     """Deletes on the phone, if the oracle agrees."""
 
-    def __init__(self, house: Household, store: SimStore, step: Step, copies: int) -> None:
+    def __init__(
+        self, house: Household, store: SimStore, step: Step, copies: int, receipts: Sequence[Copies]
+    ) -> None:
         self._house, self._store, self._step, self._copies = house, store, step, copies
+        self._delivered = {each.name: each.delivered for each in receipts}
 
     def remove(self, entry: Entry) -> None:
         house, world = self._house, self._house.phone.world
@@ -401,7 +413,8 @@ class _Remover:
                 house.models[0]._broken.append(f"{entry.path} is deleted without {path}")
         self._check_intent(entry)
         for model in having:
-            if thing.data in model.there.visible().values():
+            proven = entry.path in self._delivered[model.name]
+            if proven and thing.data in model.there.visible().values():
                 model.freed.add(thing.data)
         world.drop(entry.path)
         self._store._after("remove")

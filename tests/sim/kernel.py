@@ -252,6 +252,17 @@ class Kernel:
             raise _error(errno.EIO)
         held.disk.sync(held.node)
 
+    def syncfs(self, fd: int) -> int:
+        """As the C library's."""
+        held = self._of(fd)
+        try:
+            self._may_fail(held.disk, "syncfs")
+        except OSError as error:
+            ctypes.set_errno(error.errno or errno.EIO)
+            return -1
+        held.disk.sync_all()
+        return 0
+
     # names
 
     def mkdir(self, name: str, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
@@ -402,6 +413,7 @@ def mounted(kernel: Kernel, scheduler: Scheduler | None) -> Iterator[None]:
             posix,
             os=kernel,
             _renameat2=lambda: kernel.renameat2,
+            _syncfs=lambda: kernel.syncfs,
             filesystem_type=kernel.filesystem_type,
         ),
     ):

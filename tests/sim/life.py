@@ -76,7 +76,7 @@ def storm(dice: random.Random, phone: str = "phone") -> tuple[Faults, Faults]:
 
     source = Faults(
         before=some(0.05), read_error=some(0.05), short_read=some(0.05), listing=some(0.2),
-        unplug=some(0.03), change=some(0.2),
+        unplug=some(0.03), change=some(0.2), after=some(0.1),
     )  # fmt: skip
     there = Faults(before=some(0.1), after=some(0.1), damage=some(0.1))
     if phone == "mtp":
@@ -90,8 +90,8 @@ def draw(seed: int) -> Life:
     places = [PLACES[seed % len(PLACES)]]
     if dice.random() < 0.3:
         places.append(dice.choice(PLACES))
-    mode = Mode.SYNC if seed % 5 == 4 else Mode.COPY
-    machines = 2 if mode is Mode.COPY and dice.random() < 0.25 else 1
+    mode = Mode.SYNC if seed % 3 == 2 else Mode.COPY
+    machines = 2 if mode is Mode.COPY and dice.random() < 0.4 else 1
     layout = "{taken:%Y}/{name}" if seed % 4 == 1 else None
     phone = dice.choice(["phone", "phone", "mtp"])
     life = Life(seed, tuple(places), phone, mode, layout, machines)
@@ -102,16 +102,16 @@ def draw(seed: int) -> Life:
             Step("phone", dice.randrange(2**32), dice.choice(KINDS_OF_CHANGE))
             for _ in range(dice.choice([0, 0, 1, 2, 3]))
         ]
-        if dice.random() < 0.2:
+        if dice.random() < 0.3:
             steps.append(
                 Step(
                     "remote", dice.randrange(2**32), dice.choice(MEDDLING), place=dice.randrange(len(places))
                 )
             )
-        for what, chance in (("cut", 0.15), ("zone", 0.1), ("lose", 0.4 if layout else 0.04)):
+        for what, chance in (("cut", 0.25), ("zone", 0.1), ("lose", 0.4 if layout else 0.04)):
             if dice.random() < chance:
                 steps.append(Step(what, dice.randrange(2**32), machine=dice.randrange(machines)))
-        if dice.random() < 0.25:
+        if dice.random() < 0.4:
             steps.append(replace(_running(dice, life, 150), what="free"))
     return replace(life, steps=tuple(steps))
 

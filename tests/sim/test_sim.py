@@ -8,35 +8,31 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.household import Household
+from tests.sim.household import Household, scratch
 from tests.sim.life import draw
 
 KEPT = json.loads((Path(__file__).parent / "seeds.json").read_text())
 """Seeds that once found something in the engine, and what it was."""
 
 
-def live(seed: int, folder: Path) -> str:
+def live(seed: int) -> str:
     """One life; returns the hash of everything that happened in it."""
-    household = Household(draw(seed), folder)
-    household.live()
-    return household.trace
+    with scratch() as folder:
+        household = Household(draw(seed), Path(folder))
+        household.live()
+        return household.trace
 
 
 @pytest.mark.row(2, 3, 7, 8, 17, 24, 25, 26, 29, 33, 37, 46, 55, 58, 59, 60, 78)
-def test_promises_hold_under_faults_and_crashes(tmp_path: Path, sim_seed: int) -> None:
-    live(sim_seed, tmp_path)
+def test_promises_hold_under_faults_and_crashes(sim_seed: int) -> None:
+    live(sim_seed)
 
 
 @pytest.mark.parametrize("seed", list(map(int, KEPT)))
-def test_what_was_found_once_stays_away(tmp_path: Path, seed: int) -> None:
-    live(seed, tmp_path)
+def test_what_was_found_once_stays_away(seed: int) -> None:
+    live(seed)
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_same_seed_same_trace(tmp_path: Path, seed: int) -> None:
-    traces = []
-    for attempt in ("a", "b"):
-        folder = tmp_path / attempt
-        folder.mkdir()
-        traces.append(live(seed, folder))
-    assert traces[0] == traces[1]
+def test_same_seed_same_trace(seed: int) -> None:
+    assert live(seed) == live(seed)
