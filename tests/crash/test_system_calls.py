@@ -110,10 +110,9 @@ def case(tmp_path: Path) -> Case:
 
 
 def some(found: list[Point]) -> list[Point]:
-    """The first of each call, and the last writing of contents."""
+    """The first of each call, and every writing of contents."""
     firsts = {point.call: point for point in reversed(found)}
-    writes = [point for point in found if point.call == "pwrite64"]
-    return [*firsts.values(), writes[-1]]
+    return [*firsts.values(), *(point for point in found if point.call == "pwrite64" and point.ordinal > 1)]
 
 
 def errors(found: list[Point]) -> list[tuple[Point, str]]:
