@@ -38,7 +38,7 @@ _PRUNED = (
 )
 """What `photosync.backends.phone_paths.housekeeping` would leave out, and may be large."""
 
-_LINE = re.compile(rb"([0-9a-f]+) (\d+) (-?\d+) ")
+_LINE = re.compile(rb"([0-9a-f]{1,8}) (\d{1,20}) (-?\d{1,20}) ")
 _COMPLAINT = re.compile(rb"(?:find|stat): '?(?P<path>/.*?)'?: (?P<words>[^:]+)")
 
 

@@ -156,6 +156,15 @@ class AdbStore(ReadOnlyStore):
         block, total, free = map(int, answer.out.split())
         return Usage(total * block, (total - free) * block, free * block)
 
+    def real(self, path: str) -> str | None:
+        """The path on the phone; None above all folders that are shown."""
+        return self.paths.real(path)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """See `PhonePaths.shown`."""
+        return self.paths.shown
+
     def _absolute(self, real: str) -> str:
         first, _, rest = real.partition("/")
         return join(self._tops[first], rest).rstrip("/") if first in self._tops else f"/{real}"

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 from itertools import count
 
-from photosync.backends.afc_library import Phone, udids
+from photosync.backends import afc_library, afc_program
 from photosync.backends.devices import Seen, Storage, photo_folders
 
 SCHEME = "afc://"
@@ -21,10 +21,23 @@ SCHEME = "afc://"
 _MOST = 4 << 20
 """Bytes of one read: more gains nothing, and the phone has to hold them."""
 
+_Phone = afc_library.Phone | afc_program.Phone
+
 
 def operations() -> dict[str, Callable[..., object]]:
-    """The operations by name."""
-    files = _Files()
+    """The operations by name, done by libimobiledevice."""
+    return _table(afc_library.Phone, afc_library.udids)
+
+
+def operations_by_program() -> dict[str, Callable[..., object]]:
+    """The operations by name, done by pymobiledevice3 in a process of its own."""
+    return _table(afc_program.Phone, afc_program.udids)
+
+
+def _table(
+    connect: Callable[[str], _Phone], udids: Callable[[], list[str]]
+) -> dict[str, Callable[..., object]]:
+    files = _Files(connect)
     return {
         "udids": lambda _root: udids(),
         "look": files.look,
@@ -42,20 +55,21 @@ def operations() -> dict[str, Callable[..., object]]:
 class _Files:
     """One phone, and the files of it that are being read."""
 
-    def __init__(self) -> None:
-        self._phone: Phone | None = None
+    def __init__(self, connect: Callable[[str], _Phone]) -> None:
+        self._connect = connect
+        self._phone: _Phone | None = None
         self._open: dict[int, tuple[int, str]] = {}
         self._numbers = count()
 
-    def _connected(self, root: str) -> Phone:
+    def _connected(self, root: str) -> _Phone:
         if self._phone is None:
-            self._phone = Phone(root.removeprefix(SCHEME))
+            self._phone = self._connect(root.removeprefix(SCHEME))
         return self._phone
 
-    def look(self, root: str) -> Seen:
+    def look(self, root: str, named: bool = False) -> Seen:
         phone = self._connected(root)
         here = photo_folders(phone.names(""))
-        return Seen(not here, False, (Storage("", here),) if here else (), phone.name)
+        return Seen(not here, False, (Storage("", here),) if here else (), phone.name if named else "")
 
     def details(self, root: str, counted: bool) -> tuple[int, int, int | None]:
         phone = self._connected(root)
@@ -67,14 +81,7 @@ class _Files:
         return (*phone.usage(), photos)
 
     def list(self, root: str, path: str) -> tuple[list[tuple[str, os.stat_result]], int]:
-        phone = self._connected(root)
-        found, vanished = [], 0
-        for name in phone.names(path):
-            try:
-                found.append((name, phone.stat(f"{path}/{name}" if path else name)))
-            except FileNotFoundError:
-                vanished += 1
-        return found, vanished
+        return self._connected(root).children(path)
 
     def stat(self, root: str, path: str) -> os.stat_result:
         return self._connected(root).stat(path)

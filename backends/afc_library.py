@@ -34,7 +34,10 @@ DENIED = (
 _INSTALL = {"darwin": "brew install libimobiledevice"}.get(
     sys.platform, "apt install libimobiledevice6 usbmuxd"
 )
-MISSING = f"libimobiledevice is not installed. Run: {_INSTALL} (or mount the iPhone with ifuse)."
+MISSING = (
+    f"libimobiledevice is not installed. Run: {_INSTALL} (or mount the iPhone with ifuse, or run: "
+    "pip install 'photosync-engine[ios]')."
+)
 
 _NOT_PAIRED = -21
 _LOCKDOWN = {-17: LOCKED, -18: DENIED, -19: ASKING, _NOT_PAIRED: UNTRUSTED, -20: UNTRUSTED, -4: UNTRUSTED}
@@ -186,6 +189,16 @@ class Phone:
         words = self._words(self._library.afc_read_directory, path)
         return [name for name in words if name not in (".", "..", "")]
 
+    def children(self, path: str) -> tuple[list[tuple[str, os.stat_result]], int]:
+        """What is in a folder, and how many names vanished meanwhile."""
+        found, vanished = [], 0
+        for name in self.names(path):
+            try:
+                found.append((name, self.stat(f"{path}/{name}" if path else name)))
+            except FileNotFoundError:
+                vanished += 1
+        return found, vanished
+
     def stat(self, path: str) -> os.stat_result:
         """Kind, size and time, in whole seconds."""
         words = self._words(self._library.afc_get_file_info, path)
@@ -203,19 +216,19 @@ class Phone:
         """A handle, to be read from ``offset`` on."""
         handle = ctypes.c_uint64()
         library = self._library
-        _check(library.afc_file_open(self._client, _raw(path), _READ_ONLY, ctypes.byref(handle)), path)
+        check(library.afc_file_open(self._client, _raw(path), _READ_ONLY, ctypes.byref(handle)), path)
         if offset:
             code = library.afc_file_seek(self._client, handle, offset, os.SEEK_SET)
             if code:
                 self.close_file(handle.value)
-                _check(code, path)
+                check(code, path)
         return handle.value
 
     def read(self, handle: int, size: int) -> bytes:
         """Up to ``size`` bytes; empty at the end of the file."""
         buffer, got = ctypes.create_string_buffer(size), ctypes.c_uint32()
         code = self._library.afc_file_read(self._client, handle, buffer, size, ctypes.byref(got))
-        _check(code, "the file")
+        check(code, "the file")
         return ctypes.string_at(buffer, min(got.value, size))
 
     def close_file(self, handle: int) -> None:
@@ -223,7 +236,7 @@ class Phone:
 
     def _words(self, ask: Callable[..., int], path: str) -> list[str]:
         listed = ctypes.POINTER(ctypes.c_char_p)()
-        _check(ask(self._client, _raw(path), ctypes.byref(listed)), path)
+        check(ask(self._client, _raw(path), ctypes.byref(listed)), path)
         words: list[str] = []
         try:
             while (word := listed[len(words)]) is not None:
@@ -244,7 +257,8 @@ def _agree(code: int) -> None:
         raise DeviceGone(_LOCKDOWN.get(code, again))
 
 
-def _check(code: int, path: str) -> None:
+def check(code: int, path: str) -> None:
+    """Raises AFC's error as a file system would tell it."""
     if code:
         number = errno.ENODEV if code in _CUT else _ERRNO.get(code, errno.EIO)
         raise OSError(number, os.strerror(number), path)

@@ -14,6 +14,7 @@ from photosync.engine.errors import (
     PhotosyncError,
     ReadOnly,
     Transient,
+    Trouble,
     Unsupported,
     classify,
     describe,
@@ -40,6 +41,16 @@ _AGAIN = {
     "error_reply",
     "error_temp",
 }
+
+_UNREACHABLE = {
+    "ConnectError",
+    "ConnectTimeout",
+    "ConnectionRefusedError",
+    "NoValidConnectionsError",
+    "gaierror",
+}
+"""What httpx, the operating system, paramiko and the resolver of names say where nobody answers."""
+_NO_WAY = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH}
 
 # Windows' status codes (MS-ERREF, 2.3.1).
 _SMB_DENIED = {0xC0000022, 0xC00000CA}
@@ -100,6 +111,9 @@ def _understood(error: Exception, text: str) -> PhotosyncError | None:
         return _smb(status, text)
     if (code := _http_status(error)) is not None:
         return _http(code, text, _retry_after(error))
+    if names & _UNREACHABLE or getattr(error, "errno", None) in _NO_WAY:
+        hint = "Check that the server is up, its name and port, and the network; then run again."
+        return Transient(f"{text}. {hint}", trouble=Trouble.NETWORK)
     if isinstance(error, OSError):
         return None
     if names & _SIGN_IN or ("error_perm" in names and str(error).startswith("530")):
@@ -118,7 +132,7 @@ def _understood(error: Exception, text: str) -> PhotosyncError | None:
         return Transient(text)
     if isinstance(error, ValueError) and isinstance(error.__cause__, OSError):
         # smbprotocol, of a server that cannot be reached.
-        return classify(error.__cause__, text)
+        return _understood(error.__cause__, text) or classify(error.__cause__, text)
     if isinstance(error, NotImplementedError):
         return Unsupported(f"{text.partition(':')[0]}: this filesystem cannot do that")
     return None

@@ -77,6 +77,7 @@ class Facts:
         media: folders below which removable media are mounted.
         patience: seconds that a mount may take to show its folders.
         usbmuxd: address of the daemon that iPhones are reached through; "" if there is none.
+        network_camera: address of a camera that speaks PTP/IP; "" if there is none.
     """
 
     mounts: tuple[Mount, ...] = ()
@@ -85,13 +86,22 @@ class Facts:
     media: tuple[str, ...] = _MEDIA
     patience: float = _PATIENCE
     usbmuxd: str = ""
+    network_camera: str = ""
 
 
 def gather_facts() -> Facts:
     """Reads the facts of this machine. Never blocks on a device, never raises for what can't be read."""
     if sys.platform == "darwin":
-        return Facts(mounts=tuple(_mac_volumes()), usbmuxd=_usbmuxd())
-    return Facts(tuple(mount_table()), tuple(_usb_devices()), _volume_ids(), usbmuxd=_usbmuxd())
+        mounts, usb, volumes = tuple(_mac_volumes()), (), {}
+    else:
+        mounts, usb, volumes = tuple(mount_table()), tuple(_usb_devices()), _volume_ids()
+    return Facts(
+        mounts,
+        usb,
+        volumes,
+        usbmuxd=_usbmuxd(),
+        network_camera=os.environ.get("PHOTOSYNC_NETWORK_CAMERA", ""),
+    )
 
 
 def mount_at(path: str, mounts: Iterable[Mount]) -> Mount | None:

@@ -34,6 +34,7 @@ _MERITS = {
     "kio-afc": "mounted by the desktop; gives originals",
     "ifuse": "mounted; gives originals",
     "afc": "needs no mount; gives originals",
+    "pymobiledevice3": "needs no mount; gives originals; libimobiledevice is faster",
     "ptp": "needs no mount; as a camera, it may convert or hide files",
     "gvfs-gphoto2": "as a camera, it may convert or hide files",
     "kio-camera": "as a camera, it may convert or hide files",

@@ -44,6 +44,7 @@ BEST_FIRST = (
     "kio-afc",
     "ifuse",
     "afc",
+    "pymobiledevice3",
     "go-mtpfs",
     "jmtpfs",
     "simple-mtpfs",
@@ -58,6 +59,9 @@ BEST_FIRST = (
 )
 """Routes to a device, the one to prefer first. ADB reads several files at once and tells true sizes; PTP
 comes late: it transcodes HEIC and hides files. ``usb`` is none: plugged in, but nothing leads there."""
+
+NETWORK = "ptpip:"
+"""What the paths of cameras begin with that are not on the USB, as libgphoto2 names them."""
 
 _FUSE_ROUTES = {
     f"fuse.{name}": name for name in ("ifuse", "jmtpfs", "simple-mtpfs", "aft-mtp-mount", "mtpfs", "gphotofs")
@@ -170,6 +174,8 @@ def leads_to_phone(path: str, mounts: Iterable[Mount]) -> bool:
 def is_plugged_in(device: Device, facts: Facts) -> bool | None:
     """Whether the machine still sees the very same device; None if it can't tell."""
     kind, _, value = device.identity.partition(":")
+    if device.path.startswith(NETWORK):
+        return None
     if kind == "serial" and facts.usb:
         return any(plain(usb.serial) == value for usb in facts.usb)
     if kind == "uuid" and (mount := mount_at(device.path, facts.mounts)):

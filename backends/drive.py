@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from fsspec import AbstractFileSystem
-
 from photosync.backends.drive_client import SECRETS, Account
 from photosync.backends.drive_download import Download, download
 from photosync.backends.drive_files import SpooledWriter, os_errors
@@ -20,12 +18,11 @@ from photosync.backends.drive_pages import children
 from photosync.backends.drive_put import Mover
 from photosync.backends.drive_store import DriveStore
 from photosync.backends.remote_files import BUFFER, RemoteReader
+from photosync.backends.service_filesystem import ServiceFileSystem
 from photosync.engine.entry import join
 
-_UNSHARED = (*SECRETS, "expires_at", "on_token")
 
-
-class DriveBackend(AbstractFileSystem):  # type: ignore[misc]
+class DriveBackend(ServiceFileSystem):
     """My Drive, a shared drive, or a folder of either. Paths have no leading slash; "" is the root.
 
     Drive lets several files have one name; the oldest keeps it, others are shown as ``name~id-3f9a2b7c.jpg``.
@@ -51,6 +48,9 @@ class DriveBackend(AbstractFileSystem):  # type: ignore[misc]
         storage_options: fsspec's own.
     """
 
+    _store: DriveStore
+    SERVICE = "Google Drive"
+    UNSHARED = frozenset((*SECRETS, "expires_at", "on_token"))
     protocol = "psgdrive"
     root_marker = ""
     cachable = False
@@ -84,15 +84,6 @@ class DriveBackend(AbstractFileSystem):  # type: ignore[misc]
         self._mover = Mover(self._account, self._folders)
         self._store = self.store("")
 
-    @property
-    def storage_options(self) -> dict[str, Any]:
-        """What pickles and JSON of this instance carry."""
-        return self._shared_options
-
-    @storage_options.setter
-    def storage_options(self, options: Mapping[str, Any]) -> None:
-        self._shared_options = {key: value for key, value in options.items() if key not in _UNSHARED}
-
     def store(self, root: str) -> DriveStore:
         """A folder as the engine's store. It need not exist.
 
@@ -105,11 +96,6 @@ class DriveBackend(AbstractFileSystem):  # type: ignore[misc]
     def requests(self) -> Mapping[str, int]:
         """Requests so far, by the API's name of the method: "files.list" …"""
         return self._account.requests
-
-    @classmethod
-    def _strip_protocol(cls, path: Any) -> Any:
-        stripped = super()._strip_protocol(path)
-        return stripped if isinstance(stripped, list) else stripped.strip("/")
 
     # Looking
 
@@ -143,53 +129,11 @@ class DriveBackend(AbstractFileSystem):  # type: ignore[misc]
             return {"name": "", "size": 0, "type": "directory"}
         return _info(self._folders.find(path), path)
 
-    def exists(self, path: str, **kwargs: Any) -> bool:
-        """Whether anything has that name; errors are raised, unlike in fsspec's own."""
-        return self._type(path) is not None
-
-    def isdir(self, path: str) -> bool:
-        """Whether it is a folder; errors are raised, unlike in fsspec's own."""
-        return self._type(path) == "directory"
-
-    def isfile(self, path: str) -> bool:
-        """Whether it is a file; errors are raised, unlike in fsspec's own."""
-        return self._type(path) == "file"
-
-    def _type(self, path: str) -> str | None:
-        try:
-            return str(self.info(path)["type"])
-        except FileNotFoundError:
-            return None
-
-    def created(self, path: str) -> datetime:
-        """When the file was created, as its writer or Drive gave it."""
-        return self._time(path, "created")
-
-    def modified(self, path: str) -> datetime:
-        """The modification time as its writer gave it."""
-        return self._time(path, "modified")
-
-    def _time(self, path: str, name: str) -> datetime:
-        info = self.info(path)
-        if name not in info:
-            raise IsADirectoryError(f"{path!r} is a folder, of which no times are kept")
-        found: datetime = info[name]
-        return found
-
     def ukey(self, path: str) -> str:
         """The file's id and content hash."""
         return str(self.info(path).get("version", ""))
 
     # Reading and writing
-
-    def open(self, path: str, mode: str = "rb", compression: str | None = None, **kwargs: Any) -> Any:
-        """See fsspec. A file being written appears when it is closed cleanly, never in part."""
-        if compression is not None and "r" not in mode:
-            raise ValueError(
-                "a compressor that is opened here never closes the file below it; use fsspec.open(…, "
-                "compression=…) for writing"
-            )
-        return super().open(path, mode, compression=compression, **kwargs)
 
     def _open(self, path: str, mode: str = "rb", autocommit: bool = True, **kwargs: Any) -> Any:
         path = self._strip_protocol(path)
@@ -204,28 +148,6 @@ class DriveBackend(AbstractFileSystem):  # type: ignore[misc]
             raise ValueError(f"mode {mode!r} is not possible at Google Drive; use rb, wb or xb")
         return SpooledWriter(self._account, self._folders, path, mode == "xb", autocommit)
 
-    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
-        """Bytes of a file from ``start`` up to ``end``; negative ones count from its end."""
-        path = self._strip_protocol(path)
-        if (start or 0) < 0 or (end or 0) < 0:
-            size = int(self.info(path)["size"])
-            start, end, _ = slice(start, end).indices(size)
-        reader = self._store.open(path, start or 0)
-        try:
-            left = reader.stat().size - (start or 0) if end is None else end - (start or 0)
-            pieces = []
-            while left > 0 and (piece := reader.read(min(left, BUFFER))):
-                pieces.append(piece)
-                left -= len(piece)
-            return b"".join(pieces)
-        finally:
-            reader.close()
-
-    def pipe_file(self, path: str, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
-        """Writes a file whole; ``mode`` "create" refuses to replace one."""
-        with self.open(path, "xb" if mode == "create" else "wb") as file:
-            file.write(value)
-
     # Changing the tree
 
     def rm_file(self, path: str) -> None:
@@ -237,20 +159,9 @@ class DriveBackend(AbstractFileSystem):  # type: ignore[misc]
         path = self._strip_protocol(path)
         if self._folders.find(path).is_folder:
             raise IsADirectoryError(f"{path!r} at Google Drive is a folder")
-        self._trash(path)
+        self._remove(path)
 
-    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
-        """Puts files and, with ``recursive``, folders with all that is in them, into the trash."""
-        for each in [path] if isinstance(path, str) else path:
-            one = self._strip_protocol(each)
-            if not recursive:
-                self.rm_file(one)
-            elif not one or maxdepth is not None:
-                raise ValueError("remove folders one by one: neither the root nor a depth can be removed")
-            else:
-                self._trash(one)
-
-    def _trash(self, path: str) -> None:
+    def _remove(self, path: str) -> None:
         item = self._folders.find(path)
         with os_errors(path):
             self._account.run(
@@ -299,25 +210,6 @@ class DriveBackend(AbstractFileSystem):  # type: ignore[misc]
             raise FileExistsError(f"{path!r} exists at Google Drive")
         with os_errors(path):
             self._folders.ensure(path)
-
-    def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Makes a folder and its parents."""
-        try:
-            self.mkdir(path)
-        except FileExistsError:
-            if not exist_ok or not self.isdir(path):
-                raise
-
-    def rmdir(self, path: str) -> None:
-        """Removes a folder that is empty when looked at; Drive has no way to make sure it stays so.
-
-        Raises:
-            OSError: it is not empty.
-        """
-        path = self._strip_protocol(path)
-        if self._store.list_folder(path):
-            raise OSError(f"the folder {path!r} at Google Drive is not empty")
-        self._trash(path)
 
 
 def _info(item: Item, path: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from photosync.backends.drive_client import DEFAULT_SCOPE, SCOPE, Account
+from photosync.backends.drive_client import DEFAULT_SCOPE, SCOPE, Account, given
 from photosync.backends.drive_errors import translated
 from photosync.backends.tokens import Identity, WrongState
 from photosync.engine.errors import NotSignedIn
@@ -146,8 +146,11 @@ def identify(account: Account) -> Identity:
         Transient: Google could not be reached.
     """
     fields = "user(displayName,emailAddress,permissionId)"
-    user = account.run(lambda api: api.about.get(fields=fields), "asking who is signed in")["user"]
-    return Identity(str(user["permissionId"]), f"{user['displayName']} <{user['emailAddress']}>")
+    user = given(
+        account.run(lambda api: api.about.get(fields=fields), "asking who is signed in"), "user", dict
+    )
+    id, name, address = (given(user, each, str) for each in ("permissionId", "displayName", "emailAddress"))
+    return Identity(id, f"{name} <{address}>")
 
 
 def revoke(token: Mapping[str, str | float | None]) -> None:

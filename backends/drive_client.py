@@ -4,16 +4,36 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from photosync.backends.drive_errors import REMEDY, translated
 from photosync.backends.drive_ids import Ids
-from photosync.engine.errors import NotSignedIn
+from photosync.engine.errors import NotSignedIn, Transient, Trouble
 
 SECRETS = ("access_token", "refresh_token", "client_secret", "service_account")
 
 SCOPE = "https://www.googleapis.com/auth/"
 DEFAULT_SCOPE = "drive.file"
+
+
+T = TypeVar("T")
+
+
+def given(reply: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    """A field that Google documents a reply to have.
+
+    Raises:
+        Transient: it has none, or one of another kind.
+    """
+    found = reply.get(name)
+    if not isinstance(found, kind):
+        raise misunderstood(name)
+    return found
+
+
+def misunderstood(what: str) -> Transient:
+    """That a reply is not of the documented form."""
+    return Transient(f"Google Drive: a reply could not be understood ({what}).", trouble=Trouble.NETWORK)
 
 
 class Account:
@@ -51,6 +71,14 @@ class Account:
         """Requests so far, by the API's name of the method: "files.list" …"""
         self.ids = Ids(self._generate)
 
+    def is_same(self, other: "Account") -> bool:
+        """Whether both are signed in alike, as far as their tokens tell; ids mean the same to both then."""
+        for name in ("service_account", "refresh_token", "access_token"):
+            mine, theirs = self._token.get(name), other._token.get(name)
+            if mine or theirs:
+                return mine == theirs
+        return self is other
+
     def run(self, build: Callable[[Any], Any], doing: str, path: str = "") -> dict[str, Any]:
         """One call of the API.
 
@@ -65,7 +93,10 @@ class Account:
         with self.calling(doing, path) as service:
             request = build(service)
             reply = request.execute(http=service.http(request.methodId.removeprefix("drive.")))
-        return reply or {}
+        reply = reply or {}
+        if not isinstance(reply, dict):
+            raise misunderstood(doing)
+        return reply
 
     @contextmanager
     def calling(self, doing: str, path: str = "") -> Iterator[Any]:
@@ -92,7 +123,7 @@ class Account:
         reply = self.run(
             lambda api: api.files.generateIds(count=count, space="drive", type="files"), "asking for ids"
         )
-        return list(reply["ids"])
+        return [str(id) for id in given(reply, "ids", list)]
 
     def _count(self, name: str) -> None:
         with self._counting:

@@ -22,14 +22,15 @@ class Download:
         response: streaming HTTP reply.
         entry: the file as it was found.
         offset: where the body begins in the file, bytes.
+        check: it is the whole file.
     """
 
-    def __init__(self, response: Any, entry: Entry, offset: int) -> None:
+    def __init__(self, response: Any, entry: Entry, offset: int, check: bool) -> None:
         self._response = response
         self._entry = entry
         self._at = offset
         self._hash = next((name for name in ("sha256", "md5") if name in entry.digests), None)
-        self._digest: Digest | None = new(self._hash) if self._hash and not offset else None
+        self._digest: Digest | None = new(self._hash) if self._hash and check else None
 
     def read(self, size: int, /) -> bytes:
         """Up to ``size`` bytes; empty only at the end.
@@ -72,13 +73,14 @@ class Download:
         self._response.close()
 
 
-def download(account: Account, item: Item, path: str, offset: int) -> Download:
+def download(account: Account, item: Item, path: str, offset: int, size: int | None = None) -> Download:
     """Opens a file.
 
     Args:
         item: the file.
         path: for messages and the entry.
         offset: bytes to skip; at most the file's size.
+        size: bytes to be sent; None: all that follow.
 
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
@@ -93,24 +95,26 @@ def download(account: Account, item: Item, path: str, offset: int) -> Download:
         raise Permanent(f"Google Drive, reading {path!r}: it ends before byte {offset}.")
     # A range behind the last byte is an error in HTTP; one that begins a byte earlier is not.
     start = max(0, offset - 1)
+    ranged = offset > 0 or size is not None
+    last = "" if size is None else offset + size - 1
     with account.calling("reading", path) as service:
         request = service.files.get_media(fileId=item.id, supportsAllDrives=True)
         headers = {**request.headers, "Accept-Encoding": "identity"}
         headers.pop("accept-encoding", None)
-        if offset:
-            headers["Range"] = f"bytes={start}-"
+        if ranged:
+            headers["Range"] = f"bytes={start}-{last}"
         reply = service.http("files.get").open(request.uri, "GET", None, headers)
         if reply.status_code not in (_WHOLE, _PARTIAL):
             names = {name.lower(): value for name, value in reply.headers.items()}
             body = reply.raw.read(64 << 10, decode_content=True)
             reply.close()
             raise status_error(reply.status_code, names, body, "reading", path)
-    if offset and not (
+    if ranged and not (
         reply.status_code == _PARTIAL and reply.headers.get("content-range", "").startswith(f"bytes {start}-")
     ):
         reply.close()
         raise Permanent(f"Google Drive, reading {path!r}: the reply does not begin at byte {start} as asked.")
-    reader = Download(reply, entry, start)
+    reader = Download(reply, entry, start, check=not ranged)
     if offset > start:
         reader.read(1)
     return reader

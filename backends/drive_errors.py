@@ -21,6 +21,7 @@ from photosync.engine.errors import (
     ReadOnly,
     Transient,
     Trouble,
+    Unsupported,
 )
 from photosync.engine.names import printable
 
@@ -71,6 +72,7 @@ _REASONS: dict[str, tuple[type[PhotosyncError], str]] = {
         "the sign-in may only see what photosync made (drive.file). Sign in with --scope drive.",
     ),
     "cannotDownloadAbusiveFile": (Permanent, "Google holds it for malware and does not give it out."),
+    "cannotCopyFile": (Unsupported, "Google does not copy this file by itself."),
     "fileNotDownloadable": (Permanent, "it has no bytes to download."),
 }
 
@@ -142,7 +144,7 @@ def _reason(body: bytes) -> tuple[str, str]:
         error = json.loads(body)["error"]
         first = (error.get("errors") or [{}])[0]
         return str(first.get("reason", "")), str(error.get("message", ""))[:300]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return "", ""
 
 
@@ -167,7 +169,7 @@ def _meaning(error: Exception, doing: str, path: str) -> Exception:
         return Fatal(f"{what}: the proxy that HTTPS_PROXY names cannot be used. Correct or unset it.")
     if isinstance(error, (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)):
         return _network_meaning(error, what)
-    if isinstance(error, (Error, ValueError, KeyError)):
+    if isinstance(error, (Error, ValueError, TypeError, KeyError, AttributeError, RecursionError)):
         text = f"{what}: the reply could not be understood ({type(error).__name__})."
         return Transient(text, trouble=Trouble.NETWORK)
     return error
@@ -193,4 +195,8 @@ def _network_meaning(error: Exception, what: str) -> Exception:
             f"{what}: the server's certificate is not trusted. Behind a proxy with an authority of its own, "
             "set SSL_CERT_FILE to that authority's PEM file."
         )
-    return Transient(f"{what}: the connection failed ({type(error).__name__}).", trouble=Trouble.NETWORK)
+    return Transient(
+        f"{what}: the connection failed ({type(error).__name__}). Check the network, and the proxy if one is "
+        "set; then run again.",
+        trouble=Trouble.NETWORK,
+    )

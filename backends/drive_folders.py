@@ -11,12 +11,13 @@ there, and from then on every name is claimed here before it is used.
 import threading
 from dataclasses import dataclass, field
 
-from photosync.backends.drive_client import Account
+from photosync.backends.drive_client import Account, given
 from photosync.backends.drive_errors import IdTaken
 from photosync.backends.drive_metadata import (
     FIELDS,
     FOLDER,
     Item,
+    alias,
     checked,
     item_of,
     named,
@@ -92,7 +93,7 @@ class Folders:
             found = self._account.run(
                 lambda api: api.files.get(fileId=_ROOT, fields="id"), "looking for", "/"
             )
-            return str(found["id"])
+            return given(found, "id", str)
         except FileNotFoundError:
             # A sign-in that may only see photosync's own files may not see the root itself.
             inside = children(self._account, _ROOT, "/")
@@ -365,4 +366,6 @@ class Folders:
             return found[0]
         if plain(name):
             return None
-        return named(children(self._account, folder.id, path)).get(name)
+        inside = children(self._account, folder.id, path)
+        # An alias stands for its file also when nothing shares the name any more.
+        return named(inside).get(name) or next((item for item in inside if alias(item) == name), None)

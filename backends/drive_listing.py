@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, Self
 
-from photosync.backends.drive_client import Account
+from photosync.backends.drive_client import Account, given, misunderstood
 from photosync.backends.drive_errors import Refused
 from photosync.backends.drive_folders import Folders
 from photosync.backends.drive_metadata import FIELDS, Item, entry_of, item_of, shown
@@ -106,16 +106,15 @@ class Feed:
 
     def _full(self) -> Changes:
         if self._whole is None:
-            self._token = str(
-                self._account.run(
-                    lambda api: api.changes.getStartPageToken(
-                        supportsAllDrives=True,
-                        **({"driveId": self._account.shared_drive} if self._account.shared_drive else {}),
-                    ),
-                    "listing",
-                    self._root or "/",
-                )["startPageToken"]
+            reply = self._account.run(
+                lambda api: api.changes.getStartPageToken(
+                    supportsAllDrives=True,
+                    **({"driveId": self._account.shared_drive} if self._account.shared_drive else {}),
+                ),
+                "listing",
+                self._root or "/",
             )
+            self._token = given(reply, "startPageToken", str)
             self._whole = Whole(self._account, self._folders, self._root)
         tree, entries = self._whole.run()
         return self._told(tree, entries, (), full=True)
@@ -149,14 +148,17 @@ class Feed:
         assert self._pages is not None
         while not self._pages.done:
             reply = self._pages.next()
-            for change in reply.get("changes", []):
+            for change in given({"changes": [], **reply}, "changes", list):
+                if not isinstance(change, dict):
+                    raise misunderstood("changes")
                 if change.get("changeType", "file") == "file" and "fileId" in change:
-                    self._changed.pop(change["fileId"], None)
-                    self._changed[change["fileId"]] = change
+                    id = given(change, "fileId", str)
+                    self._changed.pop(id, None)
+                    self._changed[id] = change
             if self._pages.done:
                 if "newStartPageToken" not in reply:
                     raise Transient("Google Drive, asking what changed: the answer was cut short.")
-                self._token = str(reply["newStartPageToken"])
+                self._token = given(reply, "newStartPageToken", str)
         gone: list[str] = []
         there: list[Item] = []
         for id, change in self._changed.items():
@@ -214,7 +216,12 @@ class Feed:
         name = shown(item.name)
         known = tree.nodes.get(item.id)
         before = tree.path(item.id)
-        if known is not None and (known.parent, known.name) == (item.parent, name):
+        # What was shown under an alias may bear it as its name now.
+        if (
+            known is not None
+            and (known.parent, known.name) == (item.parent, name)
+            and known.shared in ("", name)
+        ):
             upserts.append(entry_of(item, before or name))
             return []
         if known is not None:

@@ -91,9 +91,9 @@ def item_of(file: Mapping[str, Any]) -> Item:
                 if len(str(file.get(theirs, ""))) == _HEX[ours]
             },
             trashed=bool(file.get("trashed", False)),
-            properties=dict(file.get("properties") or {}),
+            properties={str(name): str(value) for name, value in (file.get("properties") or {}).items()},
         )
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise Transient(f"Google Drive: a reply could not be understood ({type(error).__name__}).") from None
 
 
@@ -112,6 +112,11 @@ def entry_of(item: Item, path: str) -> Entry:
 def stored_of(item: Item, path: str) -> Stored:
     """What the service says it holds at ``path``."""
     return Stored(path, item.size, item.version, item.digests, item.mtime_ns)
+
+
+def id_in(version: str | None) -> str:
+    """The id that a version names ("" in none), so that its file need not be looked for."""
+    return (version or "").rpartition(".")[0]
 
 
 def checked(path: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from photosync.backends.drive_client import Account
+from photosync.backends.drive_client import Account, given
 from photosync.backends.drive_metadata import FIELDS, Item, item_of, quoted
 from photosync.engine.errors import Transient
 
@@ -46,7 +46,7 @@ class Pages:
         reply = self._account.run(lambda api: self._build(api, self._token), self._doing, self._path)
         if reply.get("incompleteSearch"):
             raise Transient(f"Google Drive, {self._doing} {self._path!r}: not everything was searched.")
-        following = reply.get("nextPageToken")
+        following = given(reply, "nextPageToken", str) if "nextPageToken" in reply else None
         if following is not None and following in self._seen:
             raise Transient(f"Google Drive, {self._doing} {self._path!r}: the pages repeat themselves.")
         self._token = following
@@ -76,7 +76,7 @@ def search(account: Account, query: str, doing: str, path: str = "") -> Pages:
 
 def items_of(reply: dict[str, Any]) -> list[Item]:
     """What one page of a search holds."""
-    return [item_of(file) for file in reply.get("files", [])]
+    return [item_of(file) for file in given({"files": [], **reply}, "files", list)]
 
 
 def children(account: Account, folder: str, path: str) -> list[Item]:

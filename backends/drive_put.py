@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from photosync.backends.drive_client import Account
@@ -36,45 +37,56 @@ class Putter:
         """
         try:
             path = join(self._root, checked(blob.path))
-            content = _content(blob)
-            above, name = split(path)
-            folder = self._folders.ensure(above)
-            self._folders.load(folder, above)
-            id = self._folders.claim(folder, name, content, path)
+
+            def send(body: dict[str, Any]) -> Item:
+                body |= times(blob.mtime_ns, created=True)
+                return create(self._account, body, blob.data, path)
+
+            return stored_of(make(self._folders, path, _content(blob), send), blob.path)
         except (NameRefused, Corrupt, Permanent) as error:
             return error
         except FileNotFoundError:
             raise self._folders.gone(split(path)[0]) from None
-        try:
-            item = self._create(folder, name, id, blob, path)
-        except Permanent as error:
-            self._folders.release(folder, name, id)
-            return error
-        except BaseException:
-            self._folders.unsure(folder, name)
-            raise
-        self._folders.placed(folder, item)
-        self._folders.settle(folder, name, item.id)
-        return stored_of(item, blob.path)
 
-    def _create(self, folder: Folder, name: str, id: str, blob: Blob, path: str) -> Item:
-        body = {"id": id, "name": name, "parents": [folder.id], **times(blob.mtime_ns, created=True)}
+
+def make(folders: Folders, path: str, content: str, send: Callable[[dict[str, Any]], Item]) -> Item:
+    """Makes a file, once, over every repetition with the same content.
+
+    Args:
+        path: from where the account begins.
+        content: names what it is to hold.
+        send: makes the request, from the body with id, name and folder.
+
+    Raises:
+        AlreadyExists: the name is taken.
+        FileNotFoundError: the folder, or what ``send`` needs, is gone.
+        Fatal, Transient: what became of it is unknown.
+    """
+    above, name = split(path)
+    folder = folders.ensure(above)
+    folders.load(folder, above)
+    id = folders.claim(folder, name, content, path)
+    try:
+        item: Item | None
         try:
-            item = create(self._account, body, blob.data, path)
+            item = send({"id": id, "name": name, "parents": [folder.id]})
         except IdTaken:
-            found = self._folders.item(id, path)
-            if found is None:
-                self._folders.release(folder, name, id)
-                raise Transient(f"Google Drive, writing {path!r}: it arrived, and is gone again.") from None
-            item = found
-        except FileNotFoundError:
-            self._folders.release(folder, name, id)
-            raise self._folders.gone(split(path)[0]) from None
+            item = folders.item(id, path)
+        if item is None:
+            folders.release(folder, name, id)
+            raise Transient(f"Google Drive, writing {path!r}: it arrived, and is gone again.")
         if item.trashed:
             # Somebody put the folder into the trash, where new files go with it.
-            self._folders.release(folder, name, id)
-            raise self._folders.gone(split(path)[0])
-        return item
+            raise FileNotFoundError(2, "in the trash at Google Drive", above)
+    except (Permanent, FileNotFoundError):
+        folders.release(folder, name, id)
+        raise
+    except BaseException:
+        folders.unsure(folder, name)
+        raise
+    folders.placed(folder, item)
+    folders.settle(folder, name, item.id)
+    return item
 
 
 def create(account: Account, body: dict[str, Any], data: Buffer, path: str) -> Item:
@@ -130,7 +142,18 @@ class Mover:
         item = self._folders.find(path)
         folder, name = self._target(to)
         above = {"addParents": folder.id, "removeParents": item.parent} if folder.id != item.parent else {}
-        moved = item_of(
+        moved = self._rename(item, name, path, above)
+        self._folders.release(self._folders.parent(path), split(path)[1], item.id)
+        self._folders.forget(path)
+        self._folders.settle(folder, name, moved.id)
+        return moved
+
+    def make_own(self, path: str) -> Item:
+        """Gives something for good the name under which it is shown; see `drive_metadata.alias`."""
+        return self._rename(self._folders.find(path), split(path)[1], path, {})
+
+    def _rename(self, item: Item, name: str, path: str, above: Mapping[str, str]) -> Item:
+        return item_of(
             self._account.run(
                 lambda api: api.files.update(
                     fileId=item.id,
@@ -144,42 +167,42 @@ class Mover:
                 path,
             )
         )
-        self._folders.release(self._folders.parent(path), split(path)[1], item.id)
-        self._folders.forget(path)
-        self._folders.settle(folder, name, moved.id)
-        return moved
 
     def copy(self, path: str, to: str) -> Item:
         """Copies a file; see `move`."""
         item = self._folders.find(path)
-        folder, name = self._target(to)
-        content = f"copy of {item.id}"
-        id = self._folders.claim(folder, name, content, to)
-        body = {"id": id, "name": name, "parents": [folder.id], **times(item.mtime_ns, created=True)}
-        try:
-            made = item_of(
+        return self.copy_of(item.id, item.mtime_ns, path, to)
+
+    def copy_of(self, id: str, mtime_ns: int | None, path: str, to: str) -> Item:
+        """Copies a file whose id is known, from wherever it is.
+
+        Args:
+            id: of the original.
+            mtime_ns: the copy's modification time.
+            path: of the original, for messages.
+            to: from where the account begins.
+
+        Raises:
+            FileNotFoundError: the original is gone.
+            AlreadyExists: ``to`` is taken.
+        """
+
+        def send(body: dict[str, Any]) -> Item:
+            body |= times(mtime_ns, created=True)
+            return item_of(
                 self._account.run(
-                    lambda api: api.files.copy(
-                        fileId=item.id, body=body, fields=FIELDS, supportsAllDrives=True
-                    ),
+                    lambda api: api.files.copy(fileId=id, body=body, fields=FIELDS, supportsAllDrives=True),
                     "copying",
                     path,
                 )
             )
-        except IdTaken:
-            found = self._folders.item(id, to)
-            if found is None:
-                self._folders.release(folder, name, id)
-                raise Transient(f"Google Drive, copying {path!r}: it arrived, and is gone again.") from None
-            made = found
-        except Permanent:
-            self._folders.release(folder, name, id)
+
+        try:
+            return make(self._folders, to, f"copy of {id}", send)
+        except FileNotFoundError:
+            if self._folders.item(id, path) is not None:
+                raise self._folders.gone(split(to)[0]) from None
             raise
-        except BaseException:
-            self._folders.unsure(folder, name)
-            raise
-        self._folders.settle(folder, name, made.id)
-        return made
 
     def _target(self, to: str) -> tuple[Folder, str]:
         folder = self._folders.ensure(split(to)[0])

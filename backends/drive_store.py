@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from photosync.backends.drive_client import Account
+from photosync.backends.drive_client import Account, given
 from photosync.backends.drive_download import Download, download
 from photosync.backends.drive_folders import Folders
 from photosync.backends.drive_listing import Feed, TreeListing
@@ -12,6 +12,7 @@ from photosync.backends.drive_metadata import (
     Item,
     checked,
     entry_of,
+    id_in,
     item_of,
     named,
     split,
@@ -24,7 +25,7 @@ from photosync.backends.drive_put import Mover, Putter
 from photosync.backends.drive_tree import Tree
 from photosync.backends.drive_upload import PART, SessionUpload
 from photosync.backends.tokens import Identity
-from photosync.engine.capabilities import Blob, Capabilities, Changes, Stored, Usage
+from photosync.engine.capabilities import Blob, Capabilities, Changes, Store, Stored, Usage
 from photosync.engine.entry import Entry, join
 from photosync.engine.errors import NameRefused
 from photosync.engine.names import DRIVE, printable
@@ -74,7 +75,7 @@ class DriveStore:
         self._mover = Mover(account, folders)
         self._own = OwnFiles(account, folders)
         self._feed: Feed | None = None
-        self._doubles: list[str] = []
+        self._doubles: dict[str, str] = {}
         # Of every store of the same filesystem, which share connections and the sign-in.
         self.requests: Mapping[str, int] = account.requests
 
@@ -114,7 +115,7 @@ class DriveStore:
         changes = feed.run()
         self._feed = None
         tree: Tree | None = feed.tree
-        self._doubles = tree.doubles() if tree is not None else []
+        self._doubles = tree.doubles() if tree is not None else {}
         return changes
 
     def remarks(self) -> Sequence[str]:
@@ -122,13 +123,21 @@ class DriveStore:
         under a name of its own."""
         if not self._doubles:
             return ()
-        some = ", ".join(printable(path) for path in self._doubles[:4])
+        some = ", ".join(printable(path) for path in list(self._doubles)[:4])
         more = f" and {len(self._doubles) - 4} more" if len(self._doubles) > 4 else ""
         remark = (
             f"Google Drive has several files or folders of one name ({some}{more}). All were left as they "
-            "are; rename or remove those that you do not want at drive.google.com."
+            "are; `photosync dedupe` tells which are equal, and gives names of their own to the others."
         )
         return (remark,)
+
+    def shared_names(self) -> Mapping[str, str]:
+        """See `photosync.engine.capabilities.SharesNames`."""
+        return self._doubles
+
+    def make_own(self, path: str) -> Stored:
+        """See `photosync.engine.capabilities.SharesNames`."""
+        return stored_of(self._mover.make_own(self._full(path)), path)
 
     def stat(self, path: str) -> Entry:
         """See `Store.stat`."""
@@ -137,6 +146,10 @@ class DriveStore:
     def open(self, path: str, offset: int = 0) -> Download:
         """See `Store.open`."""
         return download(self._account, self._item(path), path, offset)
+
+    def open_part(self, path: str, offset: int, size: int) -> Download:
+        """See `photosync.engine.capabilities.Parts`."""
+        return download(self._account, self._item(path), path, offset, size)
 
     def put(self, blobs: Sequence[Blob]) -> list[Stored | Exception]:
         """See `Store.put`."""
@@ -157,6 +170,25 @@ class DriveStore:
     def copy(self, path: str, to: str) -> Stored:
         """See `Store.copy`."""
         return stored_of(self._mover.copy(self._full(path), self._full(to)), to)
+
+    def reaches(self, source: Store) -> bool:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        return isinstance(source, DriveStore) and self._account.is_same(source._account)
+
+    def copy_from(self, source: Store, original: Entry, to: str) -> Stored:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        assert isinstance(source, DriveStore)
+        path = source._full(original.path)
+        id = id_in(original.version) or source._folders.find(path).id
+        return stored_of(self._mover.copy_of(id, original.mtime_ns, path, self._full(to)), to)
+
+    def is_one(self, source: Store, original: Entry, there: Entry) -> bool:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        return id_in(original.version) == id_in(there.version) != ""
+
+    def make_folder(self, path: str) -> None:
+        """See `photosync.engine.capabilities.MakesFolders`."""
+        self._folders.ensure(self._full(path) if path else self._root)
 
     def set_mtime(self, path: str, mtime_ns: int) -> Stored:
         """See `Store.set_mtime`.
@@ -200,12 +232,14 @@ class DriveStore:
         """See `Store.about`. Of a shared drive, Google does not say how much it may hold."""
         if self._account.shared_drive:
             return Usage(None, None, None)
-        quota = self._account.run(
+        reply = self._account.run(
             lambda api: api.about.get(fields="storageQuota"), "asking how much space there is"
-        ).get("storageQuota", {})
-        used = int(quota["usage"]) if "usage" in quota else None
+        )
         # An account without a limit has no such key.
-        total = int(quota["limit"]) if "limit" in quota else None
+        told = given({"storageQuota": {}, **reply}, "storageQuota", dict).get
+        used, total = (
+            int(size) if (size := str(told(name))).isdecimal() else None for name in ("usage", "limit")
+        )
         free = None if total is None or used is None else max(0, total - used)
         return Usage(total, used, free)
 

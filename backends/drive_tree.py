@@ -144,10 +144,13 @@ class Tree:
         node = self.nodes.get(id)
         return node is not None and bool(node.shared)
 
-    def doubles(self) -> list[str]:
-        """Paths of what shares its name with something beside it; photosync's own files see to themselves."""
-        found = (self.path(id) or "" for id, node in self.nodes.items() if node.shared)
-        return sorted(path for path in found if not is_ours(path))
+    def doubles(self) -> dict[str, str]:
+        """Paths of what shares its name with something beside it, and the path that all of those would have;
+        sorted. photosync's own files see to themselves."""
+        found = ((self.path(id) or "", node.shared) for id, node in self.nodes.items() if node.shared)
+        return {
+            path: join(path.rpartition("/")[0], name) for path, name in sorted(found) if not is_ours(path)
+        }
 
     def add(self, id: str, parent: str, name: str, folder: bool) -> None:
         self.nodes[id] = Node(parent, name, folder)
@@ -203,6 +206,6 @@ class Tree:
                     folder, shared = more or (0, "")
                     tree.nodes[id] = Node(parent, name, bool(folder), shared)
                     tree._names[parent, name] = id
-        except (ValueError, TypeError, zlib.error):
+        except (ValueError, TypeError, AttributeError, RecursionError, OverflowError, zlib.error):
             return None
         return tree

@@ -121,7 +121,7 @@ class SessionUpload:
                 (url, str(held["id"])),
                 int(held["part_size"]),
             )
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             raise FileNotFoundError("this is no token of an upload to Google Drive") from None
         upload.parts_held()
         return upload

@@ -6,10 +6,8 @@ use the filesystem's methods but those of its `DropboxBackend.store`.
 
 import io
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
-
-from fsspec import AbstractFileSystem
 
 from photosync.backends.dropbox_client import SECRETS, Account
 from photosync.backends.dropbox_download import Download, download
@@ -17,12 +15,11 @@ from photosync.backends.dropbox_files import SessionWriter, os_errors
 from photosync.backends.dropbox_metadata import folder_path, full_path
 from photosync.backends.dropbox_store import CONCURRENCY, DropboxStore
 from photosync.backends.remote_files import BUFFER, RemoteReader
+from photosync.backends.service_filesystem import ServiceFileSystem
 from photosync.engine.entry import join
 
-_UNSHARED = (*SECRETS, "expires_at", "on_token")
 
-
-class DropboxBackend(AbstractFileSystem):  # type: ignore[misc]
+class DropboxBackend(ServiceFileSystem):
     """An account, or one namespace of it. Paths have no leading slash; "" is the root.
 
     An instance may be used from many threads. It keeps its secrets to itself: they are in no repr, JSON or
@@ -43,6 +40,9 @@ class DropboxBackend(AbstractFileSystem):  # type: ignore[misc]
         storage_options: fsspec's own.
     """
 
+    _store: DropboxStore
+    SERVICE = "Dropbox"
+    UNSHARED = frozenset((*SECRETS, "expires_at", "on_token"))
     protocol = "psdropbox"
     root_marker = ""
     cachable = False
@@ -71,15 +71,6 @@ class DropboxBackend(AbstractFileSystem):  # type: ignore[misc]
         self._account = Account(token, on_token, root_namespace, CONCURRENCY + 1)
         self._store = self.store("")
 
-    @property
-    def storage_options(self) -> dict[str, Any]:
-        """What pickles and JSON of this instance carry."""
-        return self._shared_options
-
-    @storage_options.setter
-    def storage_options(self, options: Mapping[str, Any]) -> None:
-        self._shared_options = {key: value for key, value in options.items() if key not in _UNSHARED}
-
     def store(self, root: str) -> DropboxStore:
         """A folder as the engine's store. It need not exist.
 
@@ -92,11 +83,6 @@ class DropboxBackend(AbstractFileSystem):  # type: ignore[misc]
     def requests(self) -> Mapping[str, int]:
         """Requests so far, by endpoint: "files/list_folder" …"""
         return self._account.requests
-
-    @classmethod
-    def _strip_protocol(cls, path: Any) -> Any:
-        stripped = super()._strip_protocol(path)
-        return stripped if isinstance(stripped, list) else stripped.strip("/")
 
     # Looking
 
@@ -134,57 +120,11 @@ class DropboxBackend(AbstractFileSystem):  # type: ignore[misc]
             metadata = sdk.files_get_metadata(full_path("", path))
         return _info(metadata, join(path.rpartition("/")[0], metadata.name))
 
-    def exists(self, path: str, **kwargs: Any) -> bool:
-        """Whether anything has that name; errors are raised, unlike in fsspec's own."""
-        try:
-            self.info(path)
-        except FileNotFoundError:
-            return False
-        return True
-
-    def isdir(self, path: str) -> bool:
-        """Whether it is a folder; errors are raised, unlike in fsspec's own."""
-        return self._type(path) == "directory"
-
-    def isfile(self, path: str) -> bool:
-        """Whether it is a file; errors are raised, unlike in fsspec's own."""
-        return self._type(path) == "file"
-
-    def _type(self, path: str) -> str | None:
-        try:
-            return str(self.info(path)["type"])
-        except FileNotFoundError:
-            return None
-
-    def created(self, path: str) -> datetime:
-        """When the file's present revision came to Dropbox."""
-        return self._time(path, "created")
-
-    def modified(self, path: str) -> datetime:
-        """The file's modification time as its writer gave it."""
-        return self._time(path, "modified")
-
-    def _time(self, path: str, name: str) -> datetime:
-        info = self.info(path)
-        if name not in info:
-            raise IsADirectoryError(f"{path!r} is a folder, which has no times at Dropbox")
-        found: datetime = info[name]
-        return found
-
     def ukey(self, path: str) -> str:
         """The file's revision."""
         return str(self.info(path).get("rev", ""))
 
     # Reading and writing
-
-    def open(self, path: str, mode: str = "rb", compression: str | None = None, **kwargs: Any) -> Any:
-        """See fsspec. A file being written appears when it is closed cleanly, never in part."""
-        if compression is not None and "r" not in mode:
-            raise ValueError(
-                "a compressor that is opened here never closes the file below it; use fsspec.open(…, "
-                "compression=…) for writing"
-            )
-        return super().open(path, mode, compression=compression, **kwargs)
 
     def _open(self, path: str, mode: str = "rb", autocommit: bool = True, **kwargs: Any) -> Any:
         full = full_path("", path)
@@ -198,28 +138,6 @@ class DropboxBackend(AbstractFileSystem):  # type: ignore[misc]
             raise ValueError(f"mode {mode!r} is not possible at Dropbox; use rb, wb or xb")
         return SessionWriter(self._account, full, path, exclusive=mode == "xb", autocommit=autocommit)
 
-    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
-        """Bytes of a file from ``start`` up to ``end``; negative ones count from its end."""
-        path = self._strip_protocol(path)
-        if (start or 0) < 0 or (end or 0) < 0:
-            size = int(self.info(path)["size"])
-            start, end, _ = slice(start, end).indices(size)
-        reader = self._store.open(path, start or 0)
-        try:
-            left = reader.stat().size - (start or 0) if end is None else end - (start or 0)
-            pieces = []
-            while left > 0 and (piece := reader.read(min(left, BUFFER))):
-                pieces.append(piece)
-                left -= len(piece)
-            return b"".join(pieces)
-        finally:
-            reader.close()
-
-    def pipe_file(self, path: str, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
-        """Writes a file whole; ``mode`` "create" refuses to replace one."""
-        with self.open(path, "xb" if mode == "create" else "wb") as file:
-            file.write(value)
-
     # Changing the tree
 
     def rm_file(self, path: str) -> None:
@@ -230,17 +148,9 @@ class DropboxBackend(AbstractFileSystem):  # type: ignore[misc]
         """
         self._store.delete(self._strip_protocol(path))
 
-    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
-        """Removes files and, with ``recursive``, folders with all that is in them."""
-        for each in [path] if isinstance(path, str) else path:
-            one = self._strip_protocol(each)
-            if not recursive:
-                self.rm_file(one)
-            elif not one or maxdepth is not None:
-                raise ValueError("remove folders one by one: neither the root nor a depth can be removed")
-            else:
-                with os_errors(one), self._account.writing("removing", one) as sdk:
-                    sdk.files_delete_v2(full_path("", one))
+    def _remove(self, path: str) -> None:
+        with os_errors(path), self._account.writing("removing", path) as sdk:
+            sdk.files_delete_v2(full_path("", path))
 
     def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
         """Copies a file at the server; of a folder, the folder alone.
@@ -278,25 +188,6 @@ class DropboxBackend(AbstractFileSystem):  # type: ignore[misc]
             raise FileExistsError("the root of a Dropbox is always there")
         with os_errors(path), self._account.writing("making the folder", path) as sdk:
             sdk.files_create_folder_v2(full_path("", path), autorename=False)
-
-    def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Makes a folder and its parents."""
-        try:
-            self.mkdir(path)
-        except FileExistsError:
-            if not exist_ok or not self.isdir(path):
-                raise
-
-    def rmdir(self, path: str) -> None:
-        """Removes a folder that is empty when looked at; Dropbox has no way to make sure it stays so.
-
-        Raises:
-            OSError: it is not empty.
-        """
-        path = self._strip_protocol(path)
-        if self._store.list_folder(path):
-            raise OSError(f"the folder {path!r} at Dropbox is not empty")
-        self.rm(path, recursive=True)
 
 
 def _info(metadata: Any, name: str) -> dict[str, Any]:

@@ -75,7 +75,9 @@ class Download:
         self._response.close()
 
 
-def download(account: Account, full: str, path: str, offset: int, rev: str | None = None) -> Download:
+def download(
+    account: Account, full: str, path: str, offset: int, rev: str | None = None, size: int | None = None
+) -> Download:
     """Opens a file.
 
     Args:
@@ -83,6 +85,7 @@ def download(account: Account, full: str, path: str, offset: int, rev: str | Non
         path: the same for messages and the entry.
         offset: bytes to skip; at most the file's size.
         rev: revision to read; None: the present one.
+        size: bytes to be sent; None: all that follow.
 
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
@@ -90,17 +93,19 @@ def download(account: Account, full: str, path: str, offset: int, rev: str | Non
     """
     # A range behind the last byte is an error in HTTP; one that begins a byte earlier is not.
     start = max(0, offset - 1)
-    headers = {**_HEADERS, "Range": f"bytes={start}-"} if offset else dict(_HEADERS)
+    ranged = offset > 0 or size is not None
+    last = "" if size is None else offset + size - 1
+    headers = {**_HEADERS, "Range": f"bytes={start}-{last}"} if ranged else dict(_HEADERS)
     source = full if rev is None else f"rev:{rev}"
     with account.calling("reading", path) as sdk:
         metadata, response = sdk.files_download(source, extra_headers=headers)
-    if offset and (
+    if ranged and (
         response.status_code != _PARTIAL
         or not response.headers.get("content-range", "").startswith(f"bytes {start}-")
     ):
         response.close()
         raise Permanent(f"Dropbox, reading {path!r}: the reply does not begin at byte {start} as asked.")
-    reader = Download(response, entry_of(metadata, path), start, check=not offset)
+    reader = Download(response, entry_of(metadata, path), start, check=not ranged)
     if offset:
         reader.read(1)
     return reader

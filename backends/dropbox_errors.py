@@ -31,6 +31,10 @@ class RouteRefused(Permanent):
     """Dropbox does not know this endpoint, or does not take these arguments."""
 
 
+class JobForgotten(Permanent):
+    """Dropbox does not know this job, or lost it."""
+
+
 class CursorReset(Permanent):
     """The cursor is too old: list from the start."""
 
@@ -76,6 +80,7 @@ _MEANINGS: dict[str, tuple[type[PhotosyncError], str]] = {
     "content_hash_mismatch": (Transient, _RETRY),
     "length_mismatch": (Transient, _RETRY),
     "reset": (CursorReset, "the cursor is too old."),
+    "invalid_async_job_id": (JobForgotten, "the job is not known any more."),
     "closed": (SessionClosed, "the upload session is finished."),
 }
 
@@ -168,7 +173,7 @@ def _meaning(error: Exception, doing: str, path: str) -> Exception | None:
         return _network_meaning(error, what)
     if isinstance(error, ValidationError):
         return RouteRefused(f"{what}: the request or its reply is not of the documented form.")
-    if isinstance(error, (AssertionError, ValueError, KeyError, AttributeError)):
+    if isinstance(error, (AssertionError, ValueError, TypeError, KeyError, AttributeError, RecursionError)):
         # The SDK's ways to say that a reply is no JSON, or not of the documented shape.
         return Transient(
             f"{what}: the reply could not be understood ({type(error).__name__}).", trouble=Trouble.NETWORK
@@ -220,4 +225,8 @@ def _network_meaning(error: Exception, what: str) -> Exception:
             f"{what}: the server's certificate is not trusted. Behind a proxy with an authority of its own, "
             "set SSL_CERT_FILE to that authority's PEM file."
         )
-    return Transient(f"{what}: the connection failed ({type(error).__name__}).", trouble=Trouble.NETWORK)
+    return Transient(
+        f"{what}: the connection failed ({type(error).__name__}). Check the network, and the proxy if one is "
+        "set; then run again.",
+        trouble=Trouble.NETWORK,
+    )

@@ -25,6 +25,7 @@ from photosync.backends.dropbox_errors import CursorReset, RouteRefused
 from photosync.backends.dropbox_metadata import entry_of
 from photosync.engine.capabilities import Changes
 from photosync.engine.entry import Entry, join
+from photosync.engine.errors import Transient
 
 PAGE = 2000
 NO_CURSOR = ""
@@ -46,6 +47,7 @@ class Pages:
         self._recursive = recursive
         self.cursor = cursor
         self.done = False
+        self._seen = {cursor}
 
     def next(self) -> list[Any]:
         """The metadata of the next page.
@@ -53,15 +55,21 @@ class Pages:
         Raises:
             FileNotFoundError, NotADirectoryError: there is no such folder.
             CursorReset: start from the beginning.
+            Transient: the listing goes round in circles, or names things in no documented form.
         """
         with self._account.calling("listing", self._full or "/") as sdk:
             if self.cursor:
                 page = sdk.files_list_folder_continue(self.cursor)
             else:
                 page = sdk.files_list_folder(self._full, recursive=self._recursive, limit=PAGE)
-        self.cursor = page.cursor
-        self.done = not page.has_more
         entries: list[Any] = page.entries
+        if page.has_more and page.cursor in self._seen:
+            raise Transient(f"Dropbox, listing {self._full!r}: the pages repeat themselves.")
+        if any(entry.path_lower is None for entry in entries):
+            raise Transient(f"Dropbox, listing {self._full!r}: something was told without its path.")
+        self.cursor = page.cursor
+        self._seen.add(page.cursor)
+        self.done = not page.has_more
         return entries
 
 
@@ -267,6 +275,7 @@ def _unpack(cursor: str | None, root: str) -> tuple[str, dict[str, str]]:
         return "", {}
     try:
         theirs, of, names = json.loads(zlib.decompress(base64.b64decode(cursor, validate=True)))
-    except (ValueError, TypeError, zlib.error):
+    except (ValueError, TypeError, RecursionError, zlib.error):
         return "", {}
-    return (theirs, names) if of == root else ("", {})
+    usable = of == root and isinstance(theirs, str) and isinstance(names, dict)
+    return (theirs, names) if usable else ("", {})

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from photosync.backends.dropbox_client import Account
+from photosync.backends.dropbox_commit import Committer, JobRunning
 from photosync.backends.dropbox_errors import RouteRefused, SessionClosed, WrongOffset, entry_error
 from photosync.backends.dropbox_metadata import commit_info, content_hash, full_path, stored_of
 from photosync.backends.dropbox_published import published
@@ -59,6 +60,7 @@ class Putter:
     def __init__(self, account: Account, root: str) -> None:
         self._account = account
         self._root = root
+        self._committer = Committer(account)
         self._batching = True
         self._lock = threading.Lock()
         self._arrived: dict[_Key, _Session] = {}
@@ -169,8 +171,9 @@ class Putter:
             entries = [_finish_arg(sessions[number], *chosen[number]) for number in ready]
             keys = [_key(*chosen[number]) for number in ready]
             try:
-                with self._account.writing(f"committing {len(ready)} files") as sdk:
-                    answers = sdk.files_upload_session_finish_batch_v2(entries).entries
+                answers = self._committer.commit(entries, tuple(keys))
+            except JobRunning:
+                raise
             except Transient as error:
                 self._doubt(keys, error)
                 raise

@@ -100,6 +100,10 @@ class DropboxStore:
         """See `Store.open`."""
         return download(self._account, self._full(path), path, offset)
 
+    def open_part(self, path: str, offset: int, size: int) -> Download:
+        """See `photosync.engine.capabilities.Parts`."""
+        return download(self._account, self._full(path), path, offset, size=size)
+
     def put(self, blobs: Sequence[Blob]) -> list[Stored | Exception]:
         """See `Store.put`."""
         return self._putter.put(blobs)
@@ -122,15 +126,22 @@ class DropboxStore:
 
     def copy(self, path: str, to: str) -> Stored:
         """See `Store.copy`."""
-        return self.copy_from(self, path, to)
+        return self._copy(self, path, to)
 
     def reaches(self, source: Store) -> bool:
         """See `photosync.engine.capabilities.ServerCopies`."""
         return isinstance(source, DropboxStore) and self._account.is_same(source._account)
 
-    def copy_from(self, source: Store, path: str, to: str) -> Stored:
+    def copy_from(self, source: Store, original: Entry, to: str) -> Stored:
         """See `photosync.engine.capabilities.ServerCopies`."""
         assert isinstance(source, DropboxStore)
+        return self._copy(source, original.path, to)
+
+    def is_one(self, source: Store, original: Entry, there: Entry) -> bool:
+        """See `photosync.engine.capabilities.ServerCopies`. A revision is of one file alone."""
+        return original.version is not None and original.version == there.version
+
+    def _copy(self, source: "DropboxStore", path: str, to: str) -> Stored:
         with self._account.writing("copying", path) as sdk:
             copied = sdk.files_copy_v2(source._full(path), self._full(to), autorename=False)
         return stored_of(copied.metadata, to, self._full(to))

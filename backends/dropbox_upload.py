@@ -84,7 +84,7 @@ class SessionUpload:
                 int(held["part_size"]),
             )
             upload._recall(held)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise FileNotFoundError("this is no token of an upload to Dropbox") from error
         upload.parts_held()
         return upload

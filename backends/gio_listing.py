@@ -18,8 +18,8 @@ from urllib.parse import unquote_to_bytes
 from photosync.backends.posix import told
 
 _ROOT = re.compile(r".*/(mtp|afc|gphoto2):host=[^/]+")
-_LINE = re.compile(rb"(?P<uri>[!-~]+)\t(?P<size>\d+)\t\((?P<kind>[a-z ]+)\)(?:\t(?P<more>.*))?")
-_TIME = re.compile(rb"(?:^| )time::modified=(?P<seconds>\d+)(?: |$)")
+_LINE = re.compile(rb"(?P<uri>[!-~]+)\t(?P<size>\d{1,19})\t\((?P<kind>[a-z ]+)\)(?:\t(?P<more>.*))?")
+_TIME = re.compile(rb"(?:^| )time::modified=(?P<seconds>\d{1,12})(?: |$)")
 _KINDS = {b"regular": stat.S_IFREG, b"directory": stat.S_IFDIR, b"symlink": stat.S_IFLNK}
 _ENOUGH = 900.0
 """Seconds: more than a phone needs for its largest folder, less than photosync waits for the answer."""

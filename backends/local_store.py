@@ -375,6 +375,12 @@ class LocalStore:
         with open(fd, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    def settle(self) -> None:
+        """See `photosync.engine.capabilities.Settles`."""
+        self._count("settle")
+        with contextlib.suppress(FileNotFoundError), self._tree.folder("") as root:
+            posix.sync_filesystem(root)
+
     def sweep(self, paths: Sequence[str]) -> int:
         """Removes temporary files whose process died: a living one holds a lock on each of its own.
 

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 
 from photosync.backends import posix
-from photosync.engine.entry import Entry
+from photosync.engine.entry import Entry, join
 from photosync.engine.errors import AlreadyExists, DeviceGone, NameRefused
 from photosync.engine.names import check_relative, printable
 
@@ -30,6 +30,7 @@ class Tree:
         self.root = root
         self._change_times = change_times
         self._device: int | None = None
+        self._durable: set[str] = set()
 
     def entry(self, path: str, found: os.stat_result) -> Entry:
         """What a ``stat`` below the root says."""
@@ -63,8 +64,15 @@ class Tree:
         if not path:
             return fd
         try:
+            at = ""
             for name in path.split("/"):
+                at = join(at, name)
                 inner = self._enter(fd, name, path, make)
+                if make and at not in self._durable:
+                    # Whoever made it: no file is durable before its folder is, and a process that was killed,
+                    # or whose sync failed, leaves a folder that only looks as if it were there to stay.
+                    os.fsync(fd)
+                    self._durable.add(at)
                 os.close(fd)
                 fd = inner
         except BaseException:
@@ -84,7 +92,7 @@ class Tree:
                 ) from error
             if not make:
                 raise
-            _make_durably(self.root)
+            _make(self.root)
             fd = os.open(self.root, _FOLDER)
         device = os.fstat(fd).st_dev
         if self._device not in (None, device):
@@ -94,6 +102,13 @@ class Tree:
                 "Plug the device in or mount it, then run again."
             )
         self._device = device
+        if make and "" not in self._durable:
+            try:
+                _settle_above(self.root, device)
+            except BaseException:
+                os.close(fd)
+                raise
+            self._durable.add("")
         return fd
 
     def _enter(self, fd: int, name: str, path: str, make: bool) -> int:
@@ -117,19 +132,31 @@ class Tree:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, dir_fd=fd)
-        # Also by whoever loses the race to make it: no file is durable before its folder is.
+        # Also by whoever loses the race to make it.
         os.fsync(fd)
         return self._enter(fd, name, path, make=False)
 
 
-def _make_durably(root: str) -> None:
+def _make(root: str) -> None:
     if not os.path.isdir(root):
-        parent = os.path.dirname(root)
-        _make_durably(parent)
+        _make(os.path.dirname(root))
         with contextlib.suppress(FileExistsError):
             os.mkdir(root)
-        fd = os.open(parent, _FOLDER)
+
+
+def _settle_above(root: str, device: int) -> None:
+    """Makes the root's own name durable, and those of the folders around it, up to its disk's own root."""
+    folder = os.path.realpath(root)
+    while folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
         try:
+            fd = os.open(folder, _FOLDER)
+        except PermissionError:
+            # What this user may not even list, this user's photosync did not make.
+            return
+        try:
+            if os.fstat(fd).st_dev != device:
+                return
             os.fsync(fd)
         finally:
             os.close(fd)

@@ -42,6 +42,10 @@ def token_of(name: str) -> str | None:
 _TEMPORARY = re.compile(re.escape(OURS) + r"-([0-9a-f]+)\.part")
 
 
+_NOT_OURS = (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError, NameRefused)
+"""What reading notes raises that this code did not write."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Head:
     """First line of the notes: what is being uploaded."""
@@ -53,7 +57,7 @@ class _Head:
 
     @classmethod
     def parse(cls, line: bytes) -> "_Head":
-        """Raises ValueError, KeyError, TypeError or NameRefused for anything that `start` does not write."""
+        """Raises one of `_NOT_OURS` for anything that `start` does not write."""
         found = json.loads(line)
         mtime_ns = None if found["mtime_ns"] is None else int(found["mtime_ns"])
         head = cls(check_relative(found["path"]), int(found["size"]), mtime_ns, int(found["part_size"]))
@@ -126,7 +130,7 @@ class LocalUpload:
         lines = _notes(tree, token)
         try:
             head = _Head.parse(lines[0])
-        except (ValueError, KeyError, TypeError, IndexError, NameRefused) as error:
+        except _NOT_OURS as error:
             raise FileNotFoundError(f"the notes on upload {token} are damaged") from error
         with tree.folder(_parent(head.path)) as folder:
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -146,7 +150,7 @@ class LocalUpload:
     def _recall(self, lines: list[bytes]) -> None:
         for line in lines:
             # The last line may be torn.
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+            with contextlib.suppress(*_NOT_OURS):
                 note = json.loads(line)
                 self._parts[int(note["part"])] = _Part(int(note["bytes"]), str(note["sha256"]))
 

@@ -147,6 +147,8 @@ def ask_all(
                 key = waiting.pop(pipe)
                 try:
                     answers[key] = workers[key].answer(0)
+                except NoAnswer:
+                    answers[key] = NoAnswer(f"no answer within {patience:.0f} seconds")
                 except Exception as error:  # noqa: BLE001  # the caller sorts them
                     answers[key] = error
     finally:

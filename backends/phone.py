@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from photosync.backends import afc
 from photosync.backends.device_facts import Facts, gather_facts, mount_at
 from photosync.backends.devices import UNLOCK, Device, Seen, is_plugged_in, trouble
 from photosync.backends.mount_worker import MountWorker, NoAnswer
@@ -32,7 +33,7 @@ from photosync.engine.readonly import ReadOnlyStore
 
 _MOUNTED = "photosync.backends.phone_files:operations"
 _UNMOUNTED = {
-    "afc": "photosync.backends.afc_files:operations",
+    **afc.OPERATIONS,
     "ptp": "photosync.backends.ptp_files:operations",
 }
 """Who answers for routes without a mount; the operations are the same."""
@@ -47,7 +48,9 @@ _LISTING_TIMES = 8
 _SLOWEST = 2_000_000
 """Bytes a second. jmtpfs and simple-mtpfs fetch a whole file when it is opened and say nothing meanwhile."""
 
-WHOLE_FILES = frozenset({"jmtpfs", "simple-mtpfs", "gphotofs", "gvfs-gphoto2", "kio-camera", "ptp"})
+WHOLE_FILES = frozenset(
+    {"jmtpfs", "simple-mtpfs", "gphotofs", "gvfs-gphoto2", "kio-camera", "ptp", "pymobiledevice3"}
+)
 """Routes that fetch a whole file whatever part of it is read: nothing is gained by reading heads."""
 
 _GONE = {errno.ENODEV, errno.ENOTCONN, errno.ENXIO, errno.ESHUTDOWN, errno.ECONNABORTED}
@@ -165,6 +168,7 @@ class PhoneStore(ReadOnlyStore):
             self._gone = f"{doing}: {trouble(error, self.device.path)}"
             raise DeviceGone(self._gone) from error
         except Transient:
+            worker.close()  # else it might keep the device for itself
             with self._lock:
                 if self._worker is worker:
                     self._worker = MountWorker(self._operations)
@@ -193,6 +197,11 @@ class PhoneStore(ReadOnlyStore):
     def real(self, path: str) -> str | None:
         """The path on the device; None above all folders that are shown."""
         return self._paths.real(path)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """See `PhonePaths.shown`."""
+        return self._paths.shown
 
     def _is_folder(self, real: str) -> bool:
         try:

@@ -76,8 +76,14 @@ class PhonePaths:
             found = [_Root(storage.name if several else "", join(storage.name, path)) for storage in storages]
         found = [root for root in found if is_folder(root.real)]
         if not found:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"phone:{subpath}")
+            missing = "it has no such folder (of a file, name its folder and --include NAME)"
+            raise FileNotFoundError(errno.ENOENT, missing, f"phone@{device.name}:{subpath}")
         self.roots = tuple(found) if len(found) > 1 else (_Root("", found[0].real),)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The folders that are listed, by the paths that they are shown under."""
+        return tuple(root.shown for root in self.roots)
 
     def real(self, path: str) -> str | None:
         """The path on the device; None above all roots."""

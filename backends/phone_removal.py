@@ -18,7 +18,7 @@ from photosync.engine.errors import DeviceGone, Permanent, ReadOnly, SourceChang
 
 _OPERATIONS = "photosync.backends.phone_removal:operations"
 _PATIENCE = 120.0
-_LIST_ONLY = ("gvfs-afc", "kio-afc", "ifuse", "afc", "ptp")
+_LIST_ONLY = ("gvfs-afc", "kio-afc", "ifuse", "afc", "pymobiledevice3", "ptp")
 """Deleting through AFC leaves ghosts in the iPhone's photo library (libimobiledevice/ifuse#38)."""
 
 

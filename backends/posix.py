@@ -65,6 +65,29 @@ def rename_exclusive(folder: int, name: str, to_folder: int, to_name: str) -> bo
     return True
 
 
+@cache
+def _syncfs() -> Callable[[int], int] | None:
+    """The C library's wrapper (Linux; glibc 2.14), or None."""
+    if not sys.platform.startswith("linux"):
+        return None
+    call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if call is None:
+        return None
+    call.argtypes = (ctypes.c_int,)
+    call.restype = ctypes.c_int
+    return call  # type: ignore[no-any-return]
+
+
+def sync_filesystem(fd: int) -> None:
+    """Waits until everything on the file system of an open file is on its medium, whoever wrote it."""
+    sync = _syncfs()
+    if sync is None:
+        os.sync()
+    elif sync(fd) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
 def write_all(fd: int, data: Buffer, offset: int) -> None:
     """Writes all of ``data`` at an offset; the kernel may take it in several pieces."""
     left = memoryview(data)

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import cast
 
 from photosync.backends.device_facts import Facts, Usb
-from photosync.backends.devices import UNLOCK, Device, Seen, plain, serial_identity, trouble
+from photosync.backends.devices import NETWORK, UNLOCK, Device, Seen, plain, serial_identity, trouble
 from photosync.backends.mount_worker import ask_all
 
 _OPERATIONS = "photosync.backends.ptp_files:operations"
@@ -17,7 +17,7 @@ _NO_PACKAGE = "Reading it by PTP needs a package. Run: pip install 'photosync-en
 
 
 def find_ptp(facts: Facts, ready: Collection[str] = ()) -> list[Device]:
-    """Cameras and phones that libgphoto2 finds on the USB.
+    """Cameras and phones that libgphoto2 finds on the USB, and the one on the network.
 
     Args:
         facts: of the machine.
@@ -25,23 +25,22 @@ def find_ptp(facts: Facts, ready: Collection[str] = ()) -> list[Device]:
             a device by PTP takes it away from other programs.
     """
     waiting = [usb for usb in facts.usb if serial_identity(usb.serial) not in ready]
+    network = [f"{NETWORK}{facts.network_camera}"] if facts.network_camera else []
     if find_spec("gphoto2") is None:
         return [
             Device("", "ptp", _port(usb), serial_identity(usb.serial), usb.model, _NO_PACKAGE)
             for usb in waiting
-        ]
+        ] + [Device("", "ptp", port, f"mount:ptp:{port}", "camera", _NO_PACKAGE) for port in network]
     # Linux tells what is on the USB; elsewhere only libgphoto2 knows. VCAMERADIR is its camera without USB.
-    if not waiting and sys.platform.startswith("linux") and "VCAMERADIR" not in os.environ:
-        return []
-    detected = ask_all(_OPERATIONS, {"": ("detect",)}, facts.patience)[""]
-    if not isinstance(detected, list):
-        return []
+    usb = waiting or not sys.platform.startswith("linux") or "VCAMERADIR" in os.environ
+    detected = ask_all(_OPERATIONS, {"": ("detect",)}, facts.patience)[""] if usb else []
     known = {_port(usb): usb for usb in facts.usb}
     asked = {
         port: model
-        for model, port in detected
+        for model, port in (detected if isinstance(detected, list) else [])
         if port not in known or serial_identity(known[port].serial) not in ready
     }
+    asked |= dict.fromkeys(network, "camera")
     answers = ask_all(_OPERATIONS, {port: ("describe", port) for port in asked}, facts.patience)
     return [_judged(model, port, known.get(port), answers[port]) for port, model in asked.items()]
 
@@ -56,7 +55,9 @@ def _judged(model: str, port: str, usb: Usb | None, answer: object) -> Device:
     device = Device("", "ptp", port, identity, usb.model if usb else model)
     if isinstance(answer, Exception):
         return replace(device, hint=trouble(answer, port))
-    serial, seen = cast(tuple[str, Seen], answer)
+    serial, told_model, seen = cast(tuple[str, str, Seen], answer)
+    if port.startswith(NETWORK):
+        device = replace(device, model=told_model or model)
     if usb is None and re.search("[1-9A-Z]", plain(serial)):
         device = replace(device, identity=serial_identity(serial))
     return replace(device, storages=seen.storages, hint=None if seen.storages else UNLOCK)

@@ -15,6 +15,7 @@ shows it is the video itself: the boxes of MP4 and QuickTime (ISO/IEC 14496-12) 
 
 import contextlib
 import errno
+import locale
 import os
 import re
 import shutil
@@ -22,19 +23,22 @@ import stat
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
 from itertools import count
 from typing import IO, Any, cast
 
-from photosync.backends.devices import Seen, Storage, photo_folders
+from photosync.backends.devices import NETWORK, Seen, Storage, photo_folders
 from photosync.backends.mount_worker import ask_all
-from photosync.engine.errors import DeviceGone, Permanent
+from photosync.engine.errors import DeviceGone, Permanent, Transient
 
 BUSY = (
     "Busy: another program holds it, most often the file manager. Eject it there, or run "
     "`gio mount -s gphoto2` and `gio mount -s mtp`; then run again."
 )
 _REPLUG = "Unplug it, plug it in again, switch it on and unlock it; then run again."
+_REJOIN = (
+    "Switch it and its network on, end other programs that talk to it, and see that PHOTOSYNC_NETWORK_CAMERA "
+    "is its IPv4 address; then run again."
+)
 _ELSEWHERE = "Copy it by another route: memory card, file manager or USB debugging."
 _UNKNOWN_SIZE = 0xFFFFFFFF
 _SPARE = 64 << 20
@@ -68,35 +72,48 @@ def _detect() -> list[tuple[str, str]]:
     return [(model, port) for model, port in pairs if port.startswith("usb:")]
 
 
-def _describe(port: str) -> tuple[str, Seen]:
-    """The serial number that a camera tells, or "", and what it shows."""
-    with _words():
-        serial = re.search(r"^\s*Serial Number: *(\S+)", str(_asked(_camera(port).get_summary)), re.MULTILINE)
-        return (serial[1] if serial else ""), _seen(port)
+def _describe(port: str) -> tuple[str, str, Seen]:
+    """The serial number and the model that a camera tells, or "", and what it shows."""
+    with _words(port):
+        summary = str(_asked(_camera(port).get_summary))
+        serial = re.search(r"^\s*Serial Number: *(\S+)", summary, re.MULTILINE)
+        model = re.search(r"^\s*Model: *(\S.*)", summary, re.MULTILINE)
+        return (serial[1] if serial else ""), (model[1].strip() if model else ""), _seen(port)
 
 
 def _look(port: str) -> Seen:
     """Has a process of its own open the camera: this one's libgphoto2 would answer from memory."""
-    with _words():
-        _asked(_camera(port).exit)
-    _camera.cache_clear()
+    _forget()
     answer = ask_all(f"{__name__}:operations", {port: ("describe", port)}, _PATIENCE)[port]
     if isinstance(answer, Exception):
         raise (
             answer
             if isinstance(answer, DeviceGone)
-            else DeviceGone(f"It can't be read ({answer}). {_REPLUG}")
+            else DeviceGone(f"It can't be read ({answer}). {_remedy(port)}")
         )
-    return cast(tuple[str, Seen], answer)[1]
+    return cast(tuple[str, str, Seen], answer)[2]
+
+
+def _forget() -> None:
+    """Gives the camera free, and what libgphoto2 remembers of it, which may be half."""
+    for camera in _cameras.values():
+        with contextlib.suppress(Exception):  # the line may be dead
+            camera.exit()
+    _cameras.clear()
+    _listed.clear()
+
+
+def _remedy(port: str) -> str:
+    return _REJOIN if port.startswith(NETWORK) else _REPLUG
 
 
 @contextlib.contextmanager
-def _words() -> Iterator[None]:
+def _words(port: str) -> Iterator[None]:
     """What a person should do about a camera that can't be asked at all."""
     try:
         yield
     except OSError as error:
-        raise DeviceGone(f"It can't be read ({error.strerror}). {_REPLUG}") from error
+        raise DeviceGone(f"It can't be read ({error.strerror}). {_remedy(port)}") from error
 
 
 def _seen(port: str) -> Seen:
@@ -106,14 +123,35 @@ def _seen(port: str) -> Seen:
     return Seen(not any(below.values()), False, tuple(storages))
 
 
-@cache
+_cameras: dict[str, Any] = {}
+"""The one that is open, by its port."""
+
+_listed: set[str] = set()
+"""Folders that were listed without an error. Asked about a file in another one, libgphoto2 lists that folder
+by itself, keeps an error to itself, and takes what it got for the whole."""
+
+
 def _camera(port: str) -> Any:
+    if port not in _cameras:
+        _cameras[port] = _opened(port)
+    return _cameras[port]
+
+
+def _opened(port: str) -> Any:
     import gphoto2 as gp
 
+    # It tells names in the locale's encoding: on a machine without any, é would become a question mark.
+    if locale.nl_langinfo(locale.CODESET) != "UTF-8":
+        with contextlib.suppress(locale.Error):
+            locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
     ports = gp.PortInfoList()
     ports.load()
     camera = gp.Camera()
     camera.set_port_info(ports[_asked(ports.lookup_path, port)])
+    if port.startswith(NETWORK):  # libgphoto2 looks for models on the USB only
+        models = gp.CameraAbilitiesList()
+        models.load()
+        camera.set_abilities(models[_asked(models.lookup_model, "PTP/IP Camera")])
     _asked(camera.init)
     return camera
 
@@ -125,8 +163,13 @@ def _asked(call: Callable[..., Any], *arguments: object, path: str = "") -> Any:
     try:
         return call(*arguments)
     except gp.GPhoto2Error as error:
-        if error.code in (gp.GP_ERROR_IO_USB_CLAIM, gp.GP_ERROR_CAMERA_BUSY, gp.GP_ERROR_IO_LOCK):
+        if error.code in (gp.GP_ERROR_IO_USB_CLAIM, gp.GP_ERROR_IO_LOCK):
             raise DeviceGone(BUSY) from error
+        if error.code == gp.GP_ERROR_CAMERA_BUSY:
+            raise Transient("The device is busy with something else, such as writing a photo") from error
+        if error.code == gp.GP_ERROR_FILE_EXISTS:
+            _forget()  # asked again, it would tell the files before the second one
+            raise _alike(path) from error
         if error.code in (gp.GP_ERROR_FILE_NOT_FOUND, gp.GP_ERROR_DIRECTORY_NOT_FOUND):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
         if error.code in (gp.GP_ERROR_MODEL_NOT_FOUND, gp.GP_ERROR_IO_USB_FIND, gp.GP_ERROR_UNKNOWN_PORT):
@@ -138,6 +181,13 @@ def _asked(call: Callable[..., Any], *arguments: object, path: str = "") -> Any:
         raise OSError(errno.EIO, f"{error.string} (libgphoto2 {error.code})", path) from error
 
 
+def _alike(folder: str) -> Permanent:
+    return Permanent(
+        f"{folder or 'A folder'} holds two files or folders that libgphoto2 gives the same name, as it does "
+        f"with emoji. Rename one of them on the device. {_ELSEWHERE}"
+    )
+
+
 def _names(call: Callable[[str], Any], folder: str) -> list[str]:
     found = _asked(call, folder, path=folder)
     return [found.get_name(number) for number in range(found.count())]
@@ -145,14 +195,34 @@ def _names(call: Callable[[str], Any], folder: str) -> list[str]:
 
 def _list(port: str, path: str) -> tuple[list[tuple[str, os.stat_result]], int]:
     """Children of a folder; none of them vanishes from libgphoto2's memory."""
-    camera, folder = _camera(port), f"/{path}"
-    found = [(name, _folder()) for name in _names(camera.folder_list_folders, folder)]
-    return found + [(name, _told(port, folder, name)) for name in _names(camera.folder_list_files, folder)], 0
+    _check_way(port, path)
+    folder = f"/{path}"
+    names = dict.fromkeys(_names(_camera(port).folder_list_folders, folder))
+    found = [(name, _folder()) for name in names]
+    return found + [(name, _told(port, folder, name)) for name in _files(port, folder)], 0
+
+
+def _check_way(port: str, path: str) -> None:
+    """Refuses what is below one of two folders of the same name: libgphoto2 shows the first one for both."""
+    folder = "/"
+    for name in path.split("/"):
+        if _names(_camera(port).folder_list_folders, folder).count(name) > 1:
+            raise _alike(folder)
+        folder = f"{folder.rstrip('/')}/{name}"
+
+
+def _files(port: str, folder: str) -> list[str]:
+    names = _names(_camera(port).folder_list_files, folder)
+    # It leaves out what it got no answer about, and says nothing (ptp2, generic_list_func).
+    _asked(_camera(port).get_storageinfo, path=folder)
+    _listed.add(folder)
+    return names
 
 
 def _stat(port: str, path: str) -> os.stat_result:
     if not path:
         return _folder()
+    _check_way(port, path)
     parent, _, name = f"/{path}".rpartition("/")
     if name in _names(_camera(port).folder_list_folders, parent or "/"):
         return _folder()
@@ -166,12 +236,15 @@ def _folder() -> os.stat_result:
 def _told(port: str, folder: str, name: str) -> os.stat_result:
     import gphoto2 as gp
 
+    if folder not in _listed:
+        _files(port, folder)
     told = _asked(_camera(port).file_get_info, folder, name, path=f"{folder}/{name}").file
     if not told.fields & gp.GP_FILE_INFO_SIZE:
         raise Permanent(
             f"{folder}/{name} has no size that the camera tells, so nothing could show that it came whole"
         )
-    seconds = told.mtime if told.fields & gp.GP_FILE_INFO_MTIME else None
+    # 0: the device tells no date.
+    seconds = told.mtime if told.fields & gp.GP_FILE_INFO_MTIME and told.mtime > 0 else None
     fields = (stat.S_IFREG | 0o444, 0, 0, 0, 0, 0, told.size, 0, seconds or 0, 0)
     return os.stat_result(fields, {"st_mtime_ns": None if seconds is None else seconds * 1_000_000_000})
 

@@ -98,6 +98,7 @@ def translated(doing: str) -> Iterator[None]:
     """
     import botocore.exceptions
     import urllib3.exceptions
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -105,8 +106,13 @@ def translated(doing: str) -> Iterator[None]:
         botocore.exceptions.ClientError,
         botocore.exceptions.BotoCoreError,
         urllib3.exceptions.HTTPError,
+        ResponseParserError,
     ) as error:
         raise translate(error, doing) from error
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError) as error:
+        # botocore's ways to say that an answer is not of the documented form.
+        text = f"{doing}: the answer could not be understood ({type(error).__name__})"
+        raise Transient(text, trouble=Trouble.NETWORK) from error
 
 
 def translate(error: Exception, doing: str) -> Exception:
@@ -143,7 +149,7 @@ def translate(error: Exception, doing: str) -> Exception:
         return Permanent(f"{doing}: {error}")
     if isinstance(error, raised.EndpointConnectionError):
         return Transient(
-            f"{doing}: no connection to the server. Is the endpoint right, and is it up?",
+            f"{doing}: no connection to the server. Check that it is up, and the endpoint; then run again.",
             trouble=Trouble.NETWORK,
         )
     if isinstance(

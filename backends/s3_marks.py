@@ -95,7 +95,7 @@ class Marks:
             now = datetime.strptime(
                 answer["ResponseMetadata"]["HTTPHeaders"]["date"], "%a, %d %b %Y %H:%M:%S %Z"
             ).replace(tzinfo=marked.tzinfo)
-        except (PhotosyncError, OSError, ValueError, KeyError, TypeError):
+        except (PhotosyncError, OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         ours = key.startswith(self._prefix) and self._place(upload_id)["Key"] == mark
         return (key, upload_id, marked, now) if ours and now - marked >= ABANDONED else None

@@ -90,6 +90,7 @@ class Pages:
         if delimiter:
             self._parameters["Delimiter"] = delimiter
         self._done = False
+        self._seen: set[str] = set()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self
@@ -98,12 +99,15 @@ class Pages:
         if self._done:
             raise StopIteration
         page = self._service.call("list_objects_v2", self._doing, **self._parameters)
+        if any("Key" not in found or "Size" not in found for found in page.get("Contents", ())):
+            raise Transient(f"{self._doing}: the service did not say the name and size of everything")
         if page.get("IsTruncated"):
             token = page.get("NextContinuationToken")
-            if not token or token == self._parameters.get("ContinuationToken"):
+            if not token or token in self._seen:
                 raise Transient(
                     f"{self._doing}: the service broke its listing off without saying how to go on"
                 )
+            self._seen.add(token)
             self._parameters["ContinuationToken"] = token
         else:
             self._done = True
@@ -165,6 +169,7 @@ class ObjectReader:
         bucket, key: the object.
         path: what the store calls it.
         offset: to begin at.
+        stop: byte to end before; None: the end.
         version: that it must have, or None.
         checked: the checksum that the service keeps is compared at the end.
 
@@ -182,6 +187,7 @@ class ObjectReader:
         offset: int = 0,
         version: str | None = None,
         checked: bool = False,
+        stop: int | None = None,
     ) -> None:
         self._doing = f"reading {bucket}/{key}"
         self._body: Any = None
@@ -190,16 +196,17 @@ class ObjectReader:
             parameters["ChecksumMode"] = "ENABLED"
         if version is not None:
             parameters["IfMatch"] = f'"{version}"'
-        if offset:
+        if offset or stop is not None:
             # Beginning one byte early, a read from the very end is no unsatisfiable range.
-            parameters["Range"] = f"bytes={offset - 1}-"
+            last = "" if stop is None else stop - 1
+            parameters["Range"] = f"bytes={max(0, offset - 1)}-{last}"
         response = service.call("get_object", self._doing, **parameters)
         self._body = response["Body"]
         self._entry = head_entry(path, response)
+        if "Range" in parameters and "ContentRange" not in response:
+            self.close()
+            raise Permanent(f"{self._doing}: the service sends the whole object when asked for a range")
         if offset:
-            if "ContentRange" not in response:
-                self.close()
-                raise Permanent(f"{self._doing}: the service sends the whole object when asked for a range")
             self.read(1)
 
     def read(self, size: int, /) -> bytes:

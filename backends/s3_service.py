@@ -46,6 +46,26 @@ class Account:
     keeping: Keeping = field(default_factory=Keeping)
 
 
+class Reply(dict[str, Any]):
+    """An answer, of which S3 documents more than a service may have sent."""
+
+    def __missing__(self, name: str) -> Any:
+        raise Transient(f"the service's answer lacks {name}", trouble=Trouble.NETWORK)
+
+
+_INNER = ("CopyObjectResult", "CopyPartResult", "Parts")
+
+
+def _strict(response: dict[str, Any]) -> Reply:
+    for name in _INNER:
+        inner = response.get(name)
+        if isinstance(inner, dict):
+            response[name] = Reply(inner)
+        elif inner:
+            response[name] = [Reply(each) for each in inner]
+    return Reply(response)
+
+
 class Service:
     """Calls operations of S3 by name; safe to use from several threads.
 
@@ -58,6 +78,7 @@ class Service:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._lock = threading.Lock()
+        self._asking = threading.local()
         self._lanes: dict[str, Lane | None] = {}
         self.requests: Counter[str] = Counter()
         self.repeated: Counter[str] = Counter()
@@ -81,8 +102,7 @@ class Service:
         asked = {**keeping.parameters(operation, key), **parameters}
         try:
             with translated(doing):
-                response: dict[str, Any] = getattr(self.client, operation)(**asked)
-                return response
+                return _strict(getattr(self.client, operation)(**asked))
         except Permanent as error:
             told = keeping.told(operation, key)
             if told and type(error) is Permanent:
@@ -194,6 +214,9 @@ class Service:
         client.meta.events.register_last("before-call.s3", _hurry)
         client.meta.events.register("before-send.s3", self._count)
         client.meta.events.register("after-call.s3", self._note_date)
+        client.meta.events.register("before-call.s3.HeadBucket", self._look_for_region)
+        for ending in ("after-call", "after-call-error"):
+            client.meta.events.register(f"{ending}.s3.HeadBucket", self._found_region)
         # Before botocore looks for errors hidden behind a 200, for which it parses the answer once more:
         # handlers under wildcards come first, and under an outer one before all.
         client.meta.events.register_first("before-parse.*.ListObjectsV2", take_page)
@@ -201,6 +224,15 @@ class Service:
 
     def _count(self, event_name: str, **_: Any) -> None:
         self.count(event_name.rpartition(".")[2])
+
+    def _look_for_region(self, **_: Any) -> None:
+        # botocore asks so for a bucket's region whenever it is redirected, by this request as well.
+        if getattr(self._asking, "region", False):
+            raise Permanent("S3: the service redirects every request. Is the endpoint that of an S3 service?")
+        self._asking.region = True
+
+    def _found_region(self, **_: Any) -> None:
+        self._asking.region = False
 
     def _note_date(self, http_response: Any, **_: Any) -> None:
         self.server_date = http_response.headers.get("date", self.server_date)

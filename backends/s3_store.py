@@ -216,6 +216,10 @@ class S3Store:
     def open(self, path: str, offset: int = 0) -> ObjectReader:
         return ObjectReader(self._service, self._bucket, self._key(path), path, offset)
 
+    def open_part(self, path: str, offset: int, size: int) -> ObjectReader:
+        """See `photosync.engine.capabilities.Parts`."""
+        return ObjectReader(self._service, self._bucket, self._key(path), path, offset, stop=offset + size)
+
     def read_small(self, path: str, limit: int) -> tuple[bytes, str | None]:
         reader = ObjectReader(self._service, self._bucket, self._key(path), path, checked=True)
         try:
@@ -357,10 +361,15 @@ class S3Store:
             source.probed = self.probed
         return True
 
-    def copy_from(self, source: Store, path: str, to: str) -> Stored:
+    def copy_from(self, source: Store, original: Entry, to: str) -> Stored:
         """See `photosync.engine.capabilities.ServerCopies`."""
         assert isinstance(source, S3Store)
-        return self._copy(source, path, to)[0]
+        return self._copy(source, original.path, to)[0]
+
+    def is_one(self, source: Store, original: Entry, there: Entry) -> bool:
+        """See `photosync.engine.capabilities.ServerCopies`."""
+        assert isinstance(source, S3Store)
+        return source._place(original.path) == self._place(there.path)
 
     def move(self, path: str, to: str) -> Stored:
         """S3 cannot rename: the copy is complete under the new name before the old one goes.

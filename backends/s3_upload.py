@@ -68,7 +68,7 @@ class Target:
                 {int(index): str(checksum) for index, checksum in said["checksums"].items()},
                 str(said["sums"]),
             )  # fmt: skip
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise FileNotFoundError("the token of an unfinished upload is damaged; start it anew") from error
         if target.part_size <= 0 or target.size < 0:
             raise FileNotFoundError("the token of an unfinished upload is damaged; start it anew")

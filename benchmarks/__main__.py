@@ -1,155 +1,143 @@
-"""``python -m benchmarks``: every peer at every place, interleaved, and the table of medians.
+"""``python -m benchmarks``: named workloads, photosync and its peers in turns, and how the goals stand.
 
 ``python -m benchmarks requests`` counts requests instead.
 """
 
 import argparse
-import json
-import shutil
+import contextlib
+import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+import time
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 from benchmarks import requests
-from benchmarks.measure import measure, settle
-from benchmarks.peers import PEERS, Peer
-from benchmarks.places import LOCAL, PLACES, Ready, missing
-from benchmarks.workloads import WORKLOADS, Tree, Workload, difference
+from benchmarks.bench import Bench
+from benchmarks.chart import chart
+from benchmarks.peers import found
+from benchmarks.result import Measured, Result, machine, now
+from benchmarks.rounds import Row, judge, run
+from benchmarks.table import page, terminal
+from benchmarks.workloads import WORKLOADS, Workload
+
+RUNS, QUICK_RUNS = 5, 1
+ORDER = [each.name for each in WORKLOADS]
 
 
-@dataclass(slots=True)
-class Row:
-    """One peer at one place: what each round gave.
+def main(arguments: list[str]) -> int:
+    """Measures, tells, and returns 1 if a workload failed or a row is void."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_listed(),
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="workloads; default: all of them")
+    parser.add_argument("--runs", type=int, help=f"rounds; default: {RUNS}, with --quick {QUICK_RUNS}")
+    parser.add_argument(
+        "--quick", action="store_true", help="all workloads much smaller: three minutes in all"
+    )
+    kept = "every figure; what it holds of workloads that are not run now is kept"
+    parser.add_argument("--json", type=Path, metavar="FILE", help=kept)
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="a chart")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the page docs/benchmarks.md")
+    parser.add_argument("--scratch", type=Path, metavar="DIR", help="for 8 GB of files that go away again")
+    parser.add_argument("--no-run", action="store_true", help="only tell again what --json holds")
+    given = parser.parse_args(arguments)
+    unknown = [name for name in given.names if name not in ORDER]
+    if unknown:
+        parser.error(f"no such workload: {', '.join(unknown)}. There are: {', '.join(ORDER)}")
+    runs = given.runs or (QUICK_RUNS if given.quick else RUNS)
+    result = Result.read(given.json) if given.json else Result()
+    chosen = (
+        [] if given.no_run else [each for each in WORKLOADS if not given.names or each.name in given.names]
+    )
+    sound = True
+    with (
+        tempfile.TemporaryDirectory(
+            prefix="photosync-benchmark-", dir=given.scratch, ignore_cleanup_errors=True
+        ) as scratch,
+        contextlib.ExitStack() as stack,
+    ):
+        if chosen:
+            result = Result(machine(Path(scratch)), result.workloads)
+        here = Bench(Path(scratch), given.quick, stack)
+        for workload in chosen:
+            measured = measure(workload, here, runs)
+            sound = sound and measured.is_sound
+            result = result.with_workload(measured, ORDER)
+            print(terminal(measured), flush=True)
+            _write(result, given.json, given.svg, given.markdown)
+    if given.no_run:
+        _write(result, None, given.svg, given.markdown)
+    return 0 if sound else 1
 
-    Attributes:
-        step: "first" or "no change".
-        wall, cpu, peak: seconds, seconds, bytes.
-        durable: seconds until it was all on the disk: the run and a sync(2) after it (local places).
-        requests: of the last round: by operation where the place or the peer counts them.
-        sent: of the last round: uploads that came with a checksum or signature, by its name.
-        wrong: why the row is void, or None.
-    """
 
-    place: str
-    step: str
-    peer: str
-    checksums: str
-    wall: list[float] = field(default_factory=list)
-    durable: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    peak: list[int] = field(default_factory=list)
-    requests: dict[str, int] = field(default_factory=dict)
-    sent: dict[str, int] = field(default_factory=dict)
-    wrong: str | None = None
+def _write(result: Result, figures: Path | None, svg: Path | None, markdown: Path | None) -> None:
+    if figures:
+        result.write(figures)
+    if svg:
+        svg.write_text(chart(result))
+    if markdown:
+        markdown.write_text(page(result))
 
 
-_SENT = ("md5", "sha256", "crc", "signed", "unsigned")
-_REQUESTS = ("PUT", "GET", "HEAD", "LIST", "DELETE", "POST", "BUCKET", "OTHER")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--workload", choices=[each.name for each in WORKLOADS], default="photos")
-    parser.add_argument("--place", choices=list(PLACES), action="append", help="default: all of them")
-    parser.add_argument("--peer", action="append", metavar="NAME", help="default: all of them")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="every single figure")
-    given = parser.parse_args()
-    workload = next(each for each in WORKLOADS if each.name == given.workload)
-    peers = [peer for peer in PEERS if given.peer is None or peer.name in given.peer]
+def measure(workload: Workload, here: Bench, runs: int) -> Measured:
+    """Runs one workload; whatever goes wrong in it is told, and hinders no other."""
+    began, before = time.monotonic(), os.getloadavg()[0]
     rows: dict[tuple[str, str, str], Row] = {}
-    notes = [f"missing: {name}" for name in sorted({peer.program for peer in peers if peer.found is None})]
-    with tempfile.TemporaryDirectory(prefix="photosync-benchmark-", ignore_cleanup_errors=True) as scratch:
-        folder = Path(scratch)
-        tree = workload.make(folder / "source")
-        for place in given.place or PLACES:
-            if reason := missing(place):
-                notes.append(f"{place} left out: {reason}")
-                continue
-            kind = LOCAL if place == LOCAL else "s3"
-            here = [peer for peer in peers if kind in peer.kinds and peer.found]
-            for number in range(given.runs):
-                _round(folder, place, _turned(here, number), tree, rows)
-                print(f"{place}: round {number + 1} of {given.runs}", flush=True)
-                if given.json:
-                    given.json.write_text(json.dumps([asdict(row) for row in rows.values()], indent=1))
-    print(f"\n{_table(workload, rows.values())}", *notes, sep="\n")
+    failed = workload.missing()
+    if failed is None:
+        try:
+            with workload.opened(here) as turns:
+                for number in range(runs):
+                    _say(f"{workload.name}: round {number + 1} of {runs}")
+                    for go in turns(number):
+                        _say(f"{workload.name}: round {number + 1} of {runs}: {go.peer}, {go.step}")
+                        run(go, workload.name, rows)
+        except Exception as error:  # noqa: BLE001 - told, and the next one is measured
+            failed = f"{type(error).__name__}: {error}"
+    _say("")
+    return Measured(
+        workload.name,
+        workload.title,
+        workload.what,
+        now(),
+        runs,
+        here.quick,
+        time.monotonic() - began,
+        (before, os.getloadavg()[0]),
+        tuple(program for program in workload.programs if not found(program)),
+        _sorted(rows),
+        () if here.quick or failed else tuple(judge(goal, workload.name, rows) for goal in workload.goals),
+        failed,
+    )
 
 
-def _turned(peers: list[Peer], by: int) -> list[Peer]:
-    """Nobody always comes first."""
-    by %= len(peers) or 1
-    return peers[by:] + peers[:by]
+def _sorted(rows: dict[tuple[str, str, str], Row]) -> tuple[Row, ...]:
+    """By step, photosync first, otherwise as they came: turns differ from round to round."""
+    steps = list(dict.fromkeys(row.step for row in rows.values()))
+    key = lambda row: (steps.index(row.step), not row.peer.startswith("photosync"), row.peer)  # noqa: E731
+    return tuple(sorted(rows.values(), key=key))
 
 
-def _round(
-    folder: Path, place: str, peers: list[Peer], tree: Tree, rows: dict[tuple[str, str, str], Row]
-) -> None:
-    with PLACES[place](folder) as make:
-        for index, peer in enumerate(peers):
-            ready = make(str(index))
-            state = folder / "state"
-            for step in ("first", "no change"):
-                checksums = (peer.local if ready.kind == LOCAL else peer.s3) if step == "first" else ""
-                row = rows.setdefault((place, step, peer.name), Row(place, step, peer.name, checksums))
-                row.wrong = _run(folder, ready, peer, state, tree, row) or row.wrong
-            shutil.rmtree(state, ignore_errors=True)
-            if ready.kind == LOCAL:
-                shutil.rmtree(ready.rsync, ignore_errors=True)
+def _say(text: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}")
+    elif text:
+        sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
-def _run(folder: Path, ready: Ready, peer: Peer, state: Path, tree: Tree, row: Row) -> str | None:
-    settle()
-    before = ready.counts()
-    command = peer.command(ready, again=row.step != "first")
-    cost = measure(command, peer.environment(ready, state), folder)
-    if ready.kind == LOCAL:
-        row.durable.append(cost.wall + settle())
-    row.wall.append(cost.wall)
-    row.cpu.append(cost.cpu)
-    row.peak.append(cost.peak)
-    counts = _since(before, ready.counts())
-    row.sent = {name: counts[name] for name in _SENT if counts.get(name)}
-    row.requests = {name: counts[name] for name in _REQUESTS if counts.get(name)} or peer.requests(cost) or {}
-    expected = {path: (size, "") for path, (size, _) in tree.items()} if ready.trusted else tree
-    return peer.problem(cost, len(tree)) or difference(expected, ready.found())
-
-
-def _since(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    return {name: count - before.get(name, 0) for name, count in after.items()}
-
-
-def _table(workload: Workload, rows: Iterable[Row]) -> str:
-    lines = [
-        f"{workload.title}; medians, (least–most)",
-        "| place | run | peer | wall s | durable s | CPU s | peak MB | requests | checksums |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    order = sorted(rows, key=lambda row: (list(PLACES).index(row.place), row.step))
-    for row in order:
-        if row.wrong:
-            figures: list[Any] = [f"void: {row.wrong}", "", "", "", ""]
-        else:
-            sent = " ".join(f"{name}:{count}" for name, count in row.sent.items())
-            figures = [
-                f"{median(row.wall):.2f} ({min(row.wall):.2f}–{max(row.wall):.2f})",
-                f"{median(row.durable):.2f}" if row.durable else "",
-                f"{median(row.cpu):.2f}",
-                f"{median(row.peak) / 1e6:.0f}",
-                " ".join(f"{name}:{count}" for name, count in row.requests.items()),
-            ]
-            if sent:
-                figures[-1] += f" (sent {sent})"
-        cells = [row.place, row.step, row.peer, *figures, row.checksums]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def _listed() -> str:
+    lines = [f"  {each.name:<15} {each.seconds:>4} s  {each.title}" for each in WORKLOADS]
+    total = sum(each.seconds for each in WORKLOADS) / 60
+    return "\n".join(
+        [f"workloads, with what {RUNS} rounds take on a quiet machine ({total:.0f} min in all):", *lines]
+    )
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["requests"]:
         sys.exit(requests.main(sys.argv[2:]))
-    main()
+    sys.exit(main(sys.argv[1:]))

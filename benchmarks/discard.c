@@ -3,9 +3,14 @@
  * One thread, one epoll. It stores nothing but names, sizes, ETags and modification times, so that what a
  * client costs is the client's. Only photosync's own files (".photosync/" in the name) are kept, and their
  * SHA-256 is checked, because photosync asks what a service checks before it relies on it. Of everything else
- * it believes the checksums that it is sent, and says in /-/stats which those were.
+ * it believes the checksums that it is sent, and says in /-/stats which those were. Uploads in parts are put
+ * together as S3 does it, with SHA-256 of the parts or CRC-64/NVME of the whole.
  *
- * Usage: discard PORTFILE; listens on a free port of 127.0.0.1 and writes its number there.
+ * Usage: discard PORTFILE [MILLISECONDS]; listens on a free port of 127.0.0.1 and writes its number there. Every
+ * request is answered so many milliseconds after it has arrived, as if the service were far away.
+ *
+ * For the benchmark itself, and neither counted nor delayed: /-/stats, /-/objects?prefix=, /-/forget?prefix=,
+ * /-/copy?from=BUCKET&to=BUCKET.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -23,6 +28,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { HEAD_LIMIT = 1 << 16, MOST = 4096, PAGE = 1000, KINDS = 8 };
@@ -140,12 +146,32 @@ static size_t from_base64(const char *text, uint8_t *out, size_t room) {
     return done;
 }
 
+static void to_base64(const uint8_t *data, size_t size, char *out) {
+    for (size_t i = 0; i < size; i += 3) {
+        uint32_t bits = (uint32_t)data[i] << 16 | (i + 1 < size ? (uint32_t)data[i + 1] << 8 : 0) | (i + 2 < size ? data[i + 2] : 0);
+        for (int j = 0; j < 4; j++)
+            *out++ = i + (size_t)j > size ? '=' : BASE64[bits >> (18 - 6 * j) & 63];
+    }
+    *out = 0;
+}
+
+/* CRC-64/NVME, bit by bit: it is asked of a few bytes only. */
+static uint64_t crc64(const uint8_t *data, size_t size) {
+    uint64_t crc = ~(uint64_t)0;
+    for (size_t i = 0; i < size; i++) {
+        crc ^= data[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc >> 1 ^ (crc & 1 ? 0x9a6c9329ac4bc9b5u : 0);
+    }
+    return ~crc;
+}
+
 /* Objects by name: "bucket/key". */
 
 typedef struct {
     char *name, *data;
     uint64_t size;
-    char etag[33], mtime[48], checksum[48];
+    char etag[48], mtime[48], checksum[64], crc64[16];
 } Object;
 
 static Object **slots, **sorted;
@@ -230,17 +256,53 @@ static uint64_t counts[KINDS], body_bytes;
 static uint64_t sent_md5, sent_sha256, sent_crc, signed_body, unsigned_body;
 static Text answer;
 
-/* Connections. */
+/* Uploads in parts. */
 
 typedef struct {
+    int held;
+    uint64_t size;
+    char sha256[64], crc64[16], etag[48];
+    Text data;
+} Part;
+
+typedef struct Upload {
+    struct Upload *next;
+    char id[24], name[2048], mtime[48], algorithm[16];
+    Part *parts;
+    int room;
+} Upload;
+
+static Upload *uploads;
+
+static Upload **upload_of(const char *id) {
+    Upload **at = &uploads;
+    while (*at && strcmp((*at)->id, id))
+        at = &(*at)->next;
+    return at;
+}
+
+static void drop(Upload **at) {
+    Upload *gone = *at;
+    *at = gone->next;
+    for (int i = 0; i < gone->room; i++)
+        free(gone->parts[i].data.at);
+    free(gone->parts);
+    free(gone);
+}
+
+/* Connections. */
+
+typedef struct Connection {
     int fd, keep;
     char in[HEAD_LIMIT];
     size_t filled;
     uint64_t left, size;
     char method[16], target[2048], etag[80], if_none_match[80], if_match[80], mtime[48];
-    char md5[48], sha256[64], payload[80];
+    char md5[48], sha256[64], payload[80], crc64[16], algorithm[16];
     int crc, close;
     Text body;
+    double due;
+    struct Connection *next;
 } Connection;
 
 static void send_all(Connection *c, const char *data, size_t size) {
@@ -356,12 +418,52 @@ static void list(Connection *c, const char *bucket, const char *query) {
     reply(c, "200 OK", "Content-Type: application/xml\r\n", answer.at, answer.size);
 }
 
-static void control(Connection *c, const char *name) {
+static void remove_object(const char *name) {
+    Object *object = find(name);
+    if (object) {
+        object->etag[0] = 0;
+        live--;
+        dirty = 1;
+    }
+}
+
+static void copy_bucket(const char *from, const char *to) {
+    size_t length = strlen(from), count = sorted_count;
+    Object **there = must(malloc((count + 1) * sizeof *there));
+    memcpy(there, sorted, count * sizeof *there);
+    for (size_t i = 0; i < count; i++) {
+        const Object *old = there[i];
+        char name[2048];
+        if (strncmp(old->name, from, length) || old->name[length] != '/')
+            continue;
+        snprintf(name, sizeof name, "%s%s", to, old->name + length);
+        Object *made = make(name);
+        char *own = made->name;
+        *made = *old;
+        made->name = own;
+        if (old->data) {
+            made->data = must(malloc(old->size + 1));
+            memcpy(made->data, old->data, old->size);
+        }
+    }
+    free(there);
+}
+
+static void control(Connection *c, const char *name, const char *query) {
+    char prefix[MOST], to[MOST];
     answer.size = 0;
-    if (!strcmp(name, "objects")) {
-        sort();
-        for (size_t i = 0; i < sorted_count; i++)
-            format(&answer, "%llu %s\n", (unsigned long long)sorted[i]->size, sorted[i]->name);
+    parameter(query, "prefix", prefix, sizeof prefix);
+    sort();
+    if (!strcmp(name, "objects") || !strcmp(name, "forget")) {
+        for (size_t i = first_from(prefix, 0); i < sorted_count && !strncmp(sorted[i]->name, prefix, strlen(prefix)); i++)
+            if (name[0] == 'o')
+                format(&answer, "%llu %s\n", (unsigned long long)sorted[i]->size, sorted[i]->name);
+            else
+                remove_object(sorted[i]->name);
+    } else if (!strcmp(name, "copy")) {
+        parameter(query, "from", prefix, sizeof prefix);
+        parameter(query, "to", to, sizeof to);
+        copy_bucket(prefix, to);
     } else {
         struct rusage cost;
         getrusage(RUSAGE_SELF, &cost);
@@ -376,51 +478,227 @@ static void control(Connection *c, const char *name) {
     reply(c, "200 OK", "Content-Type: text/plain\r\n", answer.at ? answer.at : "", answer.size);
 }
 
-static void put(Connection *c, const char *name) {
-    static uint64_t serial;
+/* Whether an existing object, or a missing one, stands against writing; then the request is refused. */
+static int in_the_way(Connection *c, const char *name) {
     const Object *there = find(name);
-    char headers[256];
     if (there && c->if_none_match[0] == '*') {
         refuse(c, "412 Precondition Failed", "PreconditionFailed");
-        return;
+        return 1;
     }
-    if (c->if_match[0] && (!there || strncmp(c->if_match + 1, there->etag, 32))) {
+    if (c->if_match[0] && (!there || strncmp(c->if_match + 1, there->etag, strlen(there->etag)))) {
         refuse(c, there ? "412 Precondition Failed" : "404 Not Found", there ? "PreconditionFailed" : "NoSuchKey");
-        return;
+        return 1;
     }
-    if (c->keep && c->sha256[0]) {
-        uint8_t told[33], is[32];
-        sha256((const uint8_t *)c->body.at, c->body.size, is);
-        if (from_base64(c->sha256, told, sizeof told) != 32 || memcmp(told, is, 32)) {
-            refuse(c, "400 Bad Request", "BadDigest");
-            return;
-        }
+    return 0;
+}
+
+/* Whether kept bytes differ from what was said of them; then the request is refused. */
+static int differs(Connection *c, const char *data, size_t size) {
+    uint8_t told[33], is[32];
+    char crc[16];
+    uint64_t value = crc64((const uint8_t *)data, size);
+    for (int i = 0; i < 8; i++)
+        is[i] = (uint8_t)(value >> (56 - 8 * i));
+    to_base64(is, 8, crc);
+    int wrong = c->crc64[0] && strcmp(crc, c->crc64);
+    if (c->sha256[0]) {
+        sha256((const uint8_t *)data, size, is);
+        wrong |= from_base64(c->sha256, told, sizeof told) != 32 || memcmp(told, is, 32);
     }
-    uint8_t tag[32] = {0};
-    size_t told = from_base64(c->md5[0] ? c->md5 : c->sha256, tag, sizeof tag);
-    serial++;
-    if (!told)
-        memcpy(tag, &serial, sizeof serial);
-    Object *object = make(name);
-    for (int i = 0; i < 16; i++)
-        snprintf(object->etag + 2 * i, 3, "%02x", tag[i]);
-    object->size = c->size;
-    snprintf(object->mtime, sizeof object->mtime, "%s", c->mtime);
-    snprintf(object->checksum, sizeof object->checksum, "%.44s", c->sha256);
-    if (c->keep) {
-        object->data = must(malloc(c->body.size + 1));
-        memcpy(object->data, c->body.at ? c->body.at : "", c->body.size);
-    }
-    snprintf(headers, sizeof headers, "ETag: \"%s\"\r\n", object->etag);
-    if (c->sha256[0])
-        snprintf(headers + strlen(headers), 100, "x-amz-checksum-sha256: %s\r\n", object->checksum);
-    reply(c, "200 OK", headers, "", 0);
+    if (wrong)
+        refuse(c, "400 Bad Request", "BadDigest");
+    return wrong;
+}
+
+static void account(const Connection *c) {
     body_bytes += c->size;
     sent_md5 += c->md5[0] != 0;
     sent_sha256 += c->sha256[0] != 0;
     sent_crc += c->crc != 0;
     signed_body += strlen(c->payload) == 64;
     unsigned_body += !strncmp(c->payload, "UNSIGNED", 8);
+}
+
+/* An ETag from what was said of the body; a new one if that was nothing. */
+static void make_tag(const Connection *c, char *out) {
+    static uint64_t serial;
+    uint8_t tag[32] = {0};
+    serial++;
+    if (!from_base64(c->md5[0] ? c->md5 : c->sha256, tag, sizeof tag))
+        memcpy(tag, &serial, sizeof serial);
+    for (int i = 0; i < 16; i++)
+        snprintf(out + 2 * i, 3, "%02x", tag[i]);
+}
+
+static void sums(char *headers, const char *sha, const char *crc) {
+    if (sha[0])
+        sprintf(headers + strlen(headers), "x-amz-checksum-sha256: %s\r\n", sha);
+    if (crc[0])
+        sprintf(headers + strlen(headers), "x-amz-checksum-crc64nvme: %s\r\n", crc);
+}
+
+static void put(Connection *c, const char *name) {
+    char headers[400];
+    if (in_the_way(c, name) || (c->keep && differs(c, c->body.at ? c->body.at : "", c->body.size)))
+        return;
+    Object *object = make(name);
+    make_tag(c, object->etag);
+    object->size = c->size;
+    snprintf(object->mtime, sizeof object->mtime, "%s", c->mtime);
+    snprintf(object->checksum, sizeof object->checksum, "%s", c->sha256);
+    snprintf(object->crc64, sizeof object->crc64, "%s", c->crc64);
+    if (c->keep) {
+        object->data = must(malloc(c->body.size + 1));
+        memcpy(object->data, c->body.at ? c->body.at : "", c->body.size);
+    }
+    snprintf(headers, sizeof headers, "ETag: \"%s\"\r\n", object->etag);
+    sums(headers, object->checksum, object->crc64);
+    reply(c, "200 OK", headers, "", 0);
+    account(c);
+}
+
+static void begin_upload(Connection *c, const char *name) {
+    static uint64_t serial;
+    Upload *upload = must(calloc(1, sizeof *upload));
+    snprintf(upload->id, sizeof upload->id, "u%llu", (unsigned long long)++serial);
+    snprintf(upload->name, sizeof upload->name, "%s", name);
+    snprintf(upload->mtime, sizeof upload->mtime, "%s", c->mtime);
+    snprintf(upload->algorithm, sizeof upload->algorithm, "%s", c->algorithm);
+    upload->next = uploads;
+    uploads = upload;
+    const char *key = strchr(name, '/') + 1;
+    answer.size = 0;
+    format(&answer, "<?xml version=\"1.0\"?><InitiateMultipartUploadResult><Bucket>%.*s</Bucket><Key>", (int)(key - 1 - name), name);
+    name_text(&answer, key, strlen(key), 0);
+    format(&answer, "</Key><UploadId>%s</UploadId></InitiateMultipartUploadResult>", upload->id);
+    reply(c, "200 OK", "Content-Type: application/xml\r\n", answer.at, answer.size);
+}
+
+static void put_part(Connection *c, Upload *upload, int number) {
+    char headers[400];
+    if (number < 1 || number > 10000) {
+        refuse(c, "400 Bad Request", "InvalidArgument");
+        return;
+    }
+    if (c->keep && differs(c, c->body.at ? c->body.at : "", c->body.size))
+        return;
+    if (number > upload->room) {
+        upload->parts = must(realloc(upload->parts, (size_t)number * sizeof *upload->parts));
+        memset(upload->parts + upload->room, 0, (size_t)(number - upload->room) * sizeof *upload->parts);
+        upload->room = number;
+    }
+    Part *part = &upload->parts[number - 1];
+    part->held = 1;
+    part->size = c->size;
+    snprintf(part->sha256, sizeof part->sha256, "%s", c->sha256);
+    snprintf(part->crc64, sizeof part->crc64, "%s", c->crc64);
+    make_tag(c, part->etag);
+    part->data.size = 0;
+    if (c->keep)
+        append(&part->data, c->body.at ? c->body.at : "", c->body.size);
+    snprintf(headers, sizeof headers, "ETag: \"%s\"\r\n", part->etag);
+    sums(headers, part->sha256, part->crc64);
+    reply(c, "200 OK", headers, "", 0);
+    account(c);
+}
+
+static void list_parts(Connection *c, const Upload *upload) {
+    answer.size = 0;
+    format(&answer, "<?xml version=\"1.0\"?><ListPartsResult><UploadId>%s</UploadId>", upload->id);
+    for (int i = 0; i < upload->room; i++) {
+        const Part *part = &upload->parts[i];
+        if (!part->held)
+            continue;
+        format(&answer, "<Part><PartNumber>%d</PartNumber><ETag>&quot;%s&quot;</ETag><Size>%llu</Size>", i + 1, part->etag,
+               (unsigned long long)part->size);
+        if (part->sha256[0])
+            format(&answer, "<ChecksumSHA256>%s</ChecksumSHA256>", part->sha256);
+        if (part->crc64[0])
+            format(&answer, "<ChecksumCRC64NVME>%s</ChecksumCRC64NVME>", part->crc64);
+        format(&answer, "</Part>");
+    }
+    format(&answer, "<IsTruncated>false</IsTruncated></ListPartsResult>");
+    reply(c, "200 OK", "Content-Type: application/xml\r\n", answer.at, answer.size);
+}
+
+static void complete(Connection *c, Upload **at, const char *name) {
+    static Text data, digests;
+    Upload *upload = *at;
+    uint64_t size = 0;
+    int count = 0, all = 1;
+    data.size = digests.size = 0;
+    if (in_the_way(c, name))
+        return;
+    for (int i = 0; i < upload->room; i++) {
+        const Part *part = &upload->parts[i];
+        uint8_t digest[33];
+        if (!part->held)
+            continue;
+        count++;
+        size += part->size;
+        append(&data, part->data.at ? part->data.at : "", part->data.size);
+        if (from_base64(part->sha256, digest, sizeof digest) == 32)
+            append(&digests, (char *)digest, 32);
+        else
+            all = 0;
+    }
+    if (!count) {
+        refuse(c, "400 Bad Request", "InvalidPart");
+        return;
+    }
+    if (strstr(name, ".photosync/") && differs(c, data.at, data.size))
+        return;
+    Object *object = make(name);
+    Connection part_of = {0};
+    make_tag(&part_of, object->etag);
+    snprintf(object->etag + 32, sizeof object->etag - 32, "-%d", count);
+    object->size = size;
+    snprintf(object->mtime, sizeof object->mtime, "%s", upload->mtime);
+    object->checksum[0] = object->crc64[0] = 0;
+    if (all && !strcasecmp(upload->algorithm, "SHA256")) {
+        uint8_t digest[32];
+        sha256((const uint8_t *)digests.at, digests.size, digest);
+        to_base64(digest, 32, object->checksum);
+        snprintf(object->checksum + strlen(object->checksum), 8, "-%d", count);
+    } else if (!strcasecmp(upload->algorithm, "CRC64NVME"))
+        snprintf(object->crc64, sizeof object->crc64, "%s", c->crc64);
+    if (data.size) {
+        object->data = must(malloc(data.size + 1));
+        memcpy(object->data, data.at, data.size);
+    }
+    const char *key = strchr(name, '/') + 1;
+    answer.size = 0;
+    format(&answer, "<?xml version=\"1.0\"?><CompleteMultipartUploadResult><Bucket>%.*s</Bucket><Key>", (int)(key - 1 - name), name);
+    name_text(&answer, key, strlen(key), 0);
+    format(&answer, "</Key><ETag>&quot;%s&quot;</ETag>", object->etag);
+    if (object->checksum[0])
+        format(&answer, "<ChecksumSHA256>%s</ChecksumSHA256><ChecksumType>COMPOSITE</ChecksumType>", object->checksum);
+    if (object->crc64[0])
+        format(&answer, "<ChecksumCRC64NVME>%s</ChecksumCRC64NVME><ChecksumType>FULL_OBJECT</ChecksumType>", object->crc64);
+    format(&answer, "</CompleteMultipartUploadResult>");
+    reply(c, "200 OK", "Content-Type: application/xml\r\n", answer.at, answer.size);
+    drop(at);
+}
+
+static void in_parts(Connection *c, const char *name, const char *id, const char *query) {
+    Upload **at = upload_of(id);
+    char number[16];
+    if (!*at || strcmp((*at)->name, name)) {
+        refuse(c, "404 Not Found", "NoSuchUpload");
+        return;
+    }
+    counts[!strcmp(c->method, "PUT") ? 0 : !strcmp(c->method, "POST") ? 5 : !strcmp(c->method, "GET") ? 3 : 4]++;
+    if (!strcmp(c->method, "PUT")) {
+        parameter(query, "partNumber", number, sizeof number);
+        put_part(c, *at, atoi(number));
+    } else if (!strcmp(c->method, "POST"))
+        complete(c, at, name);
+    else if (!strcmp(c->method, "GET"))
+        list_parts(c, *at);
+    else {
+        drop(at);
+        reply(c, "204 No Content", "", "", 0);
+    }
 }
 
 static void get(Connection *c, const char *name) {
@@ -437,8 +715,7 @@ static void get(Connection *c, const char *name) {
     snprintf(headers, sizeof headers, "ETag: \"%s\"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n", object->etag);
     if (object->mtime[0])
         snprintf(headers + strlen(headers), 100, "x-amz-meta-mtime: %s\r\n", object->mtime);
-    if (object->checksum[0])
-        snprintf(headers + strlen(headers), 100, "x-amz-checksum-sha256: %s\r\n", object->checksum);
+    sums(headers, object->checksum, object->crc64);
     reply(c, "200 OK", headers, object->data ? object->data : "", object->size);
 }
 
@@ -453,11 +730,17 @@ static void act(Connection *c) {
     char *name = c->target + 1;
     unescape(name);
     if (!strncmp(name, "-/", 2)) {
-        control(c, name + 2);
+        control(c, name + 2, query);
         return;
     }
-    char *slash = strchr(name, '/');
-    if (!slash || !slash[1]) {
+    char *slash = strchr(name, '/'), id[24];
+    parameter(query, "uploadId", id, sizeof id);
+    if (slash && slash[1] && id[0]) {
+        in_parts(c, name, id, query);
+    } else if (slash && slash[1] && !strcmp(method, "POST") && !strncmp(query, "uploads", 7)) {
+        counts[5]++;
+        begin_upload(c, name);
+    } else if (!slash || !slash[1]) {
         if (slash)
             *slash = 0;
         if (!strcmp(method, "GET") && name[0]) {
@@ -474,13 +757,8 @@ static void act(Connection *c) {
         counts[method[0] == 'G' ? 1 : 2]++;
         get(c, name);
     } else if (!strcmp(method, "DELETE")) {
-        Object *object = find(name);
         counts[4]++;
-        if (object) {
-            object->etag[0] = 0;
-            live--;
-            dirty = 1;
-        }
+        remove_object(name);
         reply(c, "204 No Content", "", "", 0);
     } else {
         counts[strcmp(method, "POST") ? 7 : 5]++;
@@ -500,7 +778,7 @@ static void value(const char *line, const char *name, char *out, size_t room_for
 /* Reads a request's head; `end` is where its empty line begins. */
 static void begin(Connection *c, char *end) {
     char length[32] = "0", decoded[32] = "", expect[16] = "", crc[64] = "", host[8] = "";
-    c->md5[0] = c->sha256[0] = c->payload[0] = c->if_none_match[0] = c->if_match[0] = c->mtime[0] = 0;
+    c->md5[0] = c->sha256[0] = c->payload[0] = c->if_none_match[0] = c->if_match[0] = c->mtime[0] = c->crc64[0] = c->algorithm[0] = 0;
     *end = 0;
     char *line = strstr(c->in, "\r\n");
     if (line)
@@ -521,6 +799,9 @@ static void begin(Connection *c, char *end) {
         value(line, "x-amz-checksum-crc32", crc, sizeof crc);
         value(line, "x-amz-checksum-crc32c", crc, sizeof crc);
         value(line, "x-amz-checksum-crc64nvme", crc, sizeof crc);
+        value(line, "x-amz-checksum-crc64nvme", c->crc64, sizeof c->crc64);
+        value(line, "x-amz-trailer", crc, sizeof crc);
+        value(line, "x-amz-checksum-algorithm", c->algorithm, sizeof c->algorithm);
         value(line, "if-none-match", c->if_none_match, sizeof c->if_none_match);
         value(line, "if-match", c->if_match, sizeof c->if_match);
         value(line, "x-amz-meta-mtime", c->mtime, sizeof c->mtime);
@@ -533,9 +814,33 @@ static void begin(Connection *c, char *end) {
     c->size = decoded[0] ? strtoull(decoded, NULL, 10) : c->left;
     c->crc = crc[0] != 0;
     c->body.size = 0;
-    c->keep = strstr(c->target, ".photosync/") != NULL;
+    c->keep = strstr(c->target, ".photosync/") != NULL || !strcmp(c->method, "POST");
     if (expect[0] && c->left)
         send_all(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+}
+
+/* Requests that wait for their answer; all wait equally long, so the first to come is the first to go. */
+static Connection *first, **last_next = &first;
+static double delay;
+static int poller;
+
+static double now(void) {
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (double)at.tv_sec * 1e3 + (double)at.tv_nsec / 1e6;
+}
+
+static void listen_to(Connection *c, uint32_t events) {
+    struct epoll_event event = {.events = events, .data.ptr = c};
+    epoll_ctl(poller, EPOLL_CTL_MOD, c->fd, &event);
+}
+
+static void put_off(Connection *c) {
+    c->due = now() + delay;
+    c->next = NULL;
+    *last_next = c;
+    last_next = &c->next;
+    listen_to(c, 0);
 }
 
 /* Takes what is there; 0 when the connection is done for. */
@@ -563,6 +868,10 @@ static int serve(Connection *c) {
         for (;;) {
             if (in_body && !c->left) {
                 in_body = 0;
+                if (delay > 0 && strncmp(c->target, "/-/", 3)) {
+                    put_off(c);
+                    return 1;
+                }
                 act(c);
             }
             c->in[c->filled] = 0;
@@ -585,12 +894,39 @@ static int serve(Connection *c) {
     return 0;
 }
 
+static void end(Connection *c) {
+    close(c->fd);
+    free(c->body.at);
+    free(c);
+}
+
+/* Answers whose time has come; milliseconds until the next one, -1: nobody waits. */
+static int answer_due(void) {
+    while (first) {
+        double left = first->due - now();
+        if (left > 0)
+            return (int)left + 1;
+        Connection *c = first;
+        first = c->next;
+        if (!first)
+            last_next = &first;
+        listen_to(c, EPOLLIN);
+        act(c);
+        if (!serve(c))
+            end(c);
+    }
+    return -1;
+}
+
 int main(int count, char **arguments) {
-    if (count != 2)
+    if (count < 2)
         return 2;
+    if (count > 2)
+        delay = atof(arguments[2]);
     signal(SIGPIPE, SIG_IGN);
     slots = must(calloc(room, sizeof *slots));
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), poller = epoll_create1(0);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    poller = epoll_create1(0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t size = sizeof address;
     if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, 512) ||
@@ -606,15 +942,12 @@ int main(int count, char **arguments) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL}, events[64];
     epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
     for (;;) {
-        int ready = epoll_wait(poller, events, 64, -1);
+        int ready = epoll_wait(poller, events, 64, answer_due());
         for (int i = 0; i < ready; i++) {
             Connection *c = events[i].data.ptr;
             if (c) {
-                if (!serve(c)) {
-                    close(c->fd);
-                    free(c->body.at);
-                    free(c);
-                }
+                if (!serve(c))
+                    end(c);
                 continue;
             }
             int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK), on = 1;

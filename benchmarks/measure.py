@@ -1,7 +1,9 @@
-"""One process: how long it took, what it cost, how big it grew."""
+"""One process: how long it took, what it cost, how big it grew, how much it read."""
 
+import json
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -10,16 +12,19 @@ from pathlib import Path
 
 LONGEST = 900.0
 """Seconds after which a run is given up."""
+_ALONE = Path(__file__).with_name("alone.py")
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one process cost.
+    """What one process cost, or several in a row.
 
     Attributes:
         wall: seconds from start to exit.
         cpu: seconds of user and system time, its own children included.
         peak: largest resident set, bytes.
+        read: bytes that it asked the kernel for by read and its kin (Linux: ``rchar``), program files and, of
+            some programs, answers of servers included; None where the kernel does not count them.
         output: what it wrote to stdout.
         error: why it failed, or None.
     """
@@ -27,51 +32,50 @@ class Cost:
     wall: float
     cpu: float
     peak: int
+    read: int | None
     output: str
     error: str | None
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.wall + other.wall,
+            self.cpu + other.cpu,
+            max(self.peak, other.peak),
+            None if self.read is None or other.read is None else self.read + other.read,
+            self.output + other.output,
+            self.error or other.error,
+        )
 
 
 def measure(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Cost:
     """Runs a command to its end, in ``folder``."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            command,
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+        tempfile.NamedTemporaryFile("r", encoding="utf-8") as result,
+    ):
+        subprocess.run(
+            [sys.executable, "-I", "-S", str(_ALONE), result.name, str(LONGEST), *command],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
             cwd=folder,
             env={**os.environ, **environment},
+            check=True,
         )
-        try:
-            wall, status, usage = _wait(process.pid, began)
-        except BaseException:
-            process.kill()
-            os.wait4(process.pid, 0)
-            raise
-        process.returncode = os.waitstatus_to_exitcode(status)
+        told = json.load(result)
         out.seek(0)
         err.seek(0)
-        told = err.read().decode(errors="replace").strip()[-300:]
+        said = err.read().decode(errors="replace").strip()[-300:]
+        failed = f"exit code {told['code']}: {said}" if told["code"] else None
         return Cost(
-            wall,
-            usage.ru_utime + usage.ru_stime,
-            usage.ru_maxrss * 1024,
+            told["wall"],
+            told["cpu"],
+            told["peak"],
+            told["read"],
             out.read().decode(errors="replace"),
-            f"exit code {process.returncode}: {told}" if process.returncode else None,
+            f"took longer than {LONGEST:.0f} s" if told["late"] else failed,
         )
-
-
-def _wait(process: int, began: float) -> tuple[float, int, "os.struct_rusage"]:
-    # Waiting without a limit would be exact; 2 ms of error are not worth a run that never ends.
-    while True:
-        found, status, usage = os.wait4(process, os.WNOHANG)
-        wall = time.perf_counter() - began
-        if found:
-            return wall, status, usage
-        if wall > LONGEST:
-            raise TimeoutError(f"a run took longer than {LONGEST:.0f} s")
-        time.sleep(0.002)
 
 
 def settle() -> float:

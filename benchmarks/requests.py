@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.peers import PEERS
-from benchmarks.workloads import Workload
+from benchmarks import peers
+from benchmarks.trees import Files
 
-WORKLOAD = Workload("small", 1_000, 100_000)
+WORKLOAD = Files(1_000, 100_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def _count(service: str, program: str, source: Path, folder: Path) -> _Counted:
             "PHOTOSYNC_STATE_DIR": str(folder / "state"),
             "PHOTOSYNC_SECRETS_FILE": str(folder / "secrets.json"),
         }
-        found = next(peer.found for peer in PEERS if peer.program == program)
+        found = peers.found(program)
         if found is None:
             raise SystemExit(f"{program} is not installed")
         if program == "photosync" and account.rclone_config:

@@ -1,7 +1,7 @@
 """Looking without touching: two places against each other, or a destination against its manifest."""
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -80,8 +80,8 @@ class Located:
     """Finds the objects that a manifest's entries stand for.
 
     By what their names decode to, since only a listing tells which of two names that a destination takes for
-    one had to be escaped. Where a service composes characters, an object whose name was not composed before
-    is found under the composed one, unless another entry has that name for its own.
+    one had to be escaped. Where a place composes characters, or decomposes them as HFS+ does, an object is
+    found however its name is spelled there, unless another entry has that name for its own.
 
     Args:
         listing: of the destination.
@@ -95,17 +95,26 @@ class Located:
         for entry in listing.entries:
             self._logical.setdefault(decode(entry.path), []).append(entry)
         self._composed: dict[str, Entry] = {}
+        self._normal: dict[str, list[Entry]] = {}
         if rules.fold_unicode:
+            for entry in listing.entries:
+                if not entry.path.isascii():
+                    self._normal.setdefault(_normal(decode(entry.path)), []).append(entry)
             for each in entries:
                 if not each.path.isascii() and each.stored is None and each.path not in self._logical:
                     self._compose(each.path)
 
     def _compose(self, path: str) -> None:
-        composed = unicodedata.normalize("NFC", path)
-        spelled = [each for each in self._logical.get(composed, ()) if "%" not in each.path]
-        if spelled:
-            self._composed[path] = spelled[0]
-            self._logical[composed].remove(spelled[0])
+        for entry in self._normal.get(_normal(path), ()):
+            free = self._logical[decode(entry.path)]
+            if "%" not in entry.path and entry in free:
+                self._composed[path] = entry
+                free.remove(entry)
+                return
+
+    def alike(self, entry: ManifestEntry) -> Sequence[Entry]:
+        """What may have the entry's name where the place respells names; only its bytes tell."""
+        return self._normal.get(_normal(entry.path), ())
 
     def find(self, entry: ManifestEntry) -> Entry | None:
         """What has the entry's name."""
@@ -113,6 +122,10 @@ class Located:
             return self._plain.get(entry.stored)
         exact = self._logical.get(entry.path)
         return exact[0] if exact else self._composed.get(entry.path)
+
+
+def _normal(path: str) -> str:
+    return unicodedata.normalize("NFC", path)
 
 
 def check(

@@ -213,12 +213,11 @@ def _place(view: View, places: Box, wanted: int) -> tuple[int, bool]:
         method = number(2) & 15 if version else 0
         number(2)
         base = number(base_width)
-        offset = None
-        for _ in range(number(2)):
-            number(index_width if version else 0)
-            here = base + number(offset_width)
-            offset = here if offset is None else offset
-            number(length_width)
-        if item == wanted and offset is not None and method <= 1:
-            return offset, method == 1
+        extents = number(2)
+        before, after = index_width if version else 0, length_width
+        if item == wanted and extents and method <= 1:
+            number(before)
+            return base + number(offset_width), method == 1
+        # Passed over at once: an extent may have no bytes, and a file tell of very many.
+        number(extents * (before + offset_width + after))
     raise Malformed

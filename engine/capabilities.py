@@ -278,6 +278,24 @@ class Remarks(Protocol):
 
 
 @runtime_checkable
+class SharesNames(Protocol):
+    """A store where several objects may have one name: all but one are shown under another."""
+
+    def shared_names(self) -> Mapping[str, str]:
+        """What the last listing or change feed showed to share its name: path → the path that all of those
+        would have. Makes no request."""
+        ...
+
+    def make_own(self, path: str) -> Stored:
+        """Gives an object for good the name under which it is shown.
+
+        Raises:
+            FileNotFoundError: it is gone.
+        """
+        ...
+
+
+@runtime_checkable
 class Sweeps(Protocol):
     """A store where a killed process leaves files behind that nobody will go on with."""
 
@@ -293,6 +311,18 @@ class Sweeps(Protocol):
         ...
 
 
+@runtime_checkable
+class Settles(Protocol):
+    """A store where what others wrote shows before it is durable."""
+
+    def settle(self) -> None:
+        """Makes durable what is there, whoever wrote it: a process that was killed may have left it unsynced.
+
+        An absent root has nothing to be made durable.
+        """
+        ...
+
+
 class Readable(Protocol):
     """The part of a `Store` that a source needs."""
 
@@ -303,6 +333,16 @@ class Readable(Protocol):
 
 
 @runtime_checkable
+class Parts(Protocol):
+    """A store whose service sends a part of a file and no more."""
+
+    def open_part(self, path: str, offset: int, size: int) -> Reader:
+        """Opens a file for reading ``size`` bytes from ``offset`` on; both lie in the file. Reading more than
+        that is not allowed."""
+        ...
+
+
+@runtime_checkable
 class ServerCopies(Protocol):
     """A store whose service can copy from other places of the same account by itself."""
 
@@ -310,17 +350,27 @@ class ServerCopies(Protocol):
         """Whether `copy_from` works for another store."""
         ...
 
-    def copy_from(self, source: "Store", path: str, to: str) -> Stored:
+    def copy_from(self, source: "Store", original: Entry, to: str) -> Stored:
         """Copies without the bytes passing through this machine, as `Store.copy` does.
 
         Args:
             source: one that `reaches` said yes to.
-            path: there.
+            original: what is copied, as the source just showed it.
             to: final name here.
 
         Raises:
             AlreadyExists: the final name is taken.
-            FileNotFoundError: nothing is called ``path``.
+            FileNotFoundError: the original is gone.
+            Unsupported: the service does not copy this one by itself; it may be read all the same.
+        """
+        ...
+
+    def is_one(self, source: "Store", original: Entry, there: Entry) -> bool:
+        """Whether a file of ``source`` and one of this store are a single one, reached by two ways.
+
+        Args:
+            source: one that `reaches` said yes to.
+            original, there: as the stores just showed them.
         """
         ...
 

@@ -1,10 +1,11 @@
 """Finding equal content under several names, by hashes that are known already. Pure: no I/O."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from photosync.engine.assets import Kind, kind_of
+from photosync.engine.assets import Asset, Kind, kind_of, pair
 from photosync.engine.entry import Entry
+from photosync.engine.names import printable
 
 Hashes = Mapping[str, str]
 """Name of a content hash → hex."""
@@ -19,14 +20,23 @@ class Duplicates:
         others: the rest, sorted by path.
         evidence: name of the hash that they have in common; "name" for several objects of one name, which
             some services allow, and about whose content nothing is said.
+        held: path of one of the others → why it has to stay all the same.
     """
 
     keep: Entry
     others: Sequence[Entry]
     evidence: str
+    held: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def spare(self) -> list[Entry]:
+        """The others that may go."""
+        return [entry for entry in self.others if entry.path not in self.held]
 
 
 SAME_NAME = "name"
+WEAK = ("md5",)
+"""Hashes that count only where there is no better one: files can be made that share them."""
 
 
 def find(entries: Iterable[Entry], hashes: Callable[[Entry], Hashes]) -> tuple[list[Duplicates], list[Entry]]:
@@ -63,6 +73,65 @@ def find(entries: Iterable[Entry], hashes: Callable[[Entry], Hashes]) -> tuple[l
     return found, unknown
 
 
+def whole(
+    groups: Sequence[Duplicates], entries: Iterable[Entry], hashes: Callable[[Entry], Hashes]
+) -> list[Duplicates]:
+    """The groups, with what has to stay because the rest of its photo does: half a Live Photo is none, and a
+    raw file is not taken from its JPEG. A photo of several files is a duplicate if each of them is, its
+    sidecars too.
+
+    Args:
+        groups: from `find`.
+        entries: every file of the place, also what nobody asked for.
+        hashes: as for `find`.
+
+    Returns:
+        The groups, and one for each sidecar that may go with its photo.
+    """
+    going = {
+        entry.path: group.keep.path
+        for group in groups
+        if group.evidence != SAME_NAME
+        for entry in group.others
+    }
+    photos = [photo for photo in pair(entries, {}) if len(photo.members) > 1]
+    home = {entry.path: photo for photo in photos for entry in photo.members}
+    held: dict[str, str] = {}
+    sidecars: list[Duplicates] = []
+    for photo in photos:
+        leave = [entry for entry in photo.members if entry.path in going]
+        if not leave:
+            continue
+        kept = home.get(going[leave[0].path])
+        twins = [_twin(entry, kept, hashes) for entry in photo.members if kind_of(entry.path) is Kind.SIDECAR]
+        stays = [entry for entry in photo.members if entry not in leave]
+        if len(stays) > len([twin for twin in twins if twin]):
+            why = f"it belongs to one photo with {printable(stays[0].path)}, which stays"
+        elif any(home.get(going[entry.path]) is not kept for entry in leave):
+            why = "the files of its photo are equal to files of several others"
+        else:
+            sidecars += [twin for twin in twins if twin]
+            continue
+        held |= {entry.path: why for entry in leave}
+    found = [
+        replace(group, held={entry.path: held[entry.path] for entry in group.others if entry.path in held})
+        for group in groups
+    ]
+    return sorted([*found, *sidecars], key=lambda group: group.keep.path)
+
+
+def _twin(sidecar: Entry, photo: Asset | None, hashes: Callable[[Entry], Hashes]) -> Duplicates | None:
+    """A sidecar and its equal in another photo."""
+    mine = hashes(sidecar)
+    for entry in photo.members if photo is not None else ():
+        if kind_of(entry.path) is Kind.SIDECAR and entry.size == sidecar.size:
+            theirs = hashes(entry)
+            shared = [name for name in mine if mine[name] == theirs.get(name)]
+            if shared:
+                return Duplicates(entry, [sidecar], shared[0])
+    return None
+
+
 def _equal(
     candidates: Sequence[Entry], hashes: Callable[[Entry], Hashes]
 ) -> tuple[list[Duplicates], list[Entry]]:
@@ -71,14 +140,16 @@ def _equal(
     names = [name for each in known.values() for name in each]
     groups: list[Duplicates] = []
     grouped: set[str] = set()
-    for name in dict.fromkeys(names):
+    ranked = sorted(dict.fromkeys(names), key=lambda name: name in WEAK)
+    for number, name in enumerate(ranked):
         by_value: dict[str, list[Entry]] = {}
         for entry in candidates:
             value = known[entry.path].get(name)
             if value is not None and entry.path not in grouped:
                 by_value.setdefault(value, []).append(entry)
         for same in by_value.values():
-            if len(same) > 1:
+            better = ({known[entry.path].get(each) for entry in same} - {None} for each in ranked[:number])
+            if len(same) > 1 and all(len(values) < 2 for values in better):
                 groups.append(_group(same, name))
                 grouped.update(entry.path for entry in same)
     # Two files can only be told apart by a hash that both have.

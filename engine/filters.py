@@ -325,7 +325,8 @@ def _set(negated: str, members: str) -> str:
             else:
                 out.append(_PERL[part[1]])
         else:
-            out.append(part if part == "-" else re.escape(part))
+            # After another hyphen Python warns of a difference of sets, which it does not have yet.
+            out.append(part if part == "-" and out[-1:] != ["-"] else re.escape(part))
     return f"[{negated}{''.join(out)}]"
 
 

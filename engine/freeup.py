@@ -5,7 +5,8 @@ For a photo as a whole, all of its files or none:
 1. Each file was delivered, as it looks now, to at least ``min_copies`` places that cannot be lost together.
 2. Its bytes are read on the phone again and have the content id that was delivered.
 3. Each of those places is asked again whether it holds exactly these bytes.
-4. What is about to be deleted is written down, durably, before anything is.
+4. What is about to be deleted is written down, durably, before anything is: here, and at each place that has
+   a copy, so that nobody takes these copies for superfluous even if this machine's memory is lost.
 5. Right before a file is deleted it is looked at once more.
 
 Whatever fails keeps the whole photo on the phone. A run that was killed is recognised by what it wrote down:
@@ -13,12 +14,13 @@ what is still there is proven anew, what is gone was deleted by it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from photosync.engine import verify
+from photosync.engine import spared, verify
 from photosync.engine.entry import Entry
-from photosync.engine.errors import Fatal, PhotosyncError, classify
+from photosync.engine.errors import Fatal, Permanent, PhotosyncError, SourceChanged, classify
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.source import Source, SourceGone
@@ -157,6 +159,27 @@ def _receipt(entry: Entry, copies: Copies) -> bool:
     return delivery is not None and delivery.of(entry) and delivery.evidence != verify.NONE
 
 
+def recover(ledger: Journal, source_id: str, there: Mapping[str, Entry]) -> list[str]:
+    """Settles what an earlier run that did not live to do so had written down.
+
+    Args:
+        ledger, source_id: as for `FreeUp`.
+        there: a complete listing of the phone, by path.
+
+    Returns:
+        Paths that it had deleted without getting to say so.
+    """
+    gone: list[str] = []
+    for path in ledger.intended(source_id):
+        if path in there:
+            ledger.forget_intent(source_id, path)
+        else:
+            ledger.set_freed(source_id, path)
+            gone.append(path)
+    ledger.flush()
+    return gone
+
+
 class FreeUp:
     """Frees photos, one after the other.
 
@@ -185,25 +208,7 @@ class FreeUp:
         self._witnesses = witnesses
         self._source_id = source_id
         self._min_copies = min_copies
-
-    def recover(self, there: Mapping[str, Entry]) -> list[str]:
-        """Settles what an earlier run that was killed had written down.
-
-        Args:
-            there: a complete listing of the phone, by path.
-
-        Returns:
-            Paths that it had deleted without getting to say so.
-        """
-        gone: list[str] = []
-        for path in self._ledger.intended(self._source_id):
-            if path in there:
-                self._ledger.forget_intent(self._source_id, path)
-            else:
-                self._ledger.set_freed(self._source_id, path)
-                gone.append(path)
-        self._ledger.flush()
-        return gone
+        self._untold: dict[str, str] = {}
 
     def run(self, candidates: Iterable[Candidate]) -> Iterator[Freed]:
         """Frees each candidate that still proves true.
@@ -211,18 +216,52 @@ class FreeUp:
         Raises:
             Fatal: the phone is gone, or the state cannot be written.
         """
+        candidates = list(candidates)
+        places = {copies.identity: copies for each in candidates for copies in each.copies}
+        new = {identity: self._tell(copies, candidates) for identity, copies in places.items()}
+        stayed: list[Entry] = []
         for candidate in candidates:
-            yield self._one(candidate)
+            freed = self._one(candidate)
+            stayed += [entry for entry in candidate.members if entry not in freed.deleted]
+            yield freed
+        for identity, copies in places.items():
+            self._correct(copies, new[identity], stayed)
+
+    def _tell(self, copies: Copies, candidates: Sequence[Candidate]) -> frozenset[str]:
+        """Says at a place which of its copies are about to be the only ones. One that cannot be told does not
+        count. Gives what it was not told before."""
+        paths = [
+            copies.delivered[entry.path].stored
+            for candidate in candidates
+            if copies in candidate.copies
+            for entry in candidate.members
+        ]
+        try:
+            return spared.edit(copies.target, paths)
+        except (PhotosyncError, OSError) as error:
+            self._untold[copies.identity] = f"it cannot be told there that this copy has to stay: {error}"
+            return frozenset()
+
+    def _correct(self, copies: Copies, new: frozenset[str], stayed: Iterable[Entry]) -> None:
+        """Takes back what was said of photos that were not freed after all. Where that fails, or this process
+        is killed before, ``sync`` leaves a copy too many."""
+        gone = copies.journal.spared(self._source_id, copies.identity)
+        paths = {each.stored for entry in stayed if (each := copies.delivered.get(entry.path)) is not None}
+        with suppress(PhotosyncError, OSError):
+            spared.tell(copies.identity, copies.journal, copies.target, but=(new & paths) - gone)
 
     def _one(self, candidate: Candidate) -> Freed:
         evidence: dict[str, str] = {}
         deleted: list[Entry] = []
+        unsure: Entry | None = None
         try:
             found = {entry.path: self._read(entry) for entry in candidate.members}
             evidence = self._prove(candidate, found)
             self._intend(candidate, found)
             for entry in candidate.members:
+                unsure = entry
                 self._remover.remove(entry)
+                unsure = None
                 deleted.append(entry)
                 self._ledger.set_freed(self._source_id, entry.path)
         except SourceGone as error:
@@ -231,7 +270,14 @@ class FreeUp:
             raise
         except Exception as error:
             reason = str(classify(error, f"freeing {candidate.members[0].path}"))
-            self._take_back(entry for entry in candidate.members if entry not in deleted)
+            # Only a plain no says that a file is still there. Where an answer was lost, it may be gone, and
+            # then its copies are the only ones: the next run finds out.
+            if unsure is not None and not isinstance(error, SourceChanged | Permanent):
+                reason = f"{reason}. Whether {unsure.path} is gone shows the next run"
+            else:
+                unsure = None
+            settled = [entry for entry in candidate.members if entry not in deleted and entry != unsure]
+            self._take_back(settled)
             return Freed(candidate.members, tuple(deleted), evidence, reason)
         return Freed(candidate.members, tuple(deleted), evidence)
 
@@ -262,6 +308,8 @@ class FreeUp:
         return proven
 
     def _prove_one(self, entry: Entry, copies: Copies, found: Fingerprint) -> str:
+        if (reason := self._untold.get(copies.identity)) is not None:
+            raise _Doubt(reason)
         delivery = copies.delivered[entry.path]
         if delivery.content != found.content:
             raise _Doubt(f"{entry.path} has other bytes on the phone than were delivered")

@@ -11,7 +11,7 @@ import xxhash
 from blake3 import blake3
 
 from photosync.engine.audit import Finding, Result
-from photosync.engine.capabilities import Capabilities, Reader, Store
+from photosync.engine.capabilities import Capabilities, Parts, Reader
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Fatal, Permanent, PhotosyncError, Unsupported, classify
 from photosync.engine.hashing import CHUNK
@@ -191,13 +191,12 @@ class HealedReader:
         )
 
     def _fetch(self, origin: _Origin, offset: int, size: int) -> bytes:
-        store: Store = origin.replica.store
         reader, at = self._open.pop(origin, (None, 0))
         if reader is not None and at != offset:
             reader.close()
             reader = None
         if reader is None:
-            reader = store.open(origin.place, offset)
+            reader = self._opened(origin, offset)
         pieces: list[bytes] = []
         left = size
         try:
@@ -209,8 +208,29 @@ class HealedReader:
             raise
         finally:
             self._healing.count(origin, size - left)
-        self._open[origin] = reader, offset + size - left
+        at = offset + size - left
+        if at == self._end(origin, offset // CHUNK):
+            reader.close()
+        else:
+            self._open[origin] = reader, at
         return b"".join(pieces)
+
+    def _opened(self, origin: _Origin, offset: int) -> Reader:
+        """A reader for this chunk and those that follow and are to be had from nowhere nearer."""
+        store = origin.replica.store
+        if isinstance(store, Parts):
+            return store.open_part(origin.place, offset, self._end(origin, offset // CHUNK) - offset)
+        return store.open(origin.place, offset)
+
+    def _end(self, origin: _Origin, index: int) -> int:
+        """Where the chunks end that are to be had from one place in one go, this one among them."""
+        wound = self._wound
+        last = len(wound.entry.chunks)
+        if wound.stored is not None:
+            own = origin.near and origin.place == wound.stored
+            rest = range(index + 1, last)
+            last = next((each for each in rest if (each in wound.bad) is own), last)
+        return min(last * CHUNK, wound.entry.size)
 
     def stat(self) -> Entry:
         return self._healing.stat(self._wound.entry.path)

@@ -1,5 +1,7 @@
 """What the journal remembers of copies that stay though photosync itself removed their source."""
 
+from collections.abc import Iterable
+
 from photosync.engine.journal_file import JournalFile
 from photosync.engine.journal_rows import key, path_of
 
@@ -10,6 +12,7 @@ CREATE TABLE IF NOT EXISTS kept (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spared (
     source INTEGER NOT NULL, destination INTEGER NOT NULL, path BLOB NOT NULL, stored BLOB NOT NULL,
+    told INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (source, destination, path, stored)
 ) WITHOUT ROWID;
 """
@@ -21,12 +24,12 @@ class Kept(JournalFile):
     def _opened(self, tables: frozenset[str]) -> None:
         super()._opened(tables)
         if "kept" in tables and "spared" not in tables:
-            self._write(
-                "INSERT INTO spared SELECT source, destination, path, stored FROM kept "
-                "JOIN deliveries USING (source, destination, path)",
-                (),
+            self._db.execute(
+                "INSERT INTO spared SELECT source, destination, path, stored, 0 FROM kept "
+                "JOIN deliveries USING (source, destination, path)"
             )
-            self._commit()
+        elif not self._rows("SELECT 1 FROM pragma_table_info('spared') WHERE name = 'told'"):
+            self._db.execute("ALTER TABLE spared ADD COLUMN told INTEGER NOT NULL DEFAULT 0")
 
     def kept(self, source: str, destination: str) -> frozenset[str]:
         """Source paths whose copies stay though the source does not have them any more: it was freed."""
@@ -52,9 +55,23 @@ class Kept(JournalFile):
         )
         return frozenset(path_of(stored) for (stored,) in rows)
 
+    def untold(self, destination: str) -> list[str]:
+        """Of `spared`, from every source, what the destination itself does not say yet."""
+        rows = self._rows(
+            "SELECT DISTINCT stored FROM spared WHERE destination = ? AND told = 0", self._place(destination)
+        )
+        return [path_of(stored) for (stored,) in rows]
+
+    def set_told(self, destination: str, paths: Iterable[str]) -> None:
+        place = self._place(destination)
+        self._write(
+            "UPDATE spared SET told = 1 WHERE destination = ? AND stored = ?",
+            *((place, key(path)) for path in paths),
+        )
+
     def _spare(self, source: int, destination: int, path: bytes) -> None:
         self._write(
-            "INSERT OR IGNORE INTO spared SELECT source, destination, path, stored FROM deliveries "
+            "INSERT OR IGNORE INTO spared SELECT source, destination, path, stored, 0 FROM deliveries "
             "WHERE source = ? AND destination = ? AND path = ?",
             (source, destination, path),
         )

@@ -28,6 +28,7 @@ class Manifests(JournalFile):
         place = self._place(destination)
         self._write("DELETE FROM heads WHERE place = ?", (place,))
         self._write("UPDATE deliveries SET recorded = 0 WHERE destination = ?", (place,))
+        self._write("UPDATE spared SET told = 0 WHERE destination = ?", (place,))
         self.flush()
 
     def set_withdrawn(self, destination: str, stored: str) -> None:

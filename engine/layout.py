@@ -29,7 +29,7 @@ FIELDS: Mapping[str, str] = {
     "ext": "the extension, without a dot",
     "id": "the content id, 16 digits of it; {id:8}: so many",
 }
-_CODES = re.compile(r"(?:[^%]|%[YymdHMSjbBaAUWVGupIf%])+\Z")
+_CODES = re.compile(r"(?:[^%\ud800-\udfff]|%[YymdHMSjbBaAUWVGupIf%])+\Z")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 _LONGEST = 80
 _DIGITS = 16

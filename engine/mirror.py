@@ -203,12 +203,15 @@ class _Mirror:
         if store is not None:
             source = Source(store, scope, Gate(scope), settings.retries, self._read)
             self._stager = Stager(stage, source, scope)
+        # Who asks for contents to be compared wants the source read; what an absent one showed may be old.
+        fresh = staging.absent is None
         return stage, [
             StageView(
                 stage,
                 pair.source,
                 each.job.pair.destination_id,
                 each.job.pair.destination if each.serves else None,
+                each.journal if fresh and each.serves and not each.job.policy.checksum else None,
             )
             for each in self.destinations
         ]

@@ -1,10 +1,11 @@
 """``move``: copies, proves, and only then removes at the source what this run proved."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 
-from photosync.engine import removal, sync, verify
+from photosync.engine import removal, spared, sync, verify
 from photosync.engine.assets import pair
 from photosync.engine.capabilities import Store
 from photosync.engine.entry import Entry
@@ -24,9 +25,10 @@ _PROVEN = (Status.VERIFIED, Status.CONFLICT)
 
 
 def as_move(job: Job) -> Job:
-    """The job with what ``move`` needs: every file is read and proven in this very run, and a source that was
-    emptied by the last one is no error."""
-    return replace(job, policy=replace(job.policy, checksum=True), may_be_bare=True, allow_shrunken=True)
+    """The job with what ``move`` needs: every file is proven in this very run, and a source that was emptied
+    by the last one is no error. Within a service its own hashes of both files are proof, unless reading was
+    asked for (``checksum``)."""
+    return replace(job, policy=replace(job.policy, anew=True), may_be_bare=True, allow_shrunken=True)
 
 
 def run(job: Job, journal: Journal, seam: Seam, listener: Listener) -> Report:
@@ -102,8 +104,7 @@ def _remove(job: Job, journal: Journal, seam: Seam, photos: Sequence[Sequence[st
     between, settings = job.pair, job.settings
     source = between.source
     assert isinstance(source, Store), "what is staged for several places is never moved"
-    with Workers(seam) as workers:
-        target = Target(between.destination, workers, Gate(workers), settings.retries, settings.how)
+    with _target(job, seam) as target:
         removal.refuse_same_place(source, target)
     known = {each.path: each for each in journal.deliveries(between.source_id, between.destination_id)}
     going = [[known[path] for path in photo] for photo in photos]
@@ -113,6 +114,8 @@ def _remove(job: Job, journal: Journal, seam: Seam, photos: Sequence[Sequence[st
     for delivery in chain.from_iterable(going):
         journal.retire(between.source_id, between.destination_id, delivery.path, settings.stamp)
     journal.flush()
+    with _target(job, seam) as target:
+        spared.tell(between.destination_id, journal, target)
     with Workers(seam) as workers:
         removals = removal.from_source(source, going, workers, Gate(workers), settings.retries)
     if before is not None:
@@ -121,3 +124,10 @@ def _remove(job: Job, journal: Journal, seam: Seam, photos: Sequence[Sequence[st
         journal.add_run(between.source_id, between.destination_id, seam.wall_ns(), max(left, 0), ended)
     journal.flush()
     return removals
+
+
+@contextmanager
+def _target(job: Job, seam: Seam) -> Iterator[Target]:
+    settings = job.settings
+    with Workers(seam) as workers:
+        yield Target(job.pair.destination, workers, Gate(workers), settings.retries, settings.how)

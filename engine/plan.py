@@ -64,6 +64,8 @@ class Policy:
     Attributes:
         mode: see `Mode`.
         checksum: read every source file again instead of trusting size and time.
+        anew: compare every source file, as for ``checksum``, but read only what a service that has both files
+            does not prove by itself.
         prove: what an earlier run only wrote is proven now.
         max_delete: most files that ``sync`` may move to the trash; None: a tenth of what is there,
             at least ten.
@@ -79,6 +81,7 @@ class Policy:
 
     mode: Mode = Mode.COPY
     checksum: bool = False
+    anew: bool = False
     prove: bool = True
     max_delete: int | None = None
     stamp: str = "now"
@@ -326,7 +329,7 @@ class _Planner:
         elif delivery.of(entry):
             if not same_there(existing, delivery):
                 self.actions.append(self._comparison(entry, existing, "changed at the destination"))
-            elif self.policy.checksum:
+            elif self.policy.checksum or self.policy.anew:
                 self.actions.append(self._comparison(entry, existing, "asked to compare contents"))
             elif self.policy.prove and delivery.evidence == NONE:
                 self.actions.append(self._comparison(entry, existing, "was written, but never proven"))
@@ -344,7 +347,7 @@ class _Planner:
             existing,
             reason,
             replace=self._replaces(entry, existing),
-            reread=self.policy.checksum,
+            reread=self.policy.checksum or self.policy.anew,
         )
 
     def _replaces(self, entry: Entry, existing: Entry) -> bool:

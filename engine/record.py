@@ -13,6 +13,7 @@ from photosync.engine.hashing import Fingerprint
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.names import OURS, NameRules, decode, encode, is_shortened
 from photosync.engine.nodes import ManifestEntry, ManifestError, name_of
+from photosync.engine.signing import Trust
 from photosync.engine.snapshots import Changed, HeadMoved, Snapshots
 from photosync.engine.target import Target
 from photosync.engine.workers import Seam
@@ -84,15 +85,15 @@ def name_there(entry: ManifestEntry, rules: NameRules, stored: Mapping[str, str]
     return unicodedata.normalize("NFC", name) if rules.fold_unicode else name
 
 
-def set_manifest_aside(target: Target, seam: Seam) -> str | None:
-    """Renames the manifest's HEAD, so that a new one can be begun; None if there is none.
+def set_manifest_aside(target: Target, seam: Seam, name: str = "HEAD") -> str | None:
+    """Renames a file of the manifest, so that a new one can be begun; None if there is none.
 
     Returns:
         Its path at the destination.
     """
     stamp = _now(seam).replace(":", "").replace("-", "")
-    aside = f"{OURS}/HEAD-{stamp}"
-    return aside if target.rename(f"{OURS}/HEAD", aside) is not None else None
+    aside = f"{OURS}/{name}-{stamp}"
+    return aside if target.rename(f"{OURS}/{name}", aside) is not None else None
 
 
 def record(destination: str, journal: Journal, target: Target, seam: Seam, device: str) -> bool:
@@ -115,7 +116,7 @@ def record(destination: str, journal: Journal, target: Target, seam: Seam, devic
     copies, gone = journal.unrecorded(destination)
     if not copies and not gone:
         return False
-    snapshots = Snapshots(TargetFiles(target), journal)
+    snapshots = Snapshots(TargetFiles(target), journal, Trust(journal, destination))
     known = journal.head(destination)
     proven = [manifest_entry(*copy) for copy in copies]
     shortened = {path for path in gone if is_shortened(path)}

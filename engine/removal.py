@@ -33,6 +33,8 @@ class Fate(StrEnum):
 
     REMOVED = "removed"
     TRASHED = "trashed"
+    RENAMED = "renamed"
+    """It has a name of its own now."""
     KEPT = "kept"
     """It is not what it was, so it was left alone."""
     FAILED = "failed"
@@ -85,9 +87,10 @@ def refuse_same_place(source: Store, target: Target) -> None:
     """
     try:
         here = source.read_small(HEAD, _HEAD_LIMIT)[0]
+        there = target.call(lambda: target.store.read_small(HEAD, _HEAD_LIMIT), "reading the manifest")[0]
     except FileNotFoundError:
+        # Within a service there may be copies without a manifest: `within.compare` sees to those.
         return
-    there = target.call(lambda: target.store.read_small(HEAD, _HEAD_LIMIT), "reading the manifest")[0]
     if here == there:
         raise SafetyGuard(
             "source and destination have the same manifest: they seem to be one place, reached by two ways. "

@@ -70,8 +70,8 @@ def find_places(
 ) -> dict[str, list[str]]:
     """Where each wanted content may lie, the likeliest path first.
 
-    That is: under names that the newest manifest gives it, under its own name, in the trash under its own
-    name, in the trash under any.
+    That is: under names that the newest manifest gives it, under its own name, in any spelling where the
+    place respells names, in the trash under its own name, in the trash under any.
 
     Args:
         wanted: entries of any snapshot of the place.
@@ -93,7 +93,7 @@ def find_places(
             here.setdefault(entry.content, []).append(located.find(entry))
     found: dict[str, dict[str, None]] = {}
     for entry in entries:
-        candidates = [*here.get(entry.content, ()), located.find(entry)]
+        candidates = [*here.get(entry.content, ()), located.find(entry), *located.alike(entry)]
         candidates += [*by_name.get(entry.path, ()), *by_size.get(entry.size, ())]
         places = found.setdefault(entry.content, {})
         places.update((each.path, None) for each in candidates if each and each.size == entry.size)

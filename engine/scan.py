@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 
 from photosync.engine.capabilities import Readable, Store
 from photosync.engine.entry import LARGEST, Entry, Kind
-from photosync.engine.errors import Fatal, NameRefused, PhotosyncError, Transient, classify
+from photosync.engine.errors import Fatal, NameRefused, Permanent, PhotosyncError, Transient, classify
 from photosync.engine.journal import Journal, key
 from photosync.engine.names import OURS, check_relative, is_ours
+
+DEEPEST = 2048
+"""Folders within folders; more than a path of a POSIX system can name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,11 @@ def walk(
             if entry.kind is not Kind.FOLDER or entry.path.rpartition("/")[0] != folder:
                 # A folder that claims to lie elsewhere could lead out of the root, or round in circles.
                 found.add(entry)
+            elif entry.path.count("/") >= DEEPEST:
+                why = Permanent(
+                    f"{folder} has folders within folders without end; remove them, then run again"
+                )
+                found.errors.append(ListingError(folder, why))
             elif found.enters(entry.path) and enters(entry.path):
                 pending.append(entry.path)
     return found.listing()

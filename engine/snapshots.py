@@ -7,12 +7,12 @@ and a pack that nothing refers to. The format is in docs/manifest-format.md.
 
 A hash finds accidents and changes behind the back of one who remembers a root. It is no signature: who can
 write ``HEAD`` and the packs can write a history that fits together. What such a one cannot do is take back
-a snapshot that this machine has seen (`Snapshots.refuse_rollback`).
+a snapshot that this machine has seen (`Snapshots.refuse_rollback`), or sign (`photosync.engine.signing`).
 """
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, takewhile
 from typing import Protocol
 
@@ -33,6 +33,7 @@ from photosync.engine.nodes import (
     refuse_newer,
 )
 from photosync.engine.packs import pack, unpack
+from photosync.engine.signing import Signature, Trust
 
 HEAD = "HEAD"
 MAX_PACKS = 32
@@ -125,11 +126,16 @@ class _Head:
     packs: tuple[Pack, ...]
     snapshot: Snapshot
     superseded: tuple[str, ...]
+    ed25519: Signature | msgspec.UnsetType = msgspec.UNSET
+
+    def body(self) -> bytes:
+        """What is signed."""
+        return _ENCODER.encode(replace(self, ed25519=msgspec.UNSET))
 
     def encoded(self) -> bytes:
         body = _ENCODER.encode(self)
-        signed = b'{"blake3":"' + name_of(body).encode() + b'",' + body[1:]
-        return msgspec.json.format(signed, indent=2) + b"\n"
+        hashed = b'{"blake3":"' + name_of(body).encode() + b'",' + body[1:]
+        return msgspec.json.format(hashed, indent=2) + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +159,13 @@ class Snapshots:
         files: access to its ``.photosync/``.
         cache: holds nodes and snapshot records by their hash. A record is put after everything that it
             stands on, so one that is there needs nothing from the destination.
+        trust: whose HEAD is believed; None: anybody's.
     """
 
-    def __init__(self, files: SnapshotFiles, cache: NodeStore) -> None:
+    def __init__(self, files: SnapshotFiles, cache: NodeStore, trust: Trust | None = None) -> None:
         self._files = files
         self._cache = cache
+        self._trust = trust
         self._looked = False
         self._read: _Read | None = None
 
@@ -168,13 +176,20 @@ class Snapshots:
             NewerFormat: written by a newer photosync.
             Damaged: HEAD is not what was written as HEAD.
             Inconsistent: it is, but cannot be true.
+            Untrusted, RolledBack: it is not signed as it must be, or is an older one.
         """
         try:
             data, token = self._files.read(HEAD)
         except FileNotFoundError:
+            if self._trust is not None:
+                self._trust.missing()
             self._read = None
         else:
-            self._read = _Read(_parse_head(data), data, token)
+            head = _parse_head(data)
+            if self._trust is not None:
+                signature = head.ed25519 if isinstance(head.ed25519, Signature) else None
+                self._trust.accept(head.body(), signature, head.snapshot.number, head.snapshot.root)
+            self._read = _Read(head, data, token)
         self._looked = True
         return self._read.head.snapshot if self._read else None
 
@@ -289,6 +304,16 @@ class Snapshots:
         self._cache.put(name_of(record), record)
         return snapshot
 
+    def sign(self) -> None:
+        """Replaces a HEAD that is not signed yet by one that is; nothing else about it changes.
+
+        Raises:
+            HeadMoved: somebody else wrote a snapshot since.
+        """
+        self._current()
+        if self._read is not None and self._read.head.ed25519 is msgspec.UNSET:
+            self._write_head(self._read.head)
+
     # reading
 
     def _current(self) -> Snapshot | None:
@@ -375,6 +400,8 @@ class Snapshots:
         raise Permanent(f".photosync/{name} and 98 more like it exist; remove those that HEAD does not list")
 
     def _write_head(self, head: _Head) -> None:
+        if self._trust is not None and (signature := self._trust.sign(head.body())) is not None:
+            head = replace(head, ed25519=signature)
         data = head.encoded()
         try:
             token = self._files.write(HEAD, data, self._read.token if self._read else None)
@@ -389,6 +416,8 @@ class Snapshots:
                     "somebody else wrote a snapshot meanwhile; this one was not stored"
                 ) from error
         self._read = _Read(head, data, token)
+        if self._trust is not None and head.ed25519 is not msgspec.UNSET:
+            self._trust.wrote(head.snapshot.number, head.snapshot.root)
 
     def _remove(self, names: Iterable[str]) -> list[str]:
         """Remove packs that the present HEAD has done without; those left for the next snapshot to remove.

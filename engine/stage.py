@@ -25,10 +25,11 @@ from photosync.engine.entry import Entry
 from photosync.engine.errors import PhotosyncError
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.journal import Delivery, Journal
+from photosync.engine.plan import same_there
 from photosync.engine.stage_files import StageFiles
 from photosync.engine.stage_listing import StageListing
 from photosync.engine.staged import Copy, File, Pass, State, Unwanted
-from photosync.engine.verify import REREAD
+from photosync.engine.verify import NONE, REREAD
 from photosync.engine.workers import Workers
 
 if TYPE_CHECKING:
@@ -135,22 +136,44 @@ class Stage:
             self.monitor.notify_all()
 
     def _adopt(self, file: File) -> None:
-        """Takes over what an earlier run staged of it."""
-        entry = file.entry
+        """Takes over what an earlier run staged of it, or what a destination on a local disk has."""
+        copy = self._left_over(file.entry) or self._delivered(file.entry)
+        if copy is not None:
+            file.copy = copy
+            self._claim_for_all(file)
+
+    def _left_over(self, entry: Entry) -> Copy | None:
         known = self._journal.content(self.source_id, entry)
         if known is None:
-            return
+            return None
         copy = Copy(entry, State.STAGED, written=entry.size, content=known.content)
         path = self.files.whole(entry)
         if self.files.holds(path, entry.size):
             copy.pieces, copy.held = [path], [entry.size]
             self._used += entry.size
-        else:
-            copy.elsewhere = self._proven_copy(entry)
-            if copy.elsewhere is None:
-                return
-        file.copy = copy
-        self._claim_for_all(file)
+            return copy
+        copy.elsewhere = self._proven_copy(entry)
+        return copy if copy.elsewhere is not None else None
+
+    def _delivered(self, entry: Entry) -> Copy | None:
+        """A copy that was proven in an earlier run and looks as it did then; its bytes are compared once more
+        with its content id while they are read."""
+        for view in self._views:
+            if view.serves is None or view.journal is None:
+                continue
+            known = view.journal.delivery(self.source_id, view.destination, entry.path)
+            if known is None or not known.of(entry) or known.evidence == NONE:
+                continue
+            try:
+                there = view.serves.stat(known.stored)
+            except (OSError, PhotosyncError):
+                continue
+            if there.is_file and same_there(there, known):
+                elsewhere = view.serves, known.stored
+                return Copy(
+                    entry, State.STAGED, written=known.size, content=known.content, elsewhere=elsewhere
+                )
+        return None
 
     def _claim_for_all(self, file: File) -> None:
         for view in self._views:

@@ -8,9 +8,10 @@ from typing import BinaryIO
 
 from blake3 import blake3
 
-from photosync.engine.capabilities import Readable, Reader
+from photosync.engine.capabilities import Readable, Reader, Store
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Corrupt, Deferred, PhotosyncError, Unsupported
+from photosync.engine.journal import Journal
 from photosync.engine.stage import Stage
 from photosync.engine.staged import Copy, File, Pass, State
 from photosync.engine.workers import Workers
@@ -31,10 +32,17 @@ class StageView:
         waits: the file that it is waiting for, or None.
     """
 
-    def __init__(self, stage: Stage, origin: Readable, destination: str, serves: Readable | None) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        origin: Readable,
+        destination: str,
+        serves: Store | None,
+        journal: Journal | None = None,
+    ) -> None:
         self.origin = origin
         self.capabilities = replace(origin.capabilities, read_concurrency=1)
-        self.destination, self.serves = destination, serves
+        self.destination, self.serves, self.journal = destination, serves, journal
         self.planned = self.ended = False
         self.waits: File | None = None
         self._stage = stage

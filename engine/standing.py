@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from photosync.engine import verify
 from photosync.engine.beside import beside
+from photosync.engine.capabilities import Stored
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Permanent, Transient
 from photosync.engine.events import Notice, Status
@@ -41,12 +42,15 @@ def taken(transfer: "Transfer", item: Item, found: Fingerprint, package: Package
 
 def adopt(transfer: "Transfer", item: Item, found: Fingerprint, existing: Entry, evidence: str) -> None:
     """Takes an equal object for the copy."""
+    transfer.delivered(item, found, dated(transfer, item, existing), evidence)
+
+
+def dated(transfer: "Transfer", item: Item, existing: Entry) -> Stored:
+    """Gives an equal object the source's time, where that can be."""
     if transfer.journal.is_shared(transfer.pair.destination_id, existing.path, item.source.path):
         # Two files of equal content that took turns in dating one copy would do so at every run.
-        stored = as_stored(existing)
-    else:
-        stored = transfer.target.keep_time(existing, item.source.mtime_ns)
-    transfer.delivered(item, found, stored, evidence)
+        return as_stored(existing)
+    return transfer.target.keep_time(existing, item.source.mtime_ns)
 
 
 def name_beside(transfer: "Transfer", item: Item, found: Fingerprint) -> None:

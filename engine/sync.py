@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from photosync.engine import record, retry, scan
-from photosync.engine.capabilities import Probes, Remarks, Repeats, Store, Sweeps
+from photosync.engine import record, retry, scan, spared
+from photosync.engine.capabilities import Probes, Remarks, Repeats, Settles, Store, Sweeps
 from photosync.engine.choosing import Choice
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, classify
@@ -18,11 +18,12 @@ from photosync.engine.limits import Gate, Timetable
 from photosync.engine.looking import Looker
 from photosync.engine.names import is_ours, is_ours_among_plain
 from photosync.engine.nodes import ManifestError, NewerFormat
-from photosync.engine.plan import Mode, Plan, Policy, make_plan
+from photosync.engine.plan import Compare, Mode, Move, Plan, Policy, make_plan
 from photosync.engine.report import Report, Tally
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.scan import Listing
 from photosync.engine.source import Shared, Source
+from photosync.engine.target import Target
 from photosync.engine.transfer import Transfer
 from photosync.engine.workers import Cancelled, Seam, Workers, collector
 
@@ -155,6 +156,7 @@ class _Run:
                 prepared = self.prepare(workers) if plan is None else self._given(plan)
                 gates = self._gates_of(workers)
                 self._probe(prepared.plan, workers, gates[1])
+                self._settle(prepared.plan, workers, gates[1])
                 settings = replace(self.job.settings, reads_all=self.job.policy.checksum)
                 transfer = Transfer(self.pair, self.journal, workers, gates, settings, self.emit)
                 self.emit(Phase("transfer", self.pair.name))
@@ -244,8 +246,9 @@ class _Run:
         self.emit(Phase("plan", self.pair.name))
         known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
         can = self.pair.destination.capabilities
+        policy = self._policy(self._freed(workers, gates[1]))
         with collector.paused():
-            plan = make_plan(source, destination, known, self._policy(), can, facts, contents)
+            plan = make_plan(source, destination, known, policy, can, facts, contents)
         self._planned(plan)
         return Prepared(source, destination, plan)
 
@@ -262,12 +265,28 @@ class _Run:
         if plan.actions and isinstance(store, Probes):
             retry.call(store.probe, f"trying out {self.pair.name}", workers, gate, self.job.settings.retries)
 
-    def _policy(self) -> Policy:
+    def _freed(self, workers: Workers, gate: Gate) -> frozenset[str]:
+        """What the destination itself says is to stay; asked only by runs that take something away."""
+        if self.job.policy.mode is not Mode.SYNC or not self.job.snapshot:
+            return frozenset()
+        settings = self.job.settings
+        return spared.guarded(Target(self.pair.destination, workers, gate, settings.retries, settings.how))
+
+    def _settle(self, plan: Plan, workers: Workers, gate: Gate) -> None:
+        """What is adopted, or only recorded now, may come from a process that was killed before it synced."""
+        store = self.pair.destination
+        if not isinstance(store, Settles):
+            return
+        adopts = any(isinstance(action, Compare | Move) for action in plan.actions)
+        if adopts or any(self.journal.unrecorded(self.pair.destination_id)):
+            retry.call(store.settle, f"syncing {self.pair.name}", workers, gate, self.job.settings.retries)
+
+    def _policy(self, stays: frozenset[str]) -> Policy:
         between = self.pair.source_id, self.pair.destination_id
-        kept, spared = self.journal.kept(*between), self.journal.spared(*between)
+        kept, stays = self.journal.kept(*between), stays | self.journal.spared(*between)
         syncing = self.job.policy.mode is Mode.SYNC
         shared = self.journal.shared(*between) if syncing else frozenset()
-        policy = replace(self.job.policy, kept=kept, spared=spared, shared=shared)
+        policy = replace(self.job.policy, kept=kept, spared=stays, shared=shared)
         wanted, choice = self.job.filter, self.job.choice
         if wanted is None and choice is None:
             return policy
@@ -369,8 +388,15 @@ class _Run:
 
     def _sweep(self, destination: Listing) -> None:
         store = self.pair.destination
-        if destination.own and isinstance(store, Sweeps):
+        if not destination.own or not isinstance(store, Sweeps):
+            return
+        try:
             store.sweep([entry.path for entry in destination.own])
+        except (PhotosyncError, OSError) as error:
+            failure = classify(error, f"removing leftovers at {self.pair.name}")
+            if isinstance(failure, Fatal):
+                raise failure from error
+            self.emit(Notice("info", f"{failure}; the next run tries again"))
 
     def _record(self, transfer: Transfer) -> None:
         """Writes what is proven into the destination's manifest, an interrupted run's work included."""
@@ -380,8 +406,8 @@ class _Run:
             self.emit(
                 Notice(
                     "info",
-                    f"{transfer.unread} files were copied within the service and proven by its own hash. "
-                    "Their bytes were not read, so the manifest does not list them; --checksum reads them.",
+                    f"{transfer.unread} files were proven by the service's own hash of both. Their bytes "
+                    "were not read, so the manifest does not list them; with --checksum they are read.",
                 )
             )
         self.emit(Phase("snapshot", pair.name))
@@ -389,6 +415,7 @@ class _Run:
             written = record.record(
                 pair.destination_id, self.journal, transfer.target, self.seam, self.job.device
             )
+            spared.tell(pair.destination_id, self.journal, transfer.target)
         except Fatal:
             raise
         except (PhotosyncError, OSError) as error:

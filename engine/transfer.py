@@ -62,7 +62,7 @@ class Transfer:
         source_gone: why the source could not be read to the end, or None.
         source_bytes: bytes read at the source.
         within: the destination, while its service can copy from the source by itself and prove it.
-        unread: files that the service copied and proved by itself, so that no manifest can list them yet.
+        unread: files that the service proved by itself, so that no manifest can list them yet.
     """
 
     def __init__(
@@ -295,9 +295,9 @@ class Transfer:
         if isinstance(action, Compare) and (known := self._known(item)) is not None:
             self.send(item, lambda: standing.compare(self, item, action, known, None))
             return
-        if self.within is not None and item.within and isinstance(action, Copy) and not item.beside:
+        if self.within is not None and item.within and not item.beside and not isinstance(action, Move):
             item.within, store = False, self.within
-            self.send(item, lambda: self._copy_within(item, store))
+            self.send(item, lambda: self._within(item, action, store))
         elif item.source.size <= self.can.small_limit:
             with self.small.taking():
                 self._take_small(item)
@@ -334,9 +334,13 @@ class Transfer:
             before = self.journal.earlier_facts(place, path) or NOTHING
             item.suspicion = lost_place(before, item.facts, self.journal.earlier_suspicion(place, path))
 
-    def _copy_within(self, item: Item, store: ServerCopies) -> None:
+    def _within(self, item: Item, action: Copy | Compare, store: ServerCopies) -> None:
         try:
-            if not within.copy(self, item, store):
+            if isinstance(action, Copy):
+                done = within.copy(self, item, store)
+            else:
+                done = within.compare(self, item, action, store)
+            if not done:
                 self._queue.put(item)
         except SourceGone as gone:
             error = gone.__cause__
@@ -345,7 +349,7 @@ class Transfer:
             self._pending(item, error)
 
     def copied_within(self, item: Item, stored: Stored, evidence: str) -> None:
-        """Ends an item that the service copied by itself and whose bytes nobody here has seen."""
+        """Ends an item that the service proved by itself and whose bytes nobody here has seen."""
         with self.state:
             self.unread += 1
         self.close(item, self.outcome(item, Status.VERIFIED, evidence, stored.path))

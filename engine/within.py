@@ -7,9 +7,12 @@ a name is taken, the file is read and sent like any other.
 from typing import TYPE_CHECKING
 
 from photosync.engine import standing
-from photosync.engine.capabilities import Readable, ServerCopies, Store
-from photosync.engine.errors import AlreadyExists, SourceChanged
+from photosync.engine.capabilities import Readable, ServerCopies, Store, Stored
+from photosync.engine.entry import Entry
+from photosync.engine.errors import AlreadyExists, SafetyGuard, SourceChanged, Unsupported
+from photosync.engine.hashing import Fingerprint
 from photosync.engine.journal import Delivery
+from photosync.engine.plan import Compare
 from photosync.engine.target import as_stored
 from photosync.engine.verify import Verify
 
@@ -40,20 +43,19 @@ def copy(transfer: "Transfer", item: "Item", store: ServerCopies) -> bool:
         Corrupt: the copy has other bytes; it no longer has its final name.
         SourceChanged: the file vanished.
     """
-    pair, journal = transfer.pair, transfer.journal
-    origin = pair.source
+    origin = transfer.pair.source
     assert isinstance(origin, Store), "nobody else is reached"
     seen = transfer.source.look(item.source)
     item.saw(seen)
-    found = journal.content(pair.source_id, seen)
+    found = _known(transfer, item)
     if found is None and (not seen.digests or transfer.settings.how is Verify.REREAD):
         return False
     standing.displace(transfer, item)
     try:
         stored = transfer.target.call(
-            lambda: store.copy_from(origin, seen.path, item.to), f"copying {seen.path} to {item.to}"
+            lambda: store.copy_from(origin, seen, item.to), f"copying {seen.path} to {item.to}"
         )
-    except AlreadyExists:
+    except (AlreadyExists, Unsupported):
         return False
     except FileNotFoundError as error:
         raise SourceChanged(f"{seen.path} vanished from the source before it was copied") from error
@@ -70,6 +72,70 @@ def copy(transfer: "Transfer", item: "Item", store: ServerCopies) -> bool:
         # Nor will it say more of the next one: whatever it copies has to be read twice, here and there.
         transfer.within = None
         return False
+    _deliver(transfer, item, stored, name)
+    return True
+
+
+def compare(transfer: "Transfer", item: "Item", action: Compare, store: ServerCopies) -> bool:
+    """Proves that a file is at the destination already.
+
+    Args:
+        transfer, item, store: as for `copy`.
+        action: what the plan says of it.
+
+    Returns:
+        False: the service does not say so; both have to be read.
+
+    Raises:
+        SafetyGuard: what is there is the file itself.
+    """
+    origin = transfer.pair.source
+    assert isinstance(origin, Store), "nobody else is reached"
+    if transfer.settings.how is Verify.REREAD:
+        return False
+    seen = transfer.source.look(item.source)
+    item.saw(seen)
+    for candidate in (action.existing, *action.also):
+        there = transfer.target.look(candidate.path)
+        if there is None:
+            continue
+        if store.is_one(origin, seen, there):
+            raise SafetyGuard(
+                f"{seen.path} at the source and {there.path} at the destination are one file, reached by two "
+                "ways: that is no copy. Nothing was removed. Choose a destination outside of the source."
+            )
+        name = _in_common(seen, there)
+        if name is None:
+            continue
+        found, stored = _known(transfer, item), standing.dated(transfer, item, there)
+        if found is None:
+            _deliver(transfer, item, stored, name)
+        else:
+            transfer.delivered(item, found, stored, f"server-hash:{name}")
+        return True
+    return False
+
+
+def _in_common(one: Entry, other: Entry) -> str | None:
+    """Name of a hash by which the service calls two files equal; None if it does not."""
+    names = [name for name in one.digests if name in other.digests]
+    equal = one.size == other.size and all(one.digests[name] == other.digests[name] for name in names)
+    return names[-1] if names and equal else None
+
+
+def _known(transfer: "Transfer", item: "Item") -> Fingerprint | None:
+    """What an earlier reading said of a file, unless the service says otherwise now."""
+    place, seen = transfer.pair.source_id, item.source
+    found = transfer.journal.content(place, seen)
+    if found is None or any(found.digest(name) not in (None, value) for name, value in seen.digests.items()):
+        return None
+    item.suspicion = transfer.journal.earlier_suspicion(place, seen.path)
+    return found
+
+
+def _deliver(transfer: "Transfer", item: "Item", stored: Stored, name: str) -> None:
+    """Writes down a copy that is proven, though its bytes were not read."""
+    pair, seen = transfer.pair, item.source
     delivery = Delivery(
         seen.path,
         seen.size,
@@ -81,6 +147,5 @@ def copy(transfer: "Transfer", item: "Item", store: ServerCopies) -> bool:
         stored.version,
         f"server-hash:{name}",
     )
-    journal.set_delivery(pair.source_id, pair.destination_id, delivery)
+    transfer.journal.set_delivery(pair.source_id, pair.destination_id, delivery)
     transfer.copied_within(item, stored, delivery.evidence)
-    return True

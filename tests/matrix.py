@@ -23,8 +23,8 @@ HEAD = """\
 What can go wrong, what must happen then, and which tests make it happen. Written by `make matrix` from the
 marks on the tests themselves; a test fails when this page does not agree with them. {tested} of {rows}
 faults are made to happen by at least one test, {partly} of those only in part, and {untested} by none; these
-say why. ★: only in the long suite (`make test-long`). What somebody may do on purpose is in
-[THREATS.md](../THREATS.md).
+say why. ★: only in the long suite (`make test-long`). How the simulation works, what it can see, and how to
+repeat its figures: [testing.md](testing.md). What somebody may do on purpose: [THREATS.md](../THREATS.md).
 
 `python -m pytest -m row` runs the tests of this page.
 

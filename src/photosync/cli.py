@@ -1,6 +1,7 @@
 """The command line. Commands live in ``commands_*``; nothing heavy is imported before one is chosen."""
 
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +9,10 @@ from typing import Annotated
 import typer
 
 from photosync import (
+    commands_benchmark,
     commands_connect,
     commands_jobs,
+    commands_key,
     commands_library,
     commands_look,
     commands_manage,
@@ -34,9 +37,11 @@ commands_jobs.register(app)
 commands_look.register(app)
 commands_manage.register(app)
 commands_manifest.register(app)
+commands_key.register(app)
 commands_library.register(app)
 commands_connect.register(app)
 commands_setup.register(app)
+commands_benchmark.register(app)
 
 
 def _version(wanted: bool) -> None:
@@ -68,6 +73,8 @@ def options(
 def main() -> None:
     """Entry point: runs a command, says what went wrong in one line, and exits with rclone's codes."""
     _lenient_stdout()
+    # Who ends a run as a service or at shutdown gets what Ctrl-C gives: a report, and a journal in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except (Exception, KeyboardInterrupt) as error:

@@ -4,14 +4,15 @@ from typing import Annotated
 
 import typer
 
-from photosync.commands_transfer import AsJson, DryRun, LogFile, Quiet, Verbose
 from photosync.context import Context
+from photosync.option_groups import grouped
+from photosync.options import AsJson, DryRun, LogFile, Saying
 
 Rows = Annotated[bool, typer.Option("--json", help="As JSON on stdout.")]
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(run)
+    app.command()(grouped(run))
     app.command()(jobs)
     app.command()(runs)
     app.command()(watch)
@@ -21,18 +22,15 @@ def register(app: typer.Typer) -> None:
 def run(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="JOB", help="A [jobs.NAME] of the configuration.")],
+    saying: Saying,
     dry_run: DryRun = False,
     as_json: AsJson = False,
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
 ) -> None:
     """Run a job of the configuration."""
     from photosync.failures import told
     from photosync.job_runs import run_job
 
-    ctx: Context = context.obj
-    ctx.louder(verbose, quiet, log_file)
+    ctx = saying.tell(context)
     output = ctx.output(as_json)
     with told(output):
         code = run_job(ctx.session(), name, output, dry_run=dry_run)

@@ -1,29 +1,18 @@
 """``restore``, ``heal``, ``prune``, ``free-up``: what a proven copy is kept for."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from photosync.commands_transfer import (
-    Exclude,
-    FilterFrom,
-    IgnoreCase,
-    Include,
-    LogFile,
-    Memory,
-    Quiet,
-    Transfers,
-    Verbose,
-    make_filter,
-)
 from photosync.context import Context
+from photosync.option_groups import grouped
+from photosync.options import AsJson, DryRun, Names, Room, Saying
 
 Library = Annotated[
     str,
     typer.Argument(metavar="DESTINATION", help="REMOTE:path, a URL, or a folder that photosync wrote to."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on stdout, the report last.")]
-DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Only show what would be done.")]
 From = Annotated[
     list[str] | None,
     typer.Option("--from", metavar="OTHER", help="A further copy of the library; repeatable."),
@@ -31,16 +20,18 @@ From = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(restore)
-    app.command()(heal)
+    app.command()(grouped(restore))
+    app.command()(grouped(heal))
     app.command()(prune)
-    app.command("free-up")(free_up)
+    app.command("free-up")(grouped(free_up))
 
 
 def restore(
     context: typer.Context,
     destination: Library,
     target: Annotated[str, typer.Argument(help="Where the files go: a folder, REMOTE:path or a URL.")],
+    room: Room,
+    saying: Saying,
     patterns: Annotated[
         list[str] | None,
         typer.Argument(metavar="[PATTERN]...", help="Files, folders, or rclone's patterns [default: all]."),
@@ -50,25 +41,21 @@ def restore(
         typer.Option("--as-of", metavar="WHEN", help="A snapshot's number, 2024-01-31, or an age as 30d."),
     ] = None,
     other: From = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Write to a phone without asking.")] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
-    transfers: Transfers = None,
-    memory: Memory = "128M",
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
 ) -> None:
     """Bring files back under their original names and times, proven by the manifest.
 
     Nothing at the target is overwritten. Needs nothing on this machine but access to the destination. With
-    --as-of also what was overwritten or deleted since, as long as it is in the trash.
+    --as-of also what was overwritten or deleted since, as long as it is in the trash. To a phone (phone:, to
+    DCIM/Restored, or phone:STORAGE/FOLDER) only new files are made, after a question.
     """
     from photosync.failures import told
     from photosync.jobs import make_settings
     from photosync.restores import restore_place
 
-    ctx: Context = context.obj
-    ctx.louder(verbose, quiet, log_file)
+    ctx = saying.tell(context)
     output = ctx.output(as_json)
     with told(output, target):
         code = restore_place(
@@ -80,23 +67,36 @@ def restore(
             as_of=as_of,
             others=other or [],
             dry_run=dry_run,
-            settings=make_settings(memory, transfers),
+            settings=make_settings(room.memory, room.transfers),
+            confirm=_asks(yes, as_json, "to write to a phone"),
         )
     raise typer.Exit(int(code))
+
+
+def _asks(yes: bool, as_json: bool, doing: str) -> Callable[[str], bool]:
+    """Asks a person; without one, only --yes is a yes."""
+    import sys
+
+    def confirm(question: str) -> bool:
+        if yes:
+            return True
+        if as_json or not sys.stdin.isatty():
+            sys.stderr.write(f"Not confirmed: say --yes {doing} without being asked.\n")
+            return False
+        return typer.confirm(question)
+
+    return confirm
 
 
 def heal(
     context: typer.Context,
     destination: Library,
+    room: Room,
+    saying: Saying,
     other: From = None,
     deep: Annotated[bool, typer.Option("--deep", help="Find damage by reading everything back.")] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
-    transfers: Transfers = None,
-    memory: Memory = "128M",
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
 ) -> None:
     """Mend what is damaged or missing, from other copies of the library.
 
@@ -109,8 +109,7 @@ def heal(
     from photosync.heals import heal_place
     from photosync.jobs import make_settings
 
-    ctx: Context = context.obj
-    ctx.louder(verbose, quiet, log_file)
+    ctx = saying.tell(context)
     output = ctx.output(as_json)
     with told(output, destination):
         code = heal_place(
@@ -120,7 +119,7 @@ def heal(
             output,
             deep=deep,
             dry_run=dry_run,
-            settings=make_settings(memory, transfers),
+            settings=make_settings(room.memory, room.transfers),
             device=platform.node() or "unnamed",
         )
     raise typer.Exit(int(code))
@@ -184,53 +183,37 @@ def prune(
 def free_up(
     context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="PHONE", help="phone:, phone@NAME: or phone:path.")],
+    names: Names,
+    saying: Saying,
     min_copies: Annotated[
         int, typer.Option("--min-copies", min=1, help="Places that can't be lost together, for every file.")
     ] = 2,
     older_than: Annotated[
         str | None, typer.Option("--older-than", metavar="AGE", help="Only photos older than, say 30d.")
     ] = None,
-    include: Include = None,
-    exclude: Exclude = None,
-    filter_from: FilterFrom = None,
-    ignore_case: IgnoreCase = False,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
 ) -> None:
     """Delete from a phone what is proven, now, to be in several other places.
 
     Each photo is read again on the phone and asked for at every place that has it, right before it goes; all
     files of a photo go or none. Shows the list and asks first.
     """
-    import sys
-
     from photosync.engine.filters import moment
     from photosync.failures import told
     from photosync.freeing import Wish, free_up
 
-    ctx: Context = context.obj
-    ctx.louder(verbose, quiet, log_file)
+    ctx = saying.tell(context)
     session = ctx.session()
-
-    def confirm(question: str) -> bool:
-        if yes:
-            return True
-        if as_json or not sys.stdin.isatty():
-            sys.stderr.write("Not confirmed: say --yes to delete without being asked.\n")
-            return False
-        return typer.confirm(question)
 
     with told(ctx.output(as_json), source):
         wish = Wish(
             min_copies,
             moment(older_than, session.seam.wall_ns(), "--older-than"),
-            make_filter(include=include, exclude=exclude, filter_from=filter_from, ignore_case=ignore_case),
+            names.filter(),
             dry_run,
-            confirm,
+            _asks(yes, as_json, "to delete"),
             as_json,
             ctx.verbosity,
         )

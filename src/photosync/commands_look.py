@@ -1,27 +1,12 @@
 """``ls``, ``lsjson``, ``size``, ``about``, ``devices``: looking around."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from photosync.commands_transfer import (
-    Album,
-    Camera,
-    Exclude,
-    FilterFrom,
-    IgnoreCase,
-    Include,
-    MaxAge,
-    MaxSize,
-    MinAge,
-    MinSize,
-    TakenAfter,
-    TakenBefore,
-    Types,
-    make_choice,
-    make_filter,
-)
 from photosync.context import Context
+from photosync.option_groups import grouped
+from photosync.options import Looking
 
 if TYPE_CHECKING:
     from photosync.engine.entry import Entry
@@ -32,71 +17,46 @@ AsJson = Annotated[bool, typer.Option("--json", help="As JSON on stdout.")]
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(ls)
-    app.command()(lsjson)
-    app.command()(size)
+    for command in (ls, lsjson, size):
+        app.command()(grouped(command))
     app.command()(about)
     app.command()(devices)
 
 
 def _entries(
-    context: typer.Context, place: str, given: dict[str, Any], looking: bool = False
+    context: typer.Context, place: str, given: Looking, looking: bool = False
 ) -> "tuple[list[Entry], dict[str, Facts]]":
     from photosync.listing import list_files
 
     ctx: Context = context.obj
-    return list_files(ctx.session(), place, make_filter(**given), make_choice(**given), looking=looking)
+    return list_files(ctx.session(), place, given.filter(), given.choice(), looking=looking)
 
 
 def ls(
     context: typer.Context,
     place: PlaceText,
-    include: Include = None,
-    exclude: Exclude = None,
-    filter_from: FilterFrom = None,
-    ignore_case: IgnoreCase = False,
-    min_size: MinSize = None,
-    max_size: MaxSize = None,
-    min_age: MinAge = None,
-    max_age: MaxAge = None,
-    types: Types = None,
-    taken_after: TakenAfter = None,
-    taken_before: TakenBefore = None,
-    album: Album = None,
-    camera: Camera = None,
+    given: Looking,
 ) -> None:
     """List files below a place: size and path, as rclone does. With filters: what they take."""
     from photosync.engine.names import printable
 
-    for entry in _entries(context, place, locals())[0]:
+    for entry in _entries(context, place, given)[0]:
         typer.echo(f"{entry.size:>9} {printable(entry.path)}")
 
 
 def lsjson(
     context: typer.Context,
     place: PlaceText,
+    given: Looking,
     with_metadata: Annotated[
         bool, typer.Option("-M", "--metadata", help="Look into files: when taken, by which camera, as what.")
     ] = False,
-    include: Include = None,
-    exclude: Exclude = None,
-    filter_from: FilterFrom = None,
-    ignore_case: IgnoreCase = False,
-    min_size: MinSize = None,
-    max_size: MaxSize = None,
-    min_age: MinAge = None,
-    max_age: MaxAge = None,
-    types: Types = None,
-    taken_after: TakenAfter = None,
-    taken_before: TakenBefore = None,
-    album: Album = None,
-    camera: Camera = None,
 ) -> None:
     """List files below a place as a JSON array with rclone's keys."""
     from photosync.listing import as_rclone, metadata
     from photosync.output import json_text
 
-    entries, facts = _entries(context, place, locals(), with_metadata)
+    entries, facts = _entries(context, place, given, with_metadata)
     known = metadata(entries, facts) if with_metadata else {}
     rows = [
         json_text(as_rclone(entry) | ({"Metadata": known[entry.path]} if with_metadata else {}))
@@ -108,25 +68,13 @@ def lsjson(
 def size(
     context: typer.Context,
     place: PlaceText,
+    given: Looking,
     as_json: AsJson = False,
-    include: Include = None,
-    exclude: Exclude = None,
-    filter_from: FilterFrom = None,
-    ignore_case: IgnoreCase = False,
-    min_size: MinSize = None,
-    max_size: MaxSize = None,
-    min_age: MinAge = None,
-    max_age: MaxAge = None,
-    types: Types = None,
-    taken_after: TakenAfter = None,
-    taken_before: TakenBefore = None,
-    album: Album = None,
-    camera: Camera = None,
 ) -> None:
     """Count files and bytes below a place."""
     from photosync.output import human_size, json_text
 
-    entries = _entries(context, place, locals())[0]
+    entries = _entries(context, place, given)[0]
     total = sum(entry.size for entry in entries)
     if as_json:
         typer.echo(json_text({"count": len(entries), "bytes": total}))
@@ -169,6 +117,6 @@ def devices(as_json: AsJson = False) -> None:
     if not rows:
         from photosync.backends.device_list import how_to_appear
 
-        typer.echo(how_to_appear())
+        typer.echo(f"No phone, camera or memory card is plugged in. {how_to_appear()}")
     for row in rows:
         typer.echo("\n".join(map(printable, people(row))))

@@ -5,54 +5,28 @@ from typing import Annotated
 
 import typer
 
-from photosync.commands_transfer import (
-    AsJson,
-    DryRun,
-    Exclude,
-    FilterFrom,
-    IgnoreCase,
-    Include,
-    LogFile,
-    MaxAge,
-    MaxSize,
-    MinAge,
-    MinSize,
-    Quiet,
-    Verbose,
-    make_filter,
-)
 from photosync.context import Context
+from photosync.option_groups import grouped
+from photosync.options import DryRun, Saying, Tending
 
 PlaceText = Annotated[str, typer.Argument(metavar="PLACE", help="REMOTE:path, a URL, or a folder.")]
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(delete)
-    app.command()(dedupe)
+    app.command()(grouped(delete))
+    app.command()(grouped(dedupe))
     app.command()(cat)
-    app.command()(mkdir)
+    app.command()(grouped(mkdir))
 
 
 def delete(
     context: typer.Context,
     place: PlaceText,
+    given: Tending,
     permanently: Annotated[
         bool, typer.Option("--permanently", help="Remove for good instead of moving to .photosync/trash.")
     ] = False,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-    include: Include = None,
-    exclude: Exclude = None,
-    filter_from: FilterFrom = None,
-    ignore_case: IgnoreCase = False,
-    min_size: MinSize = None,
-    max_size: MaxSize = None,
-    min_age: MinAge = None,
-    max_age: MaxAge = None,
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
 ) -> None:
     """Move the files at a destination that pass the filters to .photosync/trash there.
 
@@ -61,22 +35,20 @@ def delete(
     from photosync.failures import told
     from photosync.managing import delete as run
 
-    ctx: Context = context.obj
-    ctx.louder(verbose, quiet, log_file)
+    ctx = given.tell(context)
 
     def confirm(question: str) -> bool:
-        return yes or (not as_json and sys.stdin.isatty() and typer.confirm(question, err=True))
+        return yes or (not given.as_json and sys.stdin.isatty() and typer.confirm(question, err=True))
 
-    given = locals()
-    with told(ctx.output(as_json), place):
+    with told(ctx.output(given.as_json), place):
         code = run(
             ctx.session(),
             place,
-            make_filter(**given),
+            given.filter(),
             permanently=permanently,
-            dry_run=dry_run,
+            dry_run=given.dry_run,
             confirm=confirm,
-            as_json=as_json,
+            as_json=given.as_json,
             verbosity=ctx.verbosity,
         )
     raise typer.Exit(int(code))
@@ -85,48 +57,37 @@ def delete(
 def dedupe(
     context: typer.Context,
     place: PlaceText,
+    given: Tending,
     mode: Annotated[
-        str, typer.Option("--mode", metavar="list|trash", help="Tell, or also tidy up.")
+        str, typer.Option("--mode", metavar="list|trash|rename", help="Tell, or also tidy up.")
     ] = "list",
     download: Annotated[
         bool, typer.Option("--download", help="Read files of equal size whose hash nobody knows.")
     ] = False,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-    include: Include = None,
-    exclude: Exclude = None,
-    filter_from: FilterFrom = None,
-    ignore_case: IgnoreCase = False,
-    min_size: MinSize = None,
-    max_size: MaxSize = None,
-    min_age: MinAge = None,
-    max_age: MaxAge = None,
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
 ) -> None:
     """Find files of equal content, by hashes that the service or an earlier run knows.
 
     Of equal files the one with the shortest path stays, and of several the first in order; with --mode trash
-    the others go to .photosync/trash.
+    the others go to .photosync/trash, once they have been looked at again. A photo of several files goes
+    whole or not at all. Where several files have one name, as at Google Drive, --mode rename gives each its
+    own.
     """
+    from photosync.deduping import MODES
+    from photosync.deduping import dedupe as run
     from photosync.failures import told
-    from photosync.managing import dedupe as run
 
-    if mode not in ("list", "trash"):
-        raise typer.BadParameter("choose list or trash", param_hint="--mode")
-    ctx: Context = context.obj
-    ctx.louder(verbose, quiet, log_file)
-    given = locals()
-    with told(ctx.output(as_json), place):
+    if mode not in MODES:
+        raise typer.BadParameter(f"choose {', '.join(MODES[:-1])} or {MODES[-1]}", param_hint="--mode")
+    ctx = given.tell(context)
+    with told(ctx.output(given.as_json), place):
         code = run(
             ctx.session(),
             place,
-            make_filter(**given),
-            trash=mode == "trash",
+            given.filter(),
+            mode=mode,
             download=download,
-            dry_run=dry_run,
-            as_json=as_json,
+            dry_run=given.dry_run,
+            as_json=given.as_json,
             verbosity=ctx.verbosity,
         )
     raise typer.Exit(int(code))
@@ -164,14 +125,13 @@ def cat(
 def mkdir(
     context: typer.Context,
     place: PlaceText,
+    saying: Saying,
     dry_run: DryRun = False,
-    verbose: Verbose = 0,
 ) -> None:
     """Make a folder, and those around it. One that is there already is no error."""
     from photosync.managing import mkdir as run
 
-    ctx: Context = context.obj
-    ctx.louder(verbose, False, None)
+    ctx = saying.tell(context)
     words = run(ctx.session(), place, dry_run=dry_run)
     if dry_run or ctx.verbosity > 0 or "need not" in words:
         typer.echo(words)

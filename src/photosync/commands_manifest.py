@@ -62,19 +62,22 @@ def verify(
     """
     from photosync.audits import verify_place
     from photosync.engine.filters import moment
+    from photosync.failures import told
 
     ctx: Context = context.obj
     ctx.louder(verbose, quiet, None)
-    session = ctx.session()
-    code = verify_place(
-        session,
-        destination,
-        deep=deep,
-        sample=_share(sample),
-        since_ns=moment(since, session.seam.wall_ns(), "--since"),
-        as_json=as_json,
-        verbosity=ctx.verbosity,
-    )
+    share = _share(sample)
+    with told(ctx.output(as_json), destination):
+        session = ctx.session()
+        code = verify_place(
+            session,
+            destination,
+            deep=deep,
+            sample=share,
+            since_ns=moment(since, session.seam.wall_ns(), "--since"),
+            as_json=as_json,
+            verbosity=ctx.verbosity,
+        )
     raise typer.Exit(int(code))
 
 
@@ -101,11 +104,15 @@ def _snapshot(snapshots: "Snapshots", number: int | None, destination: str) -> "
 
 def log(context: typer.Context, destination: PlaceText, as_json: AsJson = False) -> None:
     """List the snapshots at a destination, newest first."""
+    from photosync.failures import told
     from photosync.output import human_size, json_line
 
     ctx: Context = context.obj
-    session = ctx.session()
-    with session.open(destination) as place, session.snapshots(place) as (snapshots, _):
+    with (
+        told(ctx.output(as_json), destination),
+        (session := ctx.session()).open(destination) as place,
+        session.snapshots(place) as (snapshots, _),
+    ):
         history = snapshots.history()
     for snapshot in reversed(history):
         if as_json:
@@ -135,11 +142,15 @@ def diff(
     """Show what changed between two snapshots: + added, - removed, ~ other content."""
     from photosync.engine import compare, manifest
     from photosync.engine.names import printable
+    from photosync.failures import told
     from photosync.output import json_line
 
     ctx: Context = context.obj
-    session = ctx.session()
-    with session.open(destination) as place, session.snapshots(place) as (snapshots, nodes):
+    with (
+        told(ctx.output(as_json), destination),
+        (session := ctx.session()).open(destination) as place,
+        session.snapshots(place) as (snapshots, nodes),
+    ):
         later = _snapshot(snapshots, new, destination)
         before = later.number - 1 if old is None else old
         start = snapshots.at(before).root if before else manifest.build([], nodes)
@@ -157,11 +168,15 @@ def show(
     context: typer.Context, destination: PlaceText, snapshot: Number = None, as_json: AsJson = False
 ) -> None:
     """Show a snapshot's root and totals."""
+    from photosync.failures import told
     from photosync.output import human_size, json_line
 
     ctx: Context = context.obj
-    session = ctx.session()
-    with session.open(destination) as place, session.snapshots(place) as (snapshots, _):
+    with (
+        told(ctx.output(as_json), destination),
+        (session := ctx.session()).open(destination) as place,
+        session.snapshots(place) as (snapshots, _),
+    ):
         found = _snapshot(snapshots, snapshot, destination)
     if as_json:
         record = {"number": found.number, "root": found.root, "files": found.files, "bytes": found.bytes}
@@ -225,18 +240,23 @@ def rebuild(context: typer.Context, destination: PlaceText) -> None:
     """
     import platform
 
-    from photosync.engine import record
+    from photosync.engine import record, spared
+    from photosync.engine.signing import Trust
 
     ctx: Context = context.obj
     session = ctx.session()
     with (
         session.open(destination) as place,
-        session.journal(place) as journal,
+        session.journal(place, believing=False) as journal,
         session.target(place) as target,
     ):
+        Trust(journal, place.identity).forget_seen()
         aside = record.set_manifest_aside(target, session.seam)
         journal.forget_head(place.identity)
         written = record.record(place.identity, journal, target, session.seam, platform.node() or "unnamed")
+        damaged = spared.rebuild(place.identity, journal, target, session.seam)
+    if damaged:
+        typer.echo(f"The list of what was freed was damaged; it is kept as {damaged}.")
     typer.echo(f"The old manifest is kept as {aside}." if aside else "There was no manifest.")
     if not written:
         typer.echo("This machine has proven nothing there yet: run photosync copy.")

@@ -300,6 +300,13 @@ def load(path: Path | None = None) -> Config:
 
 def parse(text: str, name: str) -> Config:
     """The configuration that ``text`` says; ``name`` stands for the file in errors."""
+    try:
+        return _parse(text, name)
+    except RecursionError:
+        raise ConfigError(f"{name}: has tables in tables in tables, more than photosync follows") from None
+
+
+def _parse(text: str, name: str) -> Config:
     document = _Document(text, name)
     tree = document.tree
     for key, value in tree.items():

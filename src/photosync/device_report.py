@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Any
 
+from photosync.backends.afc import OPERATIONS
 from photosync.backends.device_list import find_devices, why
 from photosync.backends.devices import Device
 from photosync.backends.mount_worker import ask_all
 from photosync.engine.errors import PhotosyncError
 from photosync.openers import device_store
 
-_OPERATIONS = {"afc": "photosync.backends.afc_files:operations"}
 _MOUNTED = "photosync.backends.phone_files:operations"
 _BY_STORE = ("adb", "ptp")
 
@@ -30,11 +30,11 @@ def device_rows() -> list[dict[str, Any]]:
 def _details(devices: Sequence[Device]) -> Mapping[str, object]:
     """Bytes in all, bytes free, and how many files DCIM has, by the devices' paths."""
     answers: dict[str, object] = {}
-    for operations in {_OPERATIONS.get(device.route, _MOUNTED) for device in devices}:
+    for operations in {OPERATIONS.get(device.route, _MOUNTED) for device in devices}:
         questions = {
             device.path: ("details", device.path, device.route in _COUNTED)
             for device in devices
-            if _OPERATIONS.get(device.route, _MOUNTED) == operations and device.route not in _BY_STORE
+            if OPERATIONS.get(device.route, _MOUNTED) == operations and device.route not in _BY_STORE
         }
         answers |= ask_all(operations, questions, _PATIENCE)
     for device in devices:

@@ -19,9 +19,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from photosync import paths
+from photosync import mirrors, paths
 from photosync.config import S3, Config, ConfigError, Local, Remote, Smb, type_of
 from photosync.engine.capabilities import Dated
+from photosync.output import human_size
 from photosync.places import Kind, PlaceSpec, open_place
 from photosync.secrets import Credentials
 from photosync.session import Session
@@ -74,6 +75,7 @@ def examine(session: Session) -> Iterator[Finding]:
         yield Finding("configuration", "file", Level.PROBLEM, str(error))
         config = Config()
     yield from _folders(config)
+    yield from _stages()
     yield from _clock()
     yield from _devices()
     for name, remote in sorted(config.remotes.items()):
@@ -91,6 +93,8 @@ _EXTRA = re.compile(r"extra == [\"']([\w-]+)[\"']")
 
 
 def _versions() -> Iterator[Finding]:
+    from photosync.backends import afc_library
+
     ours = f"photosync {metadata.version(DISTRIBUTION)}, Python {'.'.join(map(str, sys.version_info[:3]))}"
     yield Finding("versions", "photosync", Level.OK, ours)
     extras: dict[str, bool] = {}
@@ -108,6 +112,8 @@ def _versions() -> Iterator[Finding]:
             have = f"{found['name']} {installed} is too old" if installed else f"{found['name']} is missing"
             upgrade = f"pip install --upgrade {DISTRIBUTION}"
             yield Finding("versions", found["name"], Level.PROBLEM, have, upgrade)
+    if not extras.get("ios") and afc_library.installed():
+        extras.pop("ios", None)  # iPhones are read without it, and better
     have = ", ".join(sorted(extra for extra, there in extras.items() if there)) or "none"
     lacking = ",".join(sorted(extra for extra, there in extras.items() if not there))
     text = f"optional parts installed: {have}"
@@ -195,6 +201,24 @@ def _folder(subject: str, path: Path, otherwise: str) -> Finding:
 
 
 # ---- what is plugged in ------------------------------------------------------------------------------------
+
+
+def _stages() -> Iterator[Finding]:
+    """What mirrors that failed left staged. Nothing sweeps it by itself: a photo that is not on the phone any
+    more may be there alone."""
+    for folder in sorted(mirrors.stages()):
+        files = [path.stat() for path in folder.glob("files/*") if path.is_file()]
+        if files:
+            size = human_size(sum(found.st_size for found in files))
+            day = _day(max(found.st_mtime for found in files))
+            yield Finding(
+                "folders",
+                str(folder),
+                Level.WARNING,
+                f"{len(files)} files ({size}) are staged and not delivered, the newest since {day}",
+                f"run again, which needs no phone for them: photosync mirror {mirrors.named(folder)}. "
+                "If they are of no use, remove the folder",
+            )
 
 
 def _devices() -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from photosync.engine.assets import pair
 from photosync.engine.entry import Entry
 from photosync.engine.errors import PhotosyncError, SafetyGuard
 from photosync.engine.filters import Filter
-from photosync.engine.freeup import Candidate, Copies, Freed, FreeUp, Kept, Remover, choose
+from photosync.engine.freeup import Candidate, Copies, Freed, FreeUp, Kept, Remover, choose, recover
 from photosync.engine.journal import Journal, Known
 from photosync.engine.limits import Gate
 from photosync.engine.media import Facts
@@ -87,6 +87,8 @@ def free_up(session: Session, source: str, wish: Wish) -> Exit:
         show = _Json(source) if wish.as_json else _People(wish.verbosity)
         for text in unreachable:
             show.note(text)
+        if not wish.dry_run:
+            _settle(ledger, origin, listing.entries, witnesses, show)
         device = origin.store.device
         remover = _remover(origin.store, stack)
         show.plan(candidates, kept)
@@ -106,7 +108,6 @@ def free_up(session: Session, source: str, wish: Wish) -> Exit:
             show.end([], len(kept), dry=True)
             return Exit.OK
         free = FreeUp(reader, remover, ledger, witnesses, origin.identity, wish.min_copies)
-        free.recover({entry.path: entry for entry in listing.entries})
         return _carry_out(free, candidates, kept, show, witnesses, origin, len(listing.entries))
 
 
@@ -118,6 +119,25 @@ def _remover(store: PhoneStore | AdbStore, stack: ExitStack) -> Remover | None:
     if remover is not None:
         stack.callback(remover.close)
     return remover
+
+
+def _settle(
+    ledger: Journal,
+    origin: Place,
+    entries: Sequence[Entry],
+    witnesses: Sequence[tuple[Journal, str]],
+    show: "_Json | _People",
+) -> None:
+    """Says what a run that was cut short had deleted."""
+    gone = recover(ledger, origin.identity, {entry.path: entry for entry in entries})
+    if not gone:
+        return
+    for journal, identity in witnesses:
+        journal.set_count(origin.identity, identity, len(entries))
+    show.note(
+        f"{len(gone)} files were deleted by an earlier run that did not get to say so: "
+        f"{', '.join(map(printable, gone[:SHOWN]))}{' and more' if len(gone) > SHOWN else ''}."
+    )
 
 
 def _carry_out(

@@ -123,8 +123,20 @@ def _show(wounds: Sequence[Wound], unknown: Sequence[Refuse], as_json: bool, lib
         else:
             print(f"heal     {printable(wound.entry.path)}  ({what})")  # noqa: T201
     for each in unknown:
-        if not as_json:
+        if as_json:
+            row = {"event": "plan", "action": "refuse", "path": each.source.path, "bytes": each.source.size}
+            json_line({**row, "reason": each.reason})
+        else:
             print(f"unknown  {printable(each.source.path)}  ({each.reason})")  # noqa: T201
-    if not as_json:
+    if as_json:
+        json_line(
+            {
+                "event": "plan-totals",
+                "destination": library.place.text,
+                "actions": len(wounds) + len(unknown),
+                "bytes": sum(wound.entry.size for wound in wounds),
+            }
+        )
+    else:
         print(f"{len(wounds)} to heal at {library.place.text}. Nothing was changed.")  # noqa: T201
     return Exit.OK

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from photosync.config import Local
 from photosync.engine import move, sync
 from photosync.engine.assets import kind_of, pair
 from photosync.engine.choosing import Choice
@@ -22,7 +23,7 @@ from photosync.engine.sync import Job
 from photosync.engine.taken import taken
 from photosync.engine.verify import Verify
 from photosync.output import Json, Output, human_size, json_line
-from photosync.places import Place, PlaceError
+from photosync.places import ONE_FILE, Place, PlaceError
 from photosync.session import Session
 
 SMALLEST_MEMORY = 16 << 20
@@ -111,12 +112,14 @@ def make_job(source: Place, destination: Place, options: Options) -> Job:
     """The engine's job for two places.
 
     Raises:
-        PlaceError: the destination cannot be written.
+        PlaceError: the destination cannot be written, or the source is a file of this machine.
         LimitError: a limit makes no sense.
         LayoutError: nor does the layout.
     """
     if not destination.store.capabilities.writable:
         raise PlaceError(f"{destination.text} can only be read: choose another destination")
+    if isinstance(source.remote, Local) and os.path.isfile(source.root):
+        raise PlaceError(f"{source.text} is a file: {ONE_FILE}")
     if options.verify not in set(Verify):
         raise LimitError(f"--verify {options.verify!r}: choose auto, reread or none")
     settings = make_settings(options.memory, options.transfers, Verify(options.verify))

@@ -13,6 +13,7 @@ from photosync.engine.record import TargetFiles
 from photosync.engine.replica import Holdings
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.scan import Listing
+from photosync.engine.signing import Trust
 from photosync.engine.snapshots import Snapshot, Snapshots
 from photosync.engine.target import Target
 from photosync.engine.trash import list_trash
@@ -87,7 +88,7 @@ def open_library(session: Session, text: str, how: Verify = Verify.AUTO) -> Iter
         Workers(session.seam) as workers,
     ):
         target = Target(place.store, workers, Gate(workers), RetryPolicy(), how)
-        snapshots = Snapshots(TargetFiles(target), journal)
+        snapshots = Snapshots(TargetFiles(target), journal, Trust(journal, place.identity))
         head = snapshots.head()
         if head is None:
             raise FileNotFoundError(2, "no manifest is there yet; `photosync copy` writes one", text)

@@ -1,4 +1,4 @@
-"""``delete``, ``dedupe``, ``cat`` and ``mkdir``: tending what lies at a place."""
+"""``delete``, ``cat`` and ``mkdir``: tending what lies at a place."""
 
 import datetime
 import platform
@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from photosync.engine import duplicates, ranges, record, removal, retry, scan, sync, verify
+from photosync.engine import ranges, record, removal, retry, scan, sync
 from photosync.engine.capabilities import MakesFolders
-from photosync.engine.duplicates import Duplicates
-from photosync.engine.entry import Entry, Kind
+from photosync.engine.entry import Kind
 from photosync.engine.errors import Corrupt, PhotosyncError
 from photosync.engine.filters import Filter
 from photosync.engine.journal import Journal
@@ -22,14 +21,14 @@ from photosync.engine.report import Exit
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.target import Target
 from photosync.engine.verify import Verify
-from photosync.engine.workers import Workers, each
+from photosync.engine.workers import Workers
 from photosync.output import human_size, json_line, removal_record
-from photosync.places import Place, PlaceError, parent, parse
+from photosync.places import ONE_FILE, Place, PlaceError, parent, parse
 from photosync.session import Session
 
 
 @dataclass(frozen=True, slots=True)
-class _Open:
+class Open:
     """A place whose files are about to be tended."""
 
     place: Place
@@ -45,7 +44,14 @@ class _Open:
 
 
 @contextmanager
-def _opened(session: Session, text: str, to_write: bool) -> Iterator[_Open]:
+def opened(session: Session, text: str, to_write: bool) -> Iterator[Open]:
+    """A place, with its listing.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        PlaceError: it is a file, or can only be read.
+        PhotosyncError: it could not be listed.
+    """
     retries = RetryPolicy()
     with (
         session.open(text) as place,
@@ -62,14 +68,12 @@ def _opened(session: Session, text: str, to_write: bool) -> Iterator[_Open]:
         listing = sync.list_place(place.store, place.identity, journal, workers, gate, retries)
         for error in listing.errors:
             if isinstance(error.error.__cause__, NotADirectoryError) and not error.path:
-                raise PlaceError(
-                    f"{text} is a file: name its folder, and choose it there with --include NAME"
-                )
+                raise PlaceError(f"{text} is a file: {ONE_FILE}")
             raise error.error
         if not listing.exists or not (listing.entries or listing.own):
             # An empty answer is also what a place that is not there gives to a flat listing.
             retry.call(lambda: place.store.list_folder(""), f"listing {text}", workers, gate, retries)
-        yield _Open(place, journal, workers, target, listing)
+        yield Open(place, journal, workers, target, listing)
 
 
 def delete(
@@ -97,14 +101,14 @@ def delete(
         PlaceError: it has no trash, can only be read, or nobody said yes.
         PhotosyncError: it could not be listed.
     """
-    with _opened(session, text, to_write=True) as at:
+    with opened(session, text, to_write=True) as at:
         chosen = [
             entry
             for entry in at.listing.entries
             if wanted is None or wanted.wants(entry.path, entry.size, entry.mtime_ns)
         ]
         if not permanently:
-            _need_trash(at, text)
+            need_trash(at, text)
         size = human_size(sum(entry.size for entry in chosen))
         what = f"{len(chosen)} of {len(at.listing.entries)} files ({size}) at {text}"
         how = "remove for good" if permanently else "move to the trash"
@@ -114,13 +118,14 @@ def delete(
         if not confirm(f"{how} {what}?"):
             raise PlaceError(f"nothing was removed: say --yes to {how} {what}")
         removals = removal.at_destination(
-            at.target, at.journal, at.place.identity, chosen, at.workers, None if permanently else _stamp()
+            at.target, at.journal, at.place.identity, chosen, at.workers, None if permanently else stamp()
         )
-        problem = _write_manifest(session, at)
-        return _told(removals, text, problem, as_json=as_json, verbosity=verbosity)
+        problem = write_manifest(session, at)
+        return told(removals, text, problem, as_json=as_json, verbosity=verbosity)
 
 
-def _need_trash(at: _Open, text: str) -> None:
+def need_trash(at: Open, text: str) -> None:
+    """Raises `PlaceError` for a place that has no trash."""
     if not at.has_trash:
         raise PlaceError(
             f"{text} is no destination of photosync's (it has no manifest), so it has no trash: say "
@@ -128,11 +133,12 @@ def _need_trash(at: _Open, text: str) -> None:
         )
 
 
-def _stamp() -> str:
+def stamp() -> str:
+    """Names this run's folder in the trash."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-def _write_manifest(session: Session, at: _Open) -> PhotosyncError | None:
+def write_manifest(session: Session, at: Open) -> PhotosyncError | None:
     """Brings the manifest up to date, if there is one; gives what went wrong."""
     at.journal.flush()
     if not at.has_trash:
@@ -156,7 +162,7 @@ def _planned(removals: Sequence[Removal], text: str, words: str, *, as_json: boo
     return Exit.OK
 
 
-def _told(
+def told(
     removals: Sequence[Removal],
     text: str,
     problem: PhotosyncError | None,
@@ -164,6 +170,11 @@ def _told(
     as_json: bool,
     verbosity: int,
 ) -> Exit:
+    """Tells what became of each file, and gives the exit code.
+
+    Args:
+        problem: why the manifest was not brought up to date, or None.
+    """
     counts = {fate.value: sum(one.fate is fate for one in removals) for fate in Fate}
     left = [one for one in removals if one.fate in (Fate.KEPT, Fate.FAILED)]
     done = len(removals) - len(left)
@@ -186,113 +197,6 @@ def _told(
     if any(one.fate is Fate.FAILED for one in left):
         return Exit.NO_RETRY
     return Exit.OTHER if left or problem else Exit.OK
-
-
-def dedupe(
-    session: Session,
-    text: str,
-    wanted: Filter | None,
-    *,
-    trash: bool,
-    download: bool,
-    dry_run: bool,
-    as_json: bool,
-    verbosity: int,
-) -> Exit:
-    """Finds equal content under several names, and moves all but one to the trash if asked to.
-
-    Args:
-        text: the place.
-        wanted: which files; None: all.
-        trash: move, instead of only telling.
-        download: read files of equal size whose hash nobody knows.
-        dry_run: only tell.
-
-    Raises:
-        FileNotFoundError: the place is not there.
-        PlaceError: it has no trash, or can only be read.
-        PhotosyncError: it could not be listed.
-    """
-    with _opened(session, text, to_write=trash) as at:
-        entries = [
-            entry
-            for entry in at.listing.entries
-            if wanted is None or wanted.wants(entry.path, entry.size, entry.mtime_ns)
-        ]
-        if trash:
-            _need_trash(at, text)
-        known = at.journal.known_contents(at.place.identity)
-
-        def hashes(entry: Entry) -> dict[str, str]:
-            found = dict(entry.digests)
-            size, version, content = known.get(entry.path, (-1, None, ""))
-            if version is not None and (size, version) == (entry.size, entry.version) and ":" not in content:
-                found["blake3"] = content
-            return found
-
-        groups, unknown = duplicates.find(entries, hashes)
-        if download and unknown:
-            read = dict(each(at.workers, at.place.store.capabilities.read_concurrency, unknown,
-                             lambda entry: (entry.path, _read(at, entry)), "read"))  # fmt: skip
-            groups, unknown = duplicates.find(
-                entries, lambda entry: {**hashes(entry), **read.get(entry.path, {})}
-            )
-        extra = [one for group in groups if group.evidence != duplicates.SAME_NAME for one in group.others]
-        if not trash or dry_run:
-            return _listed(groups, unknown, text, as_json=as_json)
-        removals = removal.at_destination(
-            at.target, at.journal, at.place.identity, extra, at.workers, _stamp()
-        )
-        problem = _write_manifest(session, at)
-        return _told(removals, text, problem, as_json=as_json, verbosity=verbosity)
-
-
-def _read(at: _Open, entry: Entry) -> dict[str, str]:
-    found = at.target.call(
-        lambda: verify.reread(at.place.store.open(entry.path), check=at.workers.check),
-        f"reading {entry.path}",
-    )
-    return {"blake3": found.content}
-
-
-def _listed(groups: Sequence[Duplicates], unknown: Sequence[Entry], text: str, *, as_json: bool) -> Exit:
-    spare = sum(one.size for group in groups for one in group.others)
-    files = sum(len(group.others) for group in groups)
-    if as_json:
-        for group in groups:
-            json_line(
-                {
-                    "event": "duplicates",
-                    "keep": group.keep.path,
-                    "others": [one.path for one in group.others],
-                    "bytes": group.keep.size,
-                    "evidence": group.evidence,
-                }
-            )
-        json_line(
-            {
-                "event": "report",
-                "status": "ok",
-                "place": text,
-                "groups": len(groups),
-                "duplicates": files,
-                "bytes": spare,
-                "unknown": len(unknown),
-            }
-        )
-        return Exit.OK
-    for group in groups:
-        print(f"keep     {printable(group.keep.path)}  ({group.evidence})")  # noqa: T201
-        for one in group.others:
-            print(f"  equal  {printable(one.path)}")  # noqa: T201
-    found = f"{files} duplicate{'s' * (files != 1)} in {len(groups)} group{'s' * (len(groups) != 1)}"
-    print(f"{text}: {found}, {human_size(spare)}.")  # noqa: T201
-    if unknown:
-        print(  # noqa: T201
-            f"{len(unknown)} files have the size of another, and nobody knows their hash: "
-            "--download reads them."
-        )
-    return Exit.OK
 
 
 def cat(

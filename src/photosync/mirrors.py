@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -207,7 +208,7 @@ def _open_source(
     """The source; where it is gone, but an earlier run staged what it had, a stand-in for it."""
     try:
         place = stack.enter_context(session.open(text))
-        if place.is_local and not os.path.isdir(place.identity):
+        if place.is_local and not os.path.isdir(place.identity) and not os.path.isfile(place.identity):
             # A phone's mount, perhaps: what stands for it is gone with it.
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place.identity)
         return place
@@ -237,6 +238,24 @@ def _staged(session: Session, text: str, destinations: Sequence[str], root: Path
             f"{text} is not there, and copies of {len(found)} different ones are staged: plug one in again"
         )
     return found[0] if found else None
+
+
+def stages() -> list[Path]:
+    """Folders of the stages in the user's cache that no mirror is using at the moment."""
+    found = []
+    for file in _stage_root(None).glob("*/journal.sqlite"):
+        with suppress(Transient), locked(file.parent.with_suffix(".lock"), ""):
+            found.append(file.parent)
+    return found
+
+
+def named(folder: Path) -> str:
+    """Source and destinations of a stage, as they were named."""
+    with suppress(PhotosyncError), Journal(folder / "journal.sqlite") as journal:
+        if (label := journal.fact("mirror")) is not None:
+            source, destinations = json.loads(label)
+            return " ".join(shlex.quote(each) for each in (source, *destinations))
+    return "…"
 
 
 def _label(source: str, destinations: Sequence[str]) -> str:

@@ -7,6 +7,7 @@
 with everything but the address to come back to. Nothing here prints, keeps or starts anything.
 """
 
+import contextlib
 import html
 import os
 from collections.abc import Callable, Mapping
@@ -92,7 +93,8 @@ def answer_in(pasted: str) -> dict[str, str]:
     """What a person pasted: the query of an address, or else a code."""
     pasted = pasted.strip().strip("\"'<>")
     if "code=" in pasted or "error=" in pasted:
-        return dict(parse_qsl(urlsplit(pasted).query or pasted))
+        with contextlib.suppress(ValueError):
+            return dict(parse_qsl(urlsplit(pasted).query or pasted))
     return {"code": pasted}
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from photosync import paths
 from photosync.config import S3, TYPES, Drive, Dropbox, Fsspec, Ftp, Local, Remote, Sftp, Smb, Webdav, type_of
 from photosync.engine.capabilities import Store
-from photosync.engine.errors import Fatal, NotSignedIn
+from photosync.engine.errors import Fatal, NotSignedIn, Permanent
 from photosync.places import Keys, Kind, Place, PlaceError, PlaceSpec
 from photosync.secrets import Credentials, SecretsError
 
@@ -92,7 +92,8 @@ def _open_local(spec: PlaceSpec, remote: Local) -> Place:
     root = os.path.abspath(os.path.expanduser(path))
     fs = LocalBackend()
     identity = os.path.realpath(root)
-    return Place(spec.name, _sparing_phones(fs.store(root), identity), fs, spec.text, identity, remote)
+    store = _sparing_phones(fs.store(root), identity)
+    return Place(spec.name, store, fs, spec.text, identity, remote, root=root)
 
 
 def _sparing_phones(store: Store, path: str) -> Store:
@@ -124,7 +125,7 @@ def _open_dropbox(spec: PlaceSpec, remote: Dropbox, keys: Keys) -> Place:
         skip_instance_cache=True,
     )
     identity = f"dropbox:{remote.account or spec.name}/{root.casefold()}"
-    return Place(spec.name, fs.store(root), fs, spec.text, identity, remote)
+    return Place(spec.name, fs.store(root), fs, spec.text, identity, remote, root=root)
 
 
 def _nobody(spec: PlaceSpec) -> NotSignedIn:
@@ -172,7 +173,7 @@ def _open_drive(spec: PlaceSpec, remote: Drive, keys: Keys) -> Place:
         skip_instance_cache=True,
     )
     top = remote.root_folder_id or remote.shared_drive or f"{remote.account or spec.name}"
-    return Place(spec.name, fs.store(root), fs, spec.text, f"drive:{top}/{root}", remote)
+    return Place(spec.name, fs.store(root), fs, spec.text, f"drive:{top}/{root}", remote, root=root)
 
 
 def _key_of(spec: PlaceSpec, remote: Drive) -> str | None:
@@ -205,7 +206,7 @@ def _open_s3(spec: PlaceSpec, remote: S3, keys: Keys) -> Place:
     if not (root := _below(spec, remote.root)):
         raise PlaceError(f"{spec.text}: a bucket is missing after it: BUCKET/folder")
     fs, host = _s3_backend(spec, remote, keys)
-    return Place(spec.name, fs.store(root), fs, spec.text, f"s3://{host}/{root}", remote)
+    return Place(spec.name, fs.store(root), fs, spec.text, f"s3://{host}/{root}", remote, root=root)
 
 
 def _s3_backend(spec: PlaceSpec, remote: S3, keys: Keys) -> tuple[Any, str]:
@@ -318,6 +319,7 @@ def _open_webdav(spec: PlaceSpec, remote: Webdav, keys: Keys) -> Place:
         "verify": ssl.create_default_context(cafile=ca_bundle()),
         # A server may take its time after the last byte of a large file.
         "timeout": httpx.Timeout(PATIENCE, read=ANSWER, write=ANSWER),
+        "event_hooks": {"response": [_stay_there]},
     }
     if remote.user:
         options["auth"] = (remote.user, record.get("password") or "")
@@ -327,6 +329,16 @@ def _open_webdav(spec: PlaceSpec, remote: Webdav, keys: Keys) -> Place:
     root = _below(spec, remote.root)
     user = f"{remote.user}@" if remote.user else ""
     return _any(spec, remote, fs, root, f"webdav:{user}{remote.url.rstrip('/')}/{root}")
+
+
+def _stay_there(response: Any) -> None:
+    """httpx's hook: the client follows redirects, and what another host says is not the server's word."""
+    if not response.has_redirect_location:
+        return
+    here, there = response.url, response.url.join(response.headers["location"])
+    same = (there.scheme, there.port) == (here.scheme, here.port) or there.scheme == "https"
+    if there.host != here.host or not same:
+        raise Permanent("the WebDAV server sends its visitors to another host, which is never followed")
 
 
 def _open_fsspec(spec: PlaceSpec, remote: Fsspec, keys: Keys) -> Place:
@@ -395,12 +407,14 @@ def _any(spec: PlaceSpec, remote: Remote | None, fs: Any, root: str, identity: s
         from photosync.backends.anyfs import AnyStore
 
         store = AnyStore(fs, root)
-    layer = fs
-    while layer is not None and not getattr(layer, "local_file", False):
+    where, layer = root, fs
+    while layer is not None:
+        if getattr(layer, "local_file", False):
+            store = _sparing_phones(store, os.path.realpath(where))
+        # A "dir" filesystem is a folder of another, in whose words its paths begin with that folder.
+        where = layer._join(where) if isinstance(getattr(layer, "path", None), str) else where
         layer = getattr(layer, "fs", None)
-    if layer is not None:
-        store = _sparing_phones(store, os.path.realpath(root))
-    return Place(spec.name, store, fs, spec.text, identity, remote)
+    return Place(spec.name, store, fs, spec.text, identity, remote, root=root)
 
 
 def _server(remote: Sftp | Ftp | Smb) -> str:

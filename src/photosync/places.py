@@ -26,6 +26,9 @@ from photosync.engine.capabilities import Store
 from photosync.engine.errors import PhotosyncError
 from photosync.secrets import Credentials
 
+ONE_FILE = "name its folder, and choose it there with --include NAME"
+"""What to do who names a file where a folder is meant."""
+
 
 class PlaceError(ValueError):
     """The words don't name a place; the text says what would."""
@@ -71,6 +74,7 @@ class Place:
         identity: the same for the same place however it was written, for keys of kept state; no secrets.
         remote: as `PlaceSpec.remote`.
         device: identity of the phone; "" for other places.
+        root: path of the place within ``fs``.
     """
 
     name: str
@@ -80,6 +84,7 @@ class Place:
     identity: str
     remote: Remote | None = None
     device: str = ""
+    root: str = ""
 
     @property
     def is_local(self) -> bool:
@@ -102,6 +107,8 @@ _REMOTE = re.compile(r"(?P<name>[^:/\\]*):(?P<path>.*)", re.DOTALL)
 
 def parse(text: str, config: Config) -> PlaceSpec:
     """What a place's words mean; opens nothing.
+
+    A photo must not go to a new folder called "dropbox" because of a missing colon.
 
     Args:
         text: as on a command line.
@@ -126,6 +133,11 @@ def parse(text: str, config: Config) -> PlaceSpec:
         if name not in config.remotes:
             raise PlaceError(_unknown(name, config))
         return PlaceSpec(text, Kind.REMOTE, name, found["path"], config.remotes[name])
+    if (text in config.remotes or _PHONE.fullmatch(f"{text}:")) and not os.path.lexists(text):
+        raise PlaceError(
+            f"there is no file or folder called {text!r} here. Did you mean {text}: with a colon? For a new "
+            f"folder of that name write ./{text}"
+        )
     return PlaceSpec(text, Kind.LOCAL, text, text, Local())
 
 
@@ -174,7 +186,7 @@ def open_place(spec: PlaceSpec, keys: Keys) -> Place:
     except Exception as error:  # noqa: BLE001 - filesystems and their SDKs raise what they like
         from photosync.backends.anyfs_errors import understood
 
-        found = understood(error, f"opening {spec.text}")
+        found = understood(error, f"opening {spec.text.removesuffix(':')}")
     # Without its cause: what a foreign library puts into an exception may hold what it was given.
     raise type(found)(keys.redact(str(found)))
 

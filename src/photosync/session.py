@@ -7,6 +7,7 @@ on at once if they write to different places, and never if they write to the sam
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from photosync.engine.errors import Fatal, Transient
 from photosync.engine.journal import Journal, Known, peek
 from photosync.engine.limits import Gate
 from photosync.engine.retry import RetryPolicy
+from photosync.engine.signing import Trust
 from photosync.engine.snapshots import Snapshots
 from photosync.engine.target import Target
 from photosync.engine.verify import Verify
@@ -38,6 +40,8 @@ class Session:
         self._config: Config | None = None
         self._secrets: Secrets | None = None
         self.seam = Threads()
+        self.sign: Path | None = None
+        """Private key from ``--sign``, for the destinations of this session."""
 
     @property
     def config(self) -> Config:
@@ -48,6 +52,7 @@ class Session:
     @property
     def secrets(self) -> Secrets:
         if self._secrets is None:
+            _leave_no_core()
             self._secrets = Secrets(paths.secrets_file())
         return self._secrets
 
@@ -65,13 +70,26 @@ class Session:
             place.store.close()
 
     @contextmanager
-    def journal(self, place: Place) -> Iterator[Journal]:
-        """The journal of a destination, locked. Raises as `locked_journal`."""
+    def journal(self, place: Place, *, believing: bool = True) -> Iterator[Journal]:
+        """The journal of a destination, locked.
+
+        Args:
+            place: the destination.
+            believing: its manifest has to be signed as it should be, if it should.
+
+        Raises:
+            ManifestError: it is not.
+            Exception: as `locked_journal`.
+        """
         with self.locked_journal(place.identity, place.text) as journal, _probes(place, journal):
             text = place.identity if isinstance(place.remote, Local) and not place.remote.root else place.text
             if journal.fact("place") != text:
                 journal.set_fact("place", text)
+            if believing:
+                self._check_signature(place, journal)
             yield journal
+            if news := Trust(journal, place.identity).news():
+                sys.stderr.write(f"{place.text}: {news}.\n")
 
     @contextmanager
     def locked_journal(self, identity: str, text: str) -> Iterator[Journal]:
@@ -109,10 +127,33 @@ class Session:
     @contextmanager
     def snapshots(self, place: Place) -> Iterator[tuple[Snapshots, Journal]]:
         """The snapshots at a destination, and the journal that caches their nodes."""
-        from photosync.engine.record import TargetFiles
-
         with self.journal(place) as journal, self.target(place) as target:
-            yield Snapshots(TargetFiles(target), journal), journal
+            yield _snapshots(place, journal, target)[0], journal
+
+    def _check_signature(self, place: Place, journal: Journal) -> None:
+        """Looks at HEAD where keys are believed, before anything is done with the place.
+
+        Raises:
+            ManifestError: HEAD is not to be believed.
+        """
+        if self.sign is not None:
+            Trust(journal, place.identity).sign_with(self.sign)
+        if not Trust(journal, place.identity).keys:
+            return
+        with self.target(place) as target:
+            snapshots, trust = _snapshots(place, journal, target)
+            snapshots.refuse_rollback(journal.head(place.identity))
+            if trust.unsigned_yet:
+                snapshots.sign()
+
+
+def _leave_no_core() -> None:
+    """Credentials are in memory from now on: should the process crash, its memory is not to be a file."""
+    try:
+        import resource
+    except ImportError:
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 @contextmanager
@@ -162,6 +203,13 @@ def _probes(place: Place, journal: Journal) -> Iterator[None]:
     finally:
         if store.probed is not None:
             journal.set_fact(name, json.dumps(store.probed))
+
+
+def _snapshots(place: Place, journal: Journal, target: Target) -> tuple[Snapshots, Trust]:
+    from photosync.engine.record import TargetFiles
+
+    trust = Trust(journal, place.identity)
+    return Snapshots(TargetFiles(target), journal, trust), trust
 
 
 def journal_path(identity: str) -> Path:

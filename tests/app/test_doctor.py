@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from photosync import doctor, paths
+from photosync.backends import afc_library
 from photosync.config import Config, Dropbox, Local, Remote, Webdav, save
 from photosync.doctor import Finding, Level, examine
 from photosync.secrets import Secrets
@@ -72,6 +73,16 @@ def test_versions_are_compared_with_what_is_required(monkeypatch: pytest.MonkeyP
     assert "missing" in found["nothing-of-that-name"].text
     assert "installed: sftp" in found["optional"].text
     assert "pip install 'photosync-engine[adb]'" in found["optional"].text
+
+
+@pytest.mark.parametrize("library", [None, "libimobiledevice-1.0.so.6"])
+def test_the_second_reader_of_iphones_is_missed_only_without_the_first(
+    monkeypatch: pytest.MonkeyPatch, library: str | None
+) -> None:
+    monkeypatch.setattr(doctor.metadata, "requires", lambda _name: ['no-such>=1; extra == "ios"'])
+    monkeypatch.setattr(afc_library, "_file_name", lambda: library)
+    (found,) = [finding for finding in findings("versions") if finding.subject == "optional"]
+    assert ("[ios]" in found.text) is (library is None)
 
 
 def test_a_configuration_that_makes_no_sense(home: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photosync import places
+from photosync.backends import device_facts
 from photosync.backends.s3_options import Keeping
 from photosync.config import S3, Config, Drive, Dropbox, Fsspec, Ftp, Local, Remote, Sftp, Smb, Webdav
 from photosync.engine.capabilities import Store
@@ -52,6 +53,16 @@ CONFIG = Config(remotes={"db": Dropbox(app_key="k"), "nas box": Sftp(host="h"), 
 def test_what_words_mean(text: str, kind: Kind, name: str, path: str) -> None:
     found = parse(text, CONFIG)
     assert (found.text, found.kind, found.name, found.path) == (text, kind, name, path)
+
+
+@pytest.mark.parametrize("text", ["db", "nas box", "phone", "phone@Pixel"])
+def test_a_forgotten_colon(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PlaceError, match=rf"Did you mean {text}: .*write \./{text}"):
+        parse(text, CONFIG)
+    assert parse(f"./{text}", CONFIG).kind is Kind.LOCAL
+    (tmp_path / text).mkdir()
+    assert parse(text, CONFIG).kind is Kind.LOCAL
 
 
 @pytest.mark.parametrize(
@@ -379,3 +390,34 @@ def test_opening_is_lazy() -> None:
         " 'cryptography', 'requests') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"[]\n"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "options", "root"),
+    [
+        ("file", {}, "{phone}/DCIM"),
+        ("dir", {"path": "{phone}", "target_protocol": "file"}, "DCIM"),
+        ("dir", {"path": "{phone}/..", "target_protocol": "file"}, "pixel/DCIM"),
+        ("dir", {"path": "DCIM", "fs": "{phone}"}, ""),
+        ("pslocal", {}, "{phone}/DCIM"),
+    ],
+)
+def test_a_phones_mount_is_only_read_whatever_it_is_wrapped_in(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: str,
+    options: dict[str, Any],
+    root: str,
+) -> None:
+    phone = tmp_path / "pixel"
+    (phone / "DCIM").mkdir(parents=True)
+    mounts = [device_facts.Mount("jmtpfs", str(phone), "fuse.jmtpfs")]
+    monkeypatch.setattr(device_facts, "mount_table", lambda: iter(mounts))
+    options = {name: value.format(phone=phone) for name, value in options.items()}
+    if "fs" in options:  # a folder of a folder
+        options["fs"] = fsspec.filesystem("dir", path=options["fs"], target_protocol="file")
+    remote = Fsspec(protocol=protocol, options=options, root=root.format(phone=phone))
+    spec, keys = parse("p:", Config(remotes={"p": remote})), Secrets(tmp_path / "secrets.json")
+    assert not open_place(spec, keys).store.capabilities.writable
+    mounts[0] = device_facts.Mount("ext4", str(phone), "ext4")
+    assert open_place(spec, keys).store.capabilities.writable

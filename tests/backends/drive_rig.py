@@ -27,16 +27,19 @@ class Rig:
         self.fs = self.sign_in()
 
     def sign_in(self, **options: Any) -> DriveBackend:
-        """Another instance, with a token of its own, as another process would have it."""
+        """Another instance, with a token of its own, as another machine would have it."""
+        return DriveBackend(**(self.credentials() | options))
+
+    def credentials(self) -> dict[str, Any]:
+        """A new sign-in, in the filesystem's words."""
         token = self.emulator.token(self.scope)
-        given = {
+        return {
             "access_token": token["access_token"],
             "refresh_token": token["refresh_token"],
             "client_id": "app",
             "client_secret": "secret",
             "expires_at": datetime.fromisoformat(token["expiry"]).timestamp(),
         }
-        return DriveBackend(**(given | options))
 
     def store(self, root: str = "Photos") -> DriveStore:
         return self.fs.store(root)

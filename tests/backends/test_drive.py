@@ -24,6 +24,7 @@ from photosync.engine.errors import (
     RateLimited,
     ReadOnly,
     Transient,
+    Unsupported,
 )
 from photosync.testing.helpers import drain
 from tests.backends.drive_rig import MTIME, Rig, blob, rigged, stored
@@ -211,6 +212,69 @@ def test_what_others_put_there_is_seen_before_the_first_file(rig: Rig, store: Dr
     [result] = store.put([blob("a.jpg", b"ours")])
     assert isinstance(result, AlreadyExists)
     assert rig.content() == {"Photos/a.jpg": [b"theirs"]}
+
+
+# Copies that Drive makes by itself
+
+
+@pytest.mark.parametrize("reset", ["reply", "before", "body"])
+@pytest.mark.row(37)
+def test_a_repeated_copy_makes_one_file(rig: Rig, store: DriveStore, reset: Any) -> None:
+    put(store, "a.jpg", b"photo")
+    original = store.stat("a.jpg")
+    rig.emulator.faults.append(Fault("files.copy", reset=reset))
+    with pytest.raises(Transient):
+        store.copy_from(store, original, "new/b.jpg")
+    with rig.counting() as counted:
+        made = store.copy_from(store, original, "new/b.jpg")
+    assert rig.content() == {"Photos/a.jpg": [b"photo"], "Photos/new/b.jpg": [b"photo"]}
+    assert (made.digests, made.mtime_ns) == (original.digests, MTIME)
+    assert made.version == store.stat("new/b.jpg").version != original.version
+    assert counted["files.copy"] == 1
+    assert counted.total() <= 2, "the lost copy is found by its id"
+
+
+def test_a_copy_does_not_take_a_name_twice(rig: Rig, store: DriveStore) -> None:
+    """Not that of a copy whose reply was lost either, though a search may miss it."""
+    for path in ("a.jpg", "b.jpg"):
+        put(store, path, path.encode())
+    rig.emulator.faults += [Fault("files.copy", reset="reply"), Fault("files.list", stale=9, count=None)]
+    with pytest.raises(Transient):
+        store.copy_from(store, store.stat("a.jpg"), "c.jpg")
+    with pytest.raises(AlreadyExists):
+        store.copy_from(store, store.stat("b.jpg"), "c.jpg")
+    assert rig.content()["Photos/c.jpg"] == [b"a.jpg"]
+
+
+def test_a_copy_into_a_folder_that_goes_away(rig: Rig, store: DriveStore) -> None:
+    put(store, "a.jpg", b"photo")
+    put(store, "new/x.jpg", b"x")
+    rig.emulator.delete(rig.emulator.mkdir("Photos/new"))
+    with pytest.raises(Transient):
+        store.copy_from(store, store.stat("a.jpg"), "new/b.jpg")
+    store.copy_from(store, store.stat("a.jpg"), "new/b.jpg")
+    assert rig.content() == {"Photos/a.jpg": [b"photo"], "Photos/new/b.jpg": [b"photo"]}
+
+
+def test_a_file_that_may_not_be_copied(rig: Rig, store: DriveStore) -> None:
+    id = rig.emulator.put("Photos/a.jpg", b"photo")
+    rig.emulator.api.drive.items[id].copyable = False
+    with pytest.raises(Unsupported):
+        store.copy_from(store, store.stat("a.jpg"), "b.jpg")
+    rig.emulator.api.drive.items[id].copyable = True
+    store.copy_from(store, store.stat("a.jpg"), "b.jpg")
+    assert rig.content()["Photos/b.jpg"] == [b"photo"]
+
+
+def test_copies_between_drives_of_one_sign_in(rig: Rig) -> None:
+    one, family = rig.credentials(), rig.emulator.add_drive("Family")
+    mine = rig.sign_in(**one).store("Photos")
+    shared = rig.sign_in(**one, shared_drive=family).store("Photos")
+    put(mine, "a.jpg", b"photo")
+    assert shared.reaches(mine)
+    shared.copy_from(mine, mine.stat("a.jpg"), "a.jpg")
+    assert [file.read() for file in rig.emulator.files(family)["Photos/a.jpg"]] == [b"photo"]
+    assert not shared.reaches(rig.sign_in().store("Photos")), "who knows whose sign-in that is"
 
 
 # Names, times, kinds

@@ -18,7 +18,8 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
 class TestDrive(StoreContract):
     @pytest.fixture
     def reopen(self, rig: Rig) -> Callable[[], Store]:
-        return lambda: rig.sign_in().store("Photos/of mine")
+        one = rig.credentials()
+        return lambda: rig.sign_in(**one).store("Photos/of mine")
 
 
 class TestOwnFilesOnly(StoreContract):
@@ -32,20 +33,21 @@ class TestOwnFilesOnly(StoreContract):
 
     @pytest.fixture
     def reopen(self, rig: Rig) -> Callable[[], Store]:
-        return lambda: rig.sign_in().store("Photos")
+        one = rig.credentials()
+        return lambda: rig.sign_in(**one).store("Photos")
 
 
 @pytest.mark.slow
 class TestSharedDrive(StoreContract):
     @pytest.fixture
     def reopen(self, rig: Rig) -> Callable[[], Store]:
-        drive = rig.emulator.add_drive("Family")
-        return lambda: rig.sign_in(shared_drive=drive).store("Photos")
+        one = rig.credentials() | {"shared_drive": rig.emulator.add_drive("Family")}
+        return lambda: rig.sign_in(**one).store("Photos")
 
 
 @pytest.mark.slow
 class TestFolderById(StoreContract):
     @pytest.fixture
     def reopen(self, rig: Rig) -> Callable[[], Store]:
-        folder = rig.emulator.mkdir("Some/where")
-        return lambda: rig.sign_in(root_folder_id=folder).store("Photos")
+        one = rig.credentials() | {"root_folder_id": rig.emulator.mkdir("Some/where")}
+        return lambda: rig.sign_in(**one).store("Photos")

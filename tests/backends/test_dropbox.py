@@ -9,7 +9,8 @@ import pytest
 from dropbox.team_common import MemberSpaceLimitType
 from dropbox.users import SpaceAllocation, SpaceUsage, TeamSpaceAllocation
 
-from photosync.engine.capabilities import Store, Stored, Upload, Usage
+from photosync.backends.dropbox_store import DropboxStore
+from photosync.engine.capabilities import Blob, Store, Stored, Upload, Usage
 from photosync.engine.entry import Kind
 from photosync.engine.errors import (
     AlreadyExists,
@@ -216,6 +217,98 @@ def test_a_commit_without_an_answer_is_looked_up_before_it_is_tried_again(rig: R
     with rig.counting() as asked:
         assert {type(result) for result in store.put(blobs)} == {AlreadyExists}
     assert asked[FINISH_BATCH] == 1, "what is settled is not looked up again"
+
+
+FINISH_JOB = "files/upload_session/finish_batch"
+
+
+def as_jobs(rig: Rig, polls: int) -> None:
+    """The account commits by jobs only, which are asked for so often before they have ended."""
+    rig.emulator.api.async_polls = polls
+    rig.emulator.faults.append(Fault(FINISH_BATCH, status=400, count=None))
+
+
+def until_done(store: DropboxStore, blobs: list[Blob]) -> tuple[list[Stored | Exception], list[float | None]]:
+    """What `put` gives in the end, and how long it asked to wait before."""
+    waits: list[float | None] = []
+    while True:
+        try:
+            return store.put(blobs), waits
+        except Transient as error:
+            waits.append(error.retry_after)
+            assert len(waits) < 20
+
+
+@pytest.mark.parametrize("polls", [-1, 0, 3])
+def test_a_commit_that_goes_on_as_a_job_is_asked_for_until_it_ends(rig: Rig, polls: int) -> None:
+    as_jobs(rig, polls)
+    store = rig.store()
+    blobs = [blob(f"{n}", noise(2000, n)) for n in range(9)]
+    with rig.counting() as asked:
+        results, waits = until_done(store, blobs)
+    assert [result.digests for result in stored(results)] == [
+        {"dropbox": dropbox_hash(b.data)} for b in blobs
+    ]
+    assert waits == [1.0, 2.0, 4.0][: max(polls, 0)]
+    assert (asked[FINISH_BATCH], asked[FINISH_JOB]) == (1, 1)
+    assert asked[f"{FINISH_JOB}/check"] == polls + 1
+    assert asked["files/list_folder"] == 0, "nothing is doubted while the job is known"
+    assert asked[APPEND_BATCH] == 1
+    rig.emulator.put("/Photos/10", b"theirs")
+    results, _ = until_done(store, [blob(f"{n}", noise(2000, n)) for n in (9, 10)])
+    assert (type(results[0]), type(results[1])) == (Stored, AlreadyExists)
+
+
+def test_one_job_of_an_account_at_a_time(rig: Rig) -> None:
+    as_jobs(rig, 2)
+    rig.emulator.api.contention = True
+    store = rig.store()
+    one, two = ([blob(f"{name}/{n}", noise(2000, n)) for n in range(3)] for name in "ab")
+    for blobs in (one, two):
+        with pytest.raises(Transient):
+            store.put(blobs)
+    assert rig.emulator.requests[FINISH_JOB] == 1, "the second waits for the first"
+    stored(until_done(store, two)[0])
+    with rig.counting() as asked:
+        stored(until_done(store, one)[0])
+    assert asked == {}, "what the first one gave was kept"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(FINISH_JOB, reset="reply"),
+        Fault(FINISH_JOB, reset="before"),
+        Fault(f"{FINISH_JOB}/check", reset="reply"),
+        Fault(f"{FINISH_JOB}/check", status=503),
+        Fault(f"{FINISH_JOB}/check", error={".tag": "invalid_async_job_id"}),
+        Fault(f"{FINISH_JOB}/check", error={".tag": "internal_error"}),
+    ],
+    ids=lambda fault: f"{fault.route.rpartition('/')[2]} {fault.reset or fault.status or fault.error}",
+)
+def test_a_job_that_is_lost(rig: Rig, fault: Fault) -> None:
+    """What is there is found by its hash; nothing is there twice, and nothing is called there that is not."""
+    as_jobs(rig, 1)
+    store = rig.store()
+    blobs = [blob(f"{n}", noise(2000, n)) for n in range(9)]
+    fault.hits = fault.seen = 0
+    rig.emulator.faults.append(fault)
+    results, _ = until_done(store, blobs)
+    assert fault.hits == 1
+    assert [result.digests for result in stored(results)] == [
+        {"dropbox": dropbox_hash(b.data)} for b in blobs
+    ]
+    assert rig.content() == {f"/Photos/{n}": noise(2000, n) for n in range(9)}
+    assert rig.emulator.requests[APPEND_BATCH] == 1, "contents that arrived are not sent again"
+
+
+def test_a_job_that_another_process_began(rig: Rig) -> None:
+    as_jobs(rig, 5)
+    blobs = [blob(f"{n}", noise(2000, n)) for n in range(3)]
+    with pytest.raises(Transient):
+        rig.store().put(blobs)
+    listed = {entry.path: entry.digests for entry in rig.sign_in().store("Photos").list_tree()}
+    assert listed == {each.path: {"dropbox": dropbox_hash(each.data)} for each in blobs}
 
 
 def test_somebody_elses_bytes_are_not_taken_for_ours_after_a_lost_commit(rig: Rig) -> None:

@@ -237,6 +237,31 @@ def test_a_folder_that_cannot_be_synced_is_said(store: LocalStore, monkeypatch: 
     assert isinstance(result, Permanent)
 
 
+def test_what_others_left_is_made_durable(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    real = posix.sync_filesystem
+    monkeypatch.setattr(posix, "sync_filesystem", lambda fd: (synced.append(os.fstat(fd).st_ino), real(fd)))
+    store.settle()
+    assert synced == [root.stat().st_ino]
+    root.rmdir()
+    LocalBackend().store(str(root)).settle()
+    assert len(synced) == 1
+
+
+def test_a_folder_that_is_there_is_synced_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "DCIM").mkdir()
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.fstat(fd).st_ino), real(fd))[1])
+    store = LocalBackend().store(str(root))
+    for number in range(3):
+        assert isinstance(store.put([blob(f"DCIM/{number}.jpg")])[0], Stored)
+    assert synced.count(root.stat().st_ino) == 1
+    assert synced.count(root.parent.stat().st_ino) == 1
+
+
 @pytest.mark.root
 @pytest.mark.row(20)
 def test_a_full_disk(tmp_path: Path) -> None:

@@ -441,8 +441,9 @@ def test_a_mount_that_hangs_costs_no_more_than_the_patience(phone: FuseLibrary, 
     store.close()
     assert first < 5
     assert time.monotonic() - began < first + 2, "each further question waited again"
-    found = find_devices(replace(gather_facts(), patience=0.5))
-    assert any(device.path == str(phone.mount) and "is stuck" in (device.hint or "") for device in found)
+    found = find_devices(replace(gather_facts(), patience=1.0))
+    hints = [device.hint or "" for device in found if device.path == str(phone.mount)]
+    assert len(hints) == 1 and "is stuck (no answer within 1 seconds)" in hints[0]
 
 
 @needs_fuse

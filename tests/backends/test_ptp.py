@@ -112,20 +112,6 @@ def test_a_kind_of_file_that_is_not_given_out(folder: Path, opened: Opened) -> N
         opened(folder).open(f"{STORAGE}/DCIM/100NIKON/DSC_0003.MOV")
 
 
-def test_a_video_that_is_cut_at_4_gib_is_refused(folder: Path, opened: Opened) -> None:
-    """The camera tells the size modulo 2**32 and sends as much, so that size and length agree."""
-    video = folder / "DCIM/100NIKON/DSC_0009.jpg.MP4"
-    start, kept = struct.pack(">I4s8x", 16, b"ftyp"), 5000
-    whole = (1 << 32) + kept
-    with video.open("wb") as file:
-        file.write(start + struct.pack(">I4sQ", 1, b"mdat", whole - len(start)))
-        file.truncate(whole)
-    store = opened(folder)
-    assert store.stat(f"{STORAGE}/DCIM/100NIKON/DSC_0009.jpg.MP4").size == kept, "that is how cameras lie"
-    with pytest.raises(Permanent, match=r"has 4 GiB or more.*nothing was stored"):
-        store.open(f"{STORAGE}/DCIM/100NIKON/DSC_0009.jpg.MP4")
-
-
 def test_a_video_that_was_never_finished_is_read_as_it_is(folder: Path, opened: Opened) -> None:
     data = struct.pack(">I4s8x", 16, b"ftyp") + struct.pack(">I4s", 1 << 20, b"mdat") + bytes(1000)
     (folder / "DCIM/100NIKON/DSC_0010.jpg.MP4").write_bytes(data)

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from photosync.engine.capabilities import MakesFolders, ServerCopies, Store
-from photosync.engine.entry import Kind
+from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import (
     AlreadyExists,
     Corrupt,
@@ -214,18 +214,23 @@ class PlaceContract:
             pytest.skip("not applicable: the service copies from no other place")
         before = put(store, "DCIM/a.jpg", b"one")
         assert store.reaches(other)
-        made = store.copy_from(other, "DCIM/a.jpg", "new/b.jpg")
+        made = store.copy_from(other, other.stat("DCIM/a.jpg"), "new/b.jpg")
         assert (made.path, made.size) == ("new/b.jpg", before.size)
         assert store.stat("new/b.jpg").version == made.version
         for name, value in made.digests.items():
             assert fingerprint(b"one", [name]).digests[name] == value
         put(store, "c.jpg", b"two")
         with pytest.raises((AlreadyExists, FileExistsError)):
-            store.copy_from(other, "DCIM/a.jpg", "c.jpg")
-        with pytest.raises(FileNotFoundError):
-            store.copy_from(other, "missing.jpg", "d.jpg")
-        with pytest.raises(NameRefused):
-            store.copy_from(other, "../a.jpg", "d.jpg")
+            store.copy_from(other, other.stat("DCIM/a.jpg"), "c.jpg")
+        put(store, "gone.jpg", b"gone")
+        gone = other.stat("gone.jpg")
+        store.delete("gone.jpg")
+        for original in (gone, Entry("missing.jpg")):
+            with pytest.raises(FileNotFoundError):
+                store.copy_from(other, original, "d.jpg")
+        for path, to in (("../a.jpg", "d.jpg"), ("DCIM/a.jpg", "../d.jpg")):
+            with pytest.raises(NameRefused):
+                store.copy_from(other, Entry(path), to)
         assert content(store) == {"DCIM/a.jpg": b"one", "new/b.jpg": b"one", "c.jpg": b"two"}
 
     def test_set_mtime(self, store: Store) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from photosync.engine import hashing
-from photosync.engine.capabilities import Store, Stored
+from photosync.engine.capabilities import Parts, Store, Stored
 from photosync.testing.helpers import MTIME, blob, content, drain, files, noise, put, read, stored, taken
 from photosync.testing.places import PlaceContract
 from photosync.testing.uploads import UploadContract
@@ -150,6 +150,22 @@ class StoreContract(PlaceContract, UploadContract):
         piece = reader.read(7)
         assert 0 < len(piece) <= 7
         assert piece + drain(reader) == data[100:]
+
+    def test_read_a_part(self, store: Store) -> None:
+        if not isinstance(store, Parts):
+            pytest.skip("not applicable: it is read from an offset on")
+        data = bytes(range(256)) * 40
+        put(store, "a.jpg", data)
+        for offset, size in ((0, 1), (0, len(data)), (100, 5000), (len(data) - 1, 1)):
+            reader = store.open_part("a.jpg", offset, size)
+            found = b""
+            while len(found) < size and (piece := reader.read(size - len(found))):
+                found += piece
+            seen = reader.stat()
+            reader.close()
+            assert found == data[offset : offset + size]
+            assert seen is not None
+            assert seen.size == len(data)
 
     def test_read_beyond_the_end(self, store: Store) -> None:
         put(store, "a.jpg", b"photo")

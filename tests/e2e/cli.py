@@ -223,7 +223,7 @@ def sha256sum_check(folder: Path, sums: Path) -> subprocess.CompletedProcess[str
 
 
 def rclone_check(
-    source: Path, destination: str, env: Mapping[str, str] | None = None, options: Sequence[str] = ()
+    source: Path | str, destination: str, env: Mapping[str, str] | None = None, options: Sequence[str] = ()
 ) -> None:
     """rclone reads both sides and must find them equal, photosync's own folder left out."""
     done = subprocess.run(

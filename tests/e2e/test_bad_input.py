@@ -3,6 +3,8 @@
 import contextlib
 import os
 import re
+import resource
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -322,7 +324,15 @@ def test_no_secret_is_ever_told(
     note("copy", phone, dropbox.text, *loud, "--json")
     note("copy", phone, bucket.text, *loud, env=bucket.env())
     note("copy", phone, bucket.text, *loud, env={**bucket.env(), "AWS_ACCESS_KEY_ID": "NOBODY"})
-    for command in (["config", "show"], ["about", "dropbox:"], ["connect", "dropbox", "--check"]):
+    for command in (
+        ["config", "show"],
+        ["about", "dropbox:"],
+        ["connect", "dropbox", "--check"],
+        ["doctor"],
+        ["doctor", "--json"],
+        ["runs"],
+        ["lsjson", dropbox.text],
+    ):
         note(*command)
     dropbox.account.auth.expire()
     note("copy", phone, dropbox.text, *loud)
@@ -381,6 +391,35 @@ def test_other_users_see_no_secret(machine: Photosync, phone: Path, dropbox: Dro
     assert not readable
 
 
+@pytest.mark.row(87)
+def test_a_crash_leaves_no_memory_behind(machine: Photosync, phone: Path, dropbox: DropboxFolder) -> None:
+    """However large core files may be here: what has read credentials makes none."""
+    dropbox.admit(machine)
+    endless = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    process = machine.start(
+        "copy", phone, dropbox.text, "--json", "--bwlimit", "100k",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, endless),
+    )  # fmt: skip
+    with process:
+        wait_until(lambda: arrived(dropbox) > 0 or process.poll() is not None)
+        assert process.poll() is None, finish(process)
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        process.send_signal(signal.SIGABRT)
+        assert process.wait(60) == -signal.SIGABRT
+    (line,) = (line for line in limits.splitlines() if line.startswith("Max core file size"))
+    assert line.split()[4] == "0"
+    assert not [path for path in machine.home.rglob("core*") if path.is_file()]
+
+
 def hidden(file: Path, below: Path) -> bool:
     """Whether a folder that only its user may enter is above a file."""
     return any(folder.stat().st_mode & 0o077 == 0 for folder in file.parents if folder.is_relative_to(below))
+
+
+@pytest.mark.parametrize("command", ["copy", "sync", "mirror", "move"])
+def test_a_file_where_a_folder_is_meant(machine: Photosync, tmp_path: Path, command: str) -> None:
+    source = write(tmp_path / "one", {"a.jpg": b"photo"})
+    done = machine.run(command, source / "a.jpg", tmp_path / "copy").expect(2)
+    assert "a.jpg is a file: name its folder" in done.err
+    assert not (tmp_path / "copy").exists()
+    assert tree(source) == {"a.jpg": b"photo"}

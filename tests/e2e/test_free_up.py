@@ -60,6 +60,30 @@ def test_freed_and_safe(case: Case) -> None:
     assert case.free()["deleted"] == 1
 
 
+@pytest.mark.parametrize("who", ["lost its state", "another machine"])
+@pytest.mark.row(61)
+def test_what_was_freed_stays_without_the_state(case: Case, tmp_path: Path, who: str) -> None:
+    before = tree(case.source)
+    case.free("--exclude", "*_5.JPG")
+    (case.source / "DCIM/IMG_5.JPG").rename(case.source / "DCIM/IMG_6.JPG")
+    if who == "lost its state":
+        case.machine.lose_state()
+        machine = case.machine
+    else:
+        machine = Photosync(tmp_path / "second")
+        case.bucket.admit(machine)
+    for place in (case.local, case.bucket):
+        for command in ("sync", "copy"):
+            machine.run(command, case.phone, place.text).expect(0)
+            there = place.files()
+            assert there.items() >= {n: d for n, d in before.items() if n != "DCIM/IMG_5.JPG"}.items()
+            assert set(there.values()) == set(before.values())
+    left = machine.run("free-up", case.phone, "--yes", "--json").expect(0).report
+    assert left["deleted"] == 1
+    machine.run("sync", case.phone, case.local.text, "--allow-empty").expect(0)
+    assert set(case.local.files().values()) == set(before.values())
+
+
 @pytest.mark.row(8)
 def test_a_name_used_again_after_it_was_freed(case: Case) -> None:
     before = tree(case.source)
@@ -217,6 +241,7 @@ def test_a_phone_that_may_only_be_read(
     assert len(tree(source)) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.row(59, 60)
 def test_killed_again_and_again(
     machine: Photosync, plug: Plug, local: LocalFolder, bucket: Bucket, tmp_path: Path

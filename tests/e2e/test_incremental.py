@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cli import Photosync, finish, noise, write
+from photosync import api
+from photosync.engine.workers import Threads
+from tests.e2e.cli import Photosync, finish, noise, photo, write
+from tests.e2e.conftest import Plug
 from tests.e2e.places import LocalFolder, Where, age, arrived
 
 EVERYWHERE = pytest.mark.parametrize("place", ["local", "wire", "dropbox", "drive"], indirect=True)
@@ -193,3 +196,44 @@ def test_a_file_touched_in_the_future_is_no_reason_for_anything(
     assert machine.copy(phone, local.text).expect(0).report["bytes"] == 0
     assert local.files() == old
     assert max(file.stat().st_mtime for file in local.folder.rglob("*.JPG")) > time.time(), "as at the source"
+
+
+@pytest.mark.root
+@pytest.mark.row(33)
+def test_a_mount_that_keeps_every_second_second_and_then_shifts_by_an_hour(
+    machine: Photosync, plug: Plug, local: LocalFolder, tmp_path: Path
+) -> None:
+    """As FAT does, which keeps local time: when summer time ends, every photo seems to have changed."""
+    files = photos(tmp_path / "card")
+    card, rig = plug(tmp_path / "card", mtime_step=2 * 10**9)
+    assert machine.copy(card, local.text).expect(0).report["verified"] == len(files)
+    assert machine.copy(card, local.text).expect(0).report["status"] == "nothing"
+    for shift in (3600 * 10**9, 0, -3600 * 10**9):
+        rig.set(mtime_shift=shift)
+        moved = machine.copy(card, local.text).expect(0).report
+        assert moved["bytes"] == 0, "looked at again, not sent again"
+        assert machine.copy(card, local.text).expect(0).report["status"] == "nothing", "and only once"
+        assert local.files() == files, "nothing is kept twice"
+
+
+@pytest.mark.row(66)
+def test_a_clock_that_jumps_by_ten_years(
+    local: LocalFolder, tmp_path: Path, machine: Photosync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine's own clock is years ahead, then years behind: everything is copied, nothing goes."""
+    for name, value in machine.env.items():
+        monkeypatch.setenv(name, value)
+    phone = tmp_path / "phone"
+    files = photos(phone)
+    for number, years in enumerate((0, 10, -10, 50, 0)):
+        real = time.time_ns()
+        monkeypatch.setattr(Threads, "wall_ns", lambda _self, at=real + years * 365 * 86400 * 10**9: at)
+        write(phone, {f"DCIM/NEW_{number}.JPG": photo(3000, f"new {number}")})
+        files[f"DCIM/NEW_{number}.JPG"] = photo(3000, f"new {number}")
+        for run in (api.copy, api.sync):
+            report = run(str(phone), local.text)
+            assert report.clean
+        assert local.files() == files
+        machine.run("verify", local.text).expect(0)
+    history = machine.run("log", local.text, "--json").expect(0).events
+    assert [row["number"] for row in history] == [5, 4, 3, 2, 1]

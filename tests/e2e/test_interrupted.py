@@ -262,3 +262,18 @@ def test_dropbox_in_bad_weather(
     assert report["verified"] == len(files)
     assert dropbox.files() == files, "each photo once, under its own name"
     assert Counter(dropbox.files().values()) == Counter(files.values())
+
+
+def test_dropbox_that_commits_by_jobs(machine: Photosync, dropbox: DropboxFolder, tmp_path: Path) -> None:
+    """The legacy way of an account that refuses the other; one answer about the job is lost."""
+    dropbox.admit(machine)
+    files = photos(tmp_path / "phone", small=25, big=())
+    dropbox.account.faults += [
+        Fault("files/upload_session/finish_batch_v2", status=400, count=None),
+        Fault("files/upload_session/finish_batch/check", reset="reply"),
+    ]
+    report = machine.copy(tmp_path / "phone", dropbox.text).expect(0).report
+    assert report["verified"] == len(files)
+    assert dropbox.files() == files
+    assert report["requests"][dropbox.text]["files/upload_session/finish_batch/check"] >= 2
+    assert machine.copy(tmp_path / "phone", dropbox.text).expect(0).report["status"] == "nothing"

@@ -2,13 +2,15 @@
 
 import json
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.cli import Photosync, photo, tree, write
+from photosync.backends.local_store import LocalStore
+from tests.e2e.cli import Photosync, noise, photo, tree, write
 from tests.e2e.conftest import Plug
-from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where
+from tests.e2e.places import Bucket, DriveFolder, DropboxFolder, LocalFolder, Where
 from tests.servers.dropbox_emulator import DropboxEmulator
 
 PHOTOS = {
@@ -205,6 +207,126 @@ def test_dedupe(machine: Photosync, source: Path, place: Where) -> None:
     assert set(PHOTOS | more) - set(place.files()) == {"DCIM/a (1).jpg", "Other/a.jpg"}
     assert trash(place) == ["DCIM/a (1).jpg", "Other/a.jpg"]
     machine.run("verify", place.text).expect(0)
+
+
+def test_dedupe_does_not_take_half_a_live_photo(machine: Photosync, tmp_path: Path) -> None:
+    still, film, other = photo(9_000, "still"), noise(8_000, "film"), noise(8_000, "other")
+    files = {"a/IMG_1.HEIC": still, "a/IMG_1.MOV": film, "bb/IMG_1.HEIC": still, "bb/IMG_1.MOV": other,
+             "cc/IMG_1.HEIC": still, "cc/IMG_1.MOV": film}  # fmt: skip
+    library = tmp_path / "library"
+    machine.copy(write(tmp_path / "phone", files), library).expect(0)
+    [group] = [
+        row
+        for row in machine.run("dedupe", library, "--json").expect(0).events
+        if row["event"] == "duplicates" and row["keep"].endswith("HEIC")
+    ]
+    assert group["others"] == ["cc/IMG_1.HEIC"]
+    assert "bb/IMG_1.MOV" in group["held"]["bb/IMG_1.HEIC"]
+    # The other half stays also where it was not asked for.
+    machine.run("dedupe", library, "--mode", "trash", "--include", "*.HEIC").expect(1)
+    assert {path for path in tree(library) if not path.startswith(".photosync")} == set(files)
+    done = machine.run("dedupe", library, "--mode", "trash", "--json").expect(1)
+    assert [row["path"] for row in done.events if row.get("status") == "kept"] == ["bb/IMG_1.HEIC"]
+    assert set(files) - set(tree(library)) == {"cc/IMG_1.HEIC", "cc/IMG_1.MOV"}
+
+
+def test_dedupe_looks_before_it_believes(machine: Photosync, tmp_path: Path) -> None:
+    """Of two copies that were equal when they were copied, the one that would stay has rotted without a
+    trace: the good one is not removed for it."""
+    data = photo(9_000, "one")
+    library = tmp_path / "library"
+    machine.copy(write(tmp_path / "phone", {"a.jpg": data, "long name.jpg": data}), library).expect(0)
+    with (library / "a.jpg").open("r+b") as file:
+        file.write(b"rot")
+    # A disk that rots changes no version; the journal is told that this one is what it proved.
+    [journal] = (machine.home / "state").rglob("*.sqlite")
+    with sqlite3.connect(journal) as database:
+        for path in ("a.jpg", "long name.jpg"):
+            now = LocalStore(str(library)).stat(path)
+            database.execute(
+                "UPDATE deliveries SET stored_version = ? WHERE stored = ?", (now.version, path.encode())
+            )
+    listed = machine.run("dedupe", library, "--json").expect(0)
+    assert listed.report["duplicates"] == 1, "as far as anybody knows"
+    done = machine.run("dedupe", library, "--mode", "trash", "--json")
+    assert (library / "long name.jpg").read_bytes() == data
+    assert done.code == 1
+    [row] = [row for row in done.events if row["event"] == "remove"]
+    assert (row["path"], row["status"]) == ("long name.jpg", "kept")
+    assert "verify --deep" in row["error"]
+
+
+# Google Drive: several files of one name
+
+
+def twins(drive: DriveFolder, *contents: bytes) -> None:
+    """Files of one name, as a tool that repeats an upload leaves them."""
+    for number, data in enumerate(contents):
+        id = drive.account.put("Photos/DCIM/a.jpg", data)
+        drive.account.api.drive.items[id].created += number * 1000
+
+
+def names(drive: DriveFolder) -> dict[str, list[bytes]]:
+    files = drive.account.files()
+    return {
+        path: [file.read() for file in found] for path, found in files.items() if ".photosync" not in path
+    }
+
+
+def test_files_of_one_name_and_equal_content(machine: Photosync, drive: DriveFolder, source: Path) -> None:
+    one = photo(5_000, "one")
+    drive.admit(machine)
+    machine.copy(write(source, {"x.jpg": one}), "drive:Photos", "--include", "x.jpg").expect(0)
+    twins(drive, one, one, one)
+    rows = machine.run("dedupe", drive.text, "--json").expect(0).events
+    [group] = [row for row in rows if row["event"] == "duplicates"]
+    assert (group["keep"], group["evidence"]) == ("x.jpg", "sha256")
+    assert len(group["others"]) == 3, "under the name of its own that each is shown by"
+    shown = sorted(row["path"] for row in rows if row["event"] == "same-name")
+    assert len(shown) == 2
+    assert all(row["name"] == "DCIM/a.jpg" for row in rows if row["event"] == "same-name")
+    machine.run("dedupe", drive.text, "--mode", "trash", "--dry-run").expect(0)
+    assert len(names(drive)["Photos/DCIM/a.jpg"]) == 3
+    done = machine.run("dedupe", drive.text, "--mode", "trash", "--json").expect(0)
+    assert done.report["trashed"] == 3, "also those whose plain name became free meanwhile"
+    left = names(drive)
+    assert left["Photos/x.jpg"] == [one]
+    assert "Photos/DCIM/a.jpg" not in left
+    assert len(trash(drive)) == 3
+    machine.run("verify", drive.text).expect(0)
+
+
+def test_files_of_one_name_and_other_content(machine: Photosync, drive: DriveFolder, source: Path) -> None:
+    one, two, three = (photo(5_000, number) for number in ("one", "two", "three"))
+    drive.admit(machine)
+    machine.copy(source, "drive:Photos", "--include", "notes.txt").expect(0)
+    twins(drive, one, two, three, one)
+    warned = machine.copy(source, "drive:Photos", "--include", "notes.txt").expect(0)
+    assert "photosync dedupe" in warned.out
+    done = machine.run("dedupe", drive.text, "--mode", "trash", "--json").expect(0)
+    assert done.report["trashed"] == 1
+    assert sorted(names(drive)["Photos/DCIM/a.jpg"]) == sorted([one, two, three])
+    listed = {row["path"] for row in machine.run("dedupe", drive.text, "--json").expect(0).events
+              if row["event"] == "same-name"}  # fmt: skip
+    plan = machine.run("dedupe", drive.text, "--mode", "rename", "--dry-run").expect(0)
+    assert "--mode rename gives each its own" in plan.out
+    assert len(names(drive)["Photos/DCIM/a.jpg"]) == 3
+    done = machine.run("dedupe", drive.text, "--mode", "rename", "--json").expect(0)
+    assert {row["path"] for row in done.events if row["event"] == "remove"} == listed
+    assert done.report["renamed"] == 2
+    left = names(drive)
+    assert left["Photos/DCIM/a.jpg"] == [one], "the oldest keeps its name"
+    assert {f"Photos/{path}" for path in listed} < left.keys()
+    assert sorted(data for found in left.values() for data in found if data in (one, two, three)) == sorted(
+        [one, two, three]
+    )
+    again = machine.run("dedupe", drive.text, "--json").expect(0)
+    assert again.report["same_name"] == 0
+    assert again.report["status"] == "ok"
+
+
+def test_where_names_are_unique_there_is_nothing_to_rename(machine: Photosync, source: Path) -> None:
+    assert "nothing to rename" in machine.run("dedupe", source, "--mode", "rename").expect(2).err
 
 
 def test_dedupe_reads_what_nobody_knows(machine: Photosync, source: Path) -> None:

@@ -66,21 +66,3 @@ def test_unplugged_in_the_middle_of_a_video(machine: Photosync, local: LocalFold
         second = machine.copy(PLACE, local.text).expect(0).report
     assert second["verified"] == len(files) - len(held)
     assert local.files() == below(files)
-
-
-@pytest.mark.slow  # the virtual camera takes the 4 GiB into memory first
-def test_a_file_that_the_camera_cuts_is_told_and_the_others_arrive(
-    machine: Photosync, local: LocalFolder, tmp_path: Path
-) -> None:
-    if why := virtual_camera.why_not():
-        pytest.skip(why)
-    files = {"DCIM/100NIKON/DSC_0001.JPG": noise(100_000)}
-    folder = write(tmp_path / "media", files)
-    with (folder / "DCIM/100NIKON/DSC_0002.jpg.MP4").open("wb") as file:
-        file.write(b"\0\0\0\1mdat" + ((1 << 32) + 5000).to_bytes(8, "big"))
-        file.truncate((1 << 32) + 5000)
-    machine.env |= virtual_camera.env(folder)
-    done = machine.copy(PLACE, local.text).expect(6)
-    (failed,) = done.files("failed").values()
-    assert "4 GiB" in failed["error"]
-    assert local.files() == below(files)

@@ -1,6 +1,7 @@
 """What may be freed, and that dying anywhere on the way loses nothing."""
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from photosync.backends.local import LocalBackend
-from photosync.engine import scan
+from photosync.engine import scan, spared
 from photosync.engine.capabilities import Store
 from photosync.engine.entry import Entry
-from photosync.engine.errors import SourceChanged
-from photosync.engine.freeup import Candidate, Copies, FreeUp, choose
+from photosync.engine.errors import SourceChanged, Transient
+from photosync.engine.freeup import Candidate, Copies, FreeUp, choose, recover
 from photosync.engine.item import Pair
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.limits import Gate
-from photosync.engine.plan import Policy
+from photosync.engine.plan import Mode, Policy
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.source import Source
 from photosync.engine.sync import Job, run
@@ -100,6 +101,10 @@ class Phone:
         witnesses = [(journal, disk.name) for journal, disk in zip(self.journals, self.disks, strict=True)]
         return FreeUp(source, remover or Deleting(self.folder), self.ledger, witnesses, "phone", 2)
 
+    def told(self) -> list[set[str]]:
+        """What each disk itself says is to stay."""
+        return [set(spared.read(each.target)) for each in self.copies()]
+
     def names(self) -> set[str]:
         return {path.name for path in self.folder.iterdir()}
 
@@ -123,6 +128,103 @@ def test_what_is_proven_twice_is_freed(phone: Phone) -> None:
     assert phone.ledger.intended("phone") == []
     for journal, disk in zip(phone.journals, phone.disks, strict=True):
         assert journal.kept("phone", disk.name) == set(FILES)
+
+
+def test_each_place_is_told_before_anything_goes(phone: Phone) -> None:
+    class Looking(Deleting):
+        def remove(self, entry: Entry) -> None:
+            assert all(entry.path in told for told in phone.told())
+            super().remove(entry)
+
+    remover = Looking(phone.folder)
+    list(phone.free(remover).run(phone.candidates()))
+    assert remover.calls == 3
+    assert phone.told() == [set(FILES), set(FILES)]
+
+
+@pytest.mark.row(8, 61)
+def test_sync_without_the_journal_keeps_what_was_freed(phone: Phone, tmp_path: Path) -> None:
+    list(phone.free().run(phone.candidates()))
+    (phone.folder / "IMG_2.JPG").write_bytes(b"the name is used again")
+    (phone.disks[0] / "extra").write_bytes(b"nobody's")
+    for number, disk in enumerate(phone.disks):
+        pair = Pair(phone.store, LocalBackend().store(str(disk)), "phone", disk.name, disk.name)
+        with Journal(tmp_path / f"new-{number}") as journal:
+            run(Job(pair, Policy(Mode.SYNC)), journal, Threads(), lambda _event: None)
+        there = {path.name: path.read_bytes() for path in disk.iterdir() if path.is_file()}
+        assert there.items() >= FILES.items()
+        assert b"the name is used again" in there.values()
+        assert "extra" not in there
+
+
+@pytest.mark.row(61)
+def test_what_stays_is_unreadable(phone: Phone, tmp_path: Path) -> None:
+    list(phone.free().run(phone.candidates()))
+    file = phone.disks[0] / ".photosync" / "FREED"
+    good = file.read_bytes()
+    (phone.folder / "IMG_9.JPG").write_bytes(b"new")
+    pair = Pair(phone.store, LocalBackend().store(str(phone.disks[0])), "phone", "disk-0", "disk-0")
+    for wrong in (good[:-3], b"", good.replace(b"IMG_1", b"IMG_7"), good.replace(b": 1", b": 2")):
+        file.write_bytes(wrong)
+        with Journal(tmp_path / f"new-{len(wrong)}") as journal:
+            report = run(Job(pair, Policy(Mode.SYNC)), journal, Threads(), lambda _event: None)
+        assert "FREED" in str(report.fatal)
+        assert (phone.disks[0] / "IMG_1.HEIC").exists()
+        assert file.read_bytes() == wrong
+
+
+def test_the_documented_example_is_true() -> None:
+    document = Path(__file__).parents[2] / "docs" / "manifest-format.md"
+    (example,) = re.findall(r"```freed\n(.*?)```", document.read_text(), re.S)
+    paths = {"DCIM/IMG_0264.JPG", "DCIM/IMG_0265.JPG", "DCIM/\udcff"}
+    assert spared.encode(paths) == example.encode()
+    assert spared.decode(example.encode()) == paths
+
+
+def test_two_machines_tell_one_place(phone: Phone) -> None:
+    """One writes between the other's look and its write."""
+    target, other = phone.copies()[0].target, phone.copies()[0].target
+    store = target.store
+    real, told = store.replace_small, []
+
+    def replace_small(path: str, data: bytes, replaces: str | None) -> str | None:
+        if not told:
+            told.append(spared.edit(other, {"theirs"}))
+        return real(path, data, replaces)
+
+    store.replace_small = replace_small  # type: ignore[method-assign]
+    assert spared.edit(target, {"ours"}) == {"ours"}
+    assert told == [{"theirs"}]
+    assert spared.read(target) == {"ours", "theirs"}
+
+
+def test_a_place_that_cannot_be_told_does_not_count(phone: Phone) -> None:
+    file = phone.disks[1] / ".photosync" / "FREED"
+    file.write_bytes(b"{}")
+    done = list(phone.free().run(phone.candidates()))
+    assert phone.names() == set(FILES)
+    assert all("cannot be told" in freed.reason for freed in done)
+    file.unlink()
+    assert phone.told() == [set(), set()]
+
+
+def test_what_others_freed_is_never_taken_back(phone: Phone) -> None:
+    for each in phone.copies():
+        spared.edit(each.target, {"IMG_1.MOV", "theirs"})
+    candidates = phone.candidates()
+    (phone.disks[1] / "IMG_1.MOV").write_bytes(b"damaged")
+    list(phone.free().run(candidates))
+    assert phone.told() == [{"IMG_1.MOV", "theirs", "IMG_2.JPG"}] * 2
+
+
+def test_a_place_out_of_reach_is_told_later(phone: Phone) -> None:
+    away = phone.copies()[1]
+    phone.journals[1].set_kept("phone", "disk-1", "IMG_2.JPG")
+    (phone.folder / "IMG_2.JPG").unlink()
+    pair = Pair(phone.store, LocalBackend().store(str(phone.disks[1])), "phone", "disk-1", "disk-1")
+    run(Job(pair, Policy()), phone.journals[1], Threads(), lambda _event: None)
+    assert spared.read(away.target) == {"IMG_2.JPG"}
+    assert phone.journals[1].untold("disk-1") == []
 
 
 @pytest.mark.row(17, 55)
@@ -179,6 +281,25 @@ def test_a_remover_that_refuses_half_way_is_told(phone: Phone) -> None:
     assert done[0].reason
     assert phone.names() == {"IMG_1.MOV"}
     assert phone.journals[0].kept("phone", "disk-0") == {"IMG_1.HEIC", "IMG_2.JPG"}
+
+
+@pytest.mark.parametrize("lost", [Transient("no answer"), OSError(5, "EIO"), FileNotFoundError(2, "gone")])
+@pytest.mark.row(60)
+def test_a_deletion_whose_answer_was_lost(phone: Phone, lost: Exception) -> None:
+    class Losing(Deleting):
+        def remove(self, entry: Entry) -> None:
+            super().remove(entry)
+            if entry.path == "IMG_1.HEIC":
+                raise lost
+
+    done = list(phone.free(Losing(phone.folder)).run(phone.candidates()))
+    assert phone.names() == {"IMG_1.MOV"}
+    assert done[0].deleted == ()
+    assert "shows the next run" in done[0].reason
+    for journal, disk in zip(phone.journals, phone.disks, strict=True):
+        assert journal.kept("phone", disk.name) == {"IMG_1.HEIC", "IMG_2.JPG"}
+    assert phone.told() == [{"IMG_1.HEIC", "IMG_2.JPG"}] * 2
+    assert recover(phone.ledger, "phone", phone.listed()) == ["IMG_1.HEIC"]
 
 
 def entry(path: str, size: int = 5, mtime_ns: int | None = 1000) -> Entry:
@@ -249,7 +370,7 @@ def test_dying_at_each_deletion(tmp_path: Path, number: int, when: str) -> None:
         for journal, disk in zip(phone.journals, phone.disks, strict=True):
             assert journal.kept("phone", disk.name) >= set(FILES) - left
         free = phone.free()
-        gone = set(free.recover(phone.listed()))
+        gone = set(recover(phone.ledger, "phone", phone.listed()))
         assert gone == ({"IMG_1.HEIC", "IMG_1.MOV", "IMG_2.JPG"} - left if when == "after" else set()) & gone
         assert not gone & left
         assert phone.ledger.intended("phone") == []

@@ -371,3 +371,24 @@ def test_tables_that_came_later_are_added(tmp_path: Path) -> None:
     with Journal(tmp_path / "j") as journal:
         journal.set_proof("there", "a.jpg", "c1", "reread")
         assert journal.proofs("there")["a.jpg", "c1"][0] == "reread"
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [
+        "INSERT INTO kept SELECT source, destination, path FROM deliveries; DROP TABLE spared",
+        """ALTER TABLE spared DROP COLUMN told;
+        INSERT INTO spared SELECT source, destination, path, stored FROM deliveries""",
+    ],
+)
+def test_what_an_earlier_photosync_knew_of_freed_photos_is_taken_over(tmp_path: Path, earlier: str) -> None:
+    path = tmp_path / "state.sqlite"
+    with Journal(path) as journal:
+        journal.set_delivery("phone", "cloud", Delivery("a", 1, 2, None, "c", "b", None, "reread"))
+    db = sqlite3.connect(path)
+    db.executescript(earlier)
+    db.close()
+    for _ in range(2):
+        with Journal(path) as journal:
+            assert journal.spared("phone", "cloud") == {"b"}
+            assert journal.untold("cloud") == ["b"]

@@ -175,6 +175,21 @@ def test_a_sync_does_not_miss_what_was_moved(moving: Moving) -> None:
         assert sorted(arrived.values()) == [b"four", b"one", b"other", b"three", b"two"]
 
 
+def test_a_sync_without_the_state_does_not_either(moving: Moving) -> None:
+    moving.run()
+    moving.journal_path = moving.journal_path.with_name("another machine's")
+    moving.here.set("d", b"four", 2)
+    moving.there.set("extra", b"nobody's", 2)
+    assert moving.run(mode=Mode.SYNC).fatal is None
+    assert moving.arrived() == PHOTOS | {"d": b"four"}
+
+
+def test_nothing_is_removed_if_the_destination_cannot_be_told(moving: Moving) -> None:
+    moving.there.set(".photosync/FREED", b"{}", 2)
+    assert moving.run().exit_code is not Exit.OK
+    assert moving.left() == PHOTOS
+
+
 def test_a_place_that_was_emptied_may_not_be_mounted(moving: Moving) -> None:
     """What would be copied to the folder below the mount point is no reason to remove it here."""
     moving.run()
@@ -247,4 +262,4 @@ def test_a_file_that_changes_late_keeps_the_whole_photo(moving: Moving, which: s
 
 
 def test_the_fates_are_words_for_scripts() -> None:
-    assert [str(fate) for fate in removal.Fate] == ["removed", "trashed", "kept", "failed"]
+    assert [str(fate) for fate in removal.Fate] == ["removed", "trashed", "renamed", "kept", "failed"]

@@ -66,9 +66,52 @@ def test_nothing_is_a_duplicate_for_its_size_alone() -> None:
     assert [entry.path for entry in unknown] == ["a", "b"]
 
 
+def test_a_weak_hash_does_not_outvote_a_strong_one() -> None:
+    known = {"a": of(md5="1", sha256="x"), "b": of(md5="1", sha256="y"), "c": of(md5="2"), "d": of(md5="2")}
+    groups, _ = duplicates.find([Entry(path, 5) for path in known], lambda entry: known[entry.path])
+    assert [(group.keep.path, group.evidence) for group in groups] == [("c", "md5")]
+
+
 def test_an_edit_belongs_to_its_photo() -> None:
     entries = [Entry(path, 5) for path in ("IMG_1.AAE", "IMG_2.AAE", "IMG_1.JPG.xmp", "IMG_2.JPG.xmp")]
     assert duplicates.find(entries, lambda _entry: of(sha256="1")) == ([], [])
+
+
+LIVE = {"HEIC": "h", "MOV": "m", "AAE": "e"}
+
+
+def alike(*folders: str, **other: str) -> dict[str, str]:
+    """Path → content of the same Live Photo in several folders; ``other``: of the last one's files."""
+    found = {f"{folder}/IMG_1.{kind}": content for folder in folders for kind, content in LIVE.items()}
+    return found | {f"{folders[-1]}/IMG_1.{kind}": content for kind, content in other.items()}
+
+
+def spare(contents: dict[str, str]) -> set[str]:
+    entries = [Entry(path, 5) for path in contents]
+
+    def hashes(entry: Entry) -> dict[str, str]:
+        return of(sha256=contents[entry.path])
+
+    groups, _ = duplicates.find(entries, hashes)
+    found = duplicates.whole(groups, entries, hashes)
+    assert all(set(group.held) <= {entry.path for entry in group.others} for group in found)
+    return {entry.path for group in found for entry in group.spare}
+
+
+def test_a_photo_goes_whole_or_stays_whole() -> None:
+    assert spare(alike("a", "bb")) == {"bb/IMG_1.HEIC", "bb/IMG_1.MOV", "bb/IMG_1.AAE"}
+    for kind in LIVE:
+        assert spare(alike("a", "bb", **{kind: "another"})) == set(), kind
+
+
+def test_one_half_alone_is_no_reason_to_keep_another() -> None:
+    contents = alike("a", "bb") | {"cc/IMG_1 (1).HEIC": "h"}
+    assert spare(contents) == {"bb/IMG_1.HEIC", "bb/IMG_1.MOV", "bb/IMG_1.AAE", "cc/IMG_1 (1).HEIC"}
+
+
+def test_halves_that_are_equal_to_halves_of_two_photos_stay() -> None:
+    contents = {"a/IMG_1.HEIC": "h", "a/IMG_1.MOV": "1", "b/IMG_2.HEIC": "2", "b/IMG_2.MOV": "m"}
+    assert spare(contents | {"cc/IMG_3.HEIC": "h", "cc/IMG_3.MOV": "m"}) == set()
 
 
 def test_one_name_several_times() -> None:

@@ -120,6 +120,18 @@ def test_a_size_that_no_file_has_is_told_and_never_counted(size: int) -> None:
     assert str(size) in other.note
 
 
+def test_folders_in_folders_without_end_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "DEEPEST", 5)
+
+    class Endless:
+        def list_folder(self, path: str) -> list[Entry]:
+            assert path.count("/") <= 5, "the walk never ends"
+            return [folder(f"{path}/a".lstrip("/"))]
+
+    listing = scan.walk(Endless(), check=go_on)  # type: ignore[arg-type]
+    assert "without end" in str(listing.errors[0].error)
+
+
 def test_own_files_are_told_apart_at_a_destination_at_any_depth() -> None:
     there: dict[str, list[Entry] | Exception] = {
         "": [folder(".photosync"), entry(".photosync-tmp1"), folder("d")],

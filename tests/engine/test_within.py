@@ -8,7 +8,7 @@ import pytest
 
 from photosync.engine.capabilities import Store, Stored
 from photosync.engine.entry import Entry
-from photosync.engine.errors import AlreadyExists
+from photosync.engine.errors import AlreadyExists, SafetyGuard
 from photosync.engine.plan import Policy
 from photosync.engine.report import Exit
 from photosync.engine.verify import Verify
@@ -40,7 +40,9 @@ class Service:
     ) -> None:
         self.rig, self.of_source, self.of_copy, self.arrives = rig, of_source, of_copy, arrives
         self.copied: list[str] = []
+        self.same: set[str] = set()
         self.before_copy: Callable[[str], None] = lambda _to: None
+        self.tells = False
         rig.source_setup = self._source
         rig.setup = self._destination
 
@@ -53,10 +55,20 @@ class Service:
         store.stat = stat  # type: ignore[method-assign]
 
     def _destination(self, store: SimStore) -> None:
+        real = store.stat
+
+        def stat(path: str) -> Entry:
+            found = real(path)
+            return replace(found, digests=self.of_copy(path, self.rig.there.things[path].data))
+
+        if self.tells:
+            store.stat = stat  # type: ignore[method-assign]
+
         def reaches(_source: Store) -> bool:
             return True
 
-        def copy_from(_source: Store, path: str, to: str) -> Stored:
+        def copy_from(_source: Store, original: Entry, to: str) -> Stored:
+            path = original.path
             self.copied.append(path)
             data = self.arrives(self.rig.phone.things[path].data)
             self.before_copy(to)
@@ -66,7 +78,11 @@ class Service:
             found = store.stat(to)
             return Stored(to, found.size, found.version, self.of_copy(to, data), found.mtime_ns)
 
+        def is_one(_source: Store, _original: Entry, there: Entry) -> bool:
+            return there.path in self.same
+
         store.reaches = reaches  # type: ignore[attr-defined]
+        store.is_one = is_one  # type: ignore[attr-defined]
         store.copy_from = copy_from  # type: ignore[attr-defined]
 
 
@@ -150,6 +166,62 @@ def test_what_has_to_be_read_is_not_copied_within(rig: Rig) -> None:
     assert rig.run(policy=Policy(checksum=True, stamp="run1")).clean
     assert service.copied == []
     assert rig.files() == {"a": b"one", "b": b"two"}
+
+
+ANEW = Policy(anew=True, stamp="run")
+"""As ``move`` asks."""
+
+
+def test_moved_files_are_proven_by_what_the_service_says(rig: Rig) -> None:
+    """Of those that an earlier run copied, too; one that somebody damaged there is not called equal."""
+    service = Service(rig, honest, honest)
+    rig.run(policy=ANEW)
+    assert sorted(service.copied) == ["a", "b"]
+    service.tells = True
+    report = rig.run(policy=ANEW)
+    assert report.source_bytes == 0
+    assert {outcome.evidence for outcome in rig.outcomes.values()} == {"server-hash:etag-like"}
+    assert rig.statuses() == {"a": "verified", "b": "verified"}
+    rig.there.set("b", b"TWO", 9)
+    assert rig.run(policy=ANEW).source_bytes > 0
+    assert rig.statuses() == {"a": "verified", "b": "conflict"}
+    assert sorted(rig.files().values()) == [b"TWO", b"one", b"two"]
+
+
+def test_what_was_read_before_stays_in_the_manifest(rig: Rig) -> None:
+    rig.run()
+    with rig.journal() as journal:
+        before = {each.path: each.content for each in journal.deliveries("phone", "there")}
+    service = Service(rig, honest, honest)
+    service.tells = True
+    report = rig.run(policy=ANEW)
+    assert report.source_bytes == 0
+    assert not any("does not list" in text for text in rig.notices)
+    with rig.journal() as journal:
+        assert {each.path: each.content for each in journal.deliveries("phone", "there")} == before
+
+
+def test_a_file_is_no_copy_of_itself(rig: Rig) -> None:
+    rig.there.set("a", b"one", 1)
+    service = Service(rig, honest, honest)
+    service.tells, service.same = True, {"a"}
+    report = rig.run(policy=ANEW)
+    assert isinstance(report.fatal, SafetyGuard)
+    assert "one file" in str(report.fatal)
+    assert "a" not in rig.outcomes or rig.statuses()["a"] != "verified"
+
+
+def test_a_journal_that_the_service_contradicts_is_not_believed(rig: Rig) -> None:
+    """What was read before, under the same size, time and version, is not what the service has now."""
+    rig.run()
+    rig.there.drop("a")
+    with rig.journal() as journal:
+        entry = next(e for e in [Entry("a", 3, 1)] if journal.content("phone", e))
+        assert entry is not None
+    Service(rig, lambda path, data: {"sha256": "00"} if path == "a" else honest(path, data), honest)
+    rig.run()
+    assert rig.statuses() == {"a": "verified"}
+    assert rig.outcomes["a"].evidence == "reread"
 
 
 def test_reading_back_is_more_than_what_the_service_says(rig: Rig) -> None:

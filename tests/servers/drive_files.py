@@ -176,7 +176,7 @@ def check_update(api: Api, call: Call) -> None:
 @endpoint("files.copy")
 def _copy(api: Api, call: Call) -> Any:
     source = find(api, call, call.parameters["fileId"])
-    if source.is_folder:
+    if source.is_folder or not source.copyable:
         raise forbidden("cannotCopyFile", "This file cannot be copied by the user.")
     check_new(api, call)
     body, drive = call.body, api.drive

@@ -45,7 +45,7 @@ def file_resource(drive: Drive, item: Item, caller: Caller) -> dict[str, Any]:
         "appProperties": dict(item.app_properties.get(caller.app, {})),
         "writersCanShare": True,
         "viewersCanCopyContent": True,
-        "copyRequiresWriterPermission": False,
+        "copyRequiresWriterPermission": not item.copyable,
         "quotaBytesUsed": str(item.size),
         "webViewLink": f"https://drive.google.com/file/d/{item.id}/view?usp=drivesdk",
         "capabilities": _capabilities(item),
@@ -133,5 +133,5 @@ def _capabilities(item: Item) -> dict[str, bool]:
         "canAddChildren": item.is_folder,
         "canListChildren": item.is_folder,
         "canDownload": item.revision is not None,
-        "canCopy": not item.is_folder,
+        "canCopy": item.copyable and not item.is_folder,
     }

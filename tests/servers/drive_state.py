@@ -47,6 +47,7 @@ class Item:
     description: str = ""
     original_name: str = ""
     starred: bool = False
+    copyable: bool = True
     explicitly_trashed: bool = False
     trashed_time: int = 0
     shared_with_me: bool = False

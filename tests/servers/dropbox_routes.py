@@ -26,9 +26,9 @@ class Api:
 
     `page_size` bounds the entries of a listing's page, `max_request` the bytes of a body, `max_longpoll` the
     seconds that a longpoll waits. `async_polls` is how often a batch job reports in_progress before it is
-    complete. With `contention` on, a write that comes while another one takes place is refused as
-    too_many_write_operations; `write_seconds` stretches each write so that they do meet. `links` are
-    temporary links' tokens and the ids they lead to.
+    complete. With `contention` on, a write that comes while another one takes place, or while a commit goes
+    on as a job, is refused as too_many_write_operations; `write_seconds` stretches each write so that they
+    do meet. `links` are temporary links' tokens and the ids they lead to.
     """
 
     def __init__(self, now: Callable[[], float], quota: int):
@@ -50,7 +50,8 @@ class Api:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """The namespace's write lock. Raises 429 under contention."""
-        if not self._writing.acquire(blocking=not self.contention):
+        busy = self.contention and any(polls > 0 for polls, _ in self._jobs.values())
+        if busy or not self._writing.acquire(blocking=not self.contention):
             raise rate_limited("too_many_write_operations", 1)
         try:
             if self.write_seconds:
@@ -67,7 +68,9 @@ class Api:
             raise EndpointError(tag("content_hash_mismatch"))
 
     def launch(self, result: dict[str, Any]) -> Tagged:
-        """An asynchronous launch of work that is in fact done already."""
+        """An asynchronous launch of work that is done already; with `async_polls` below 0 it says so."""
+        if self.async_polls < 0:
+            return tag("complete", **result)
         name = f"dbjid:{next(self._job_numbers):08d}"
         self._jobs[name] = [self.async_polls, result]
         return tag("async_job_id", name)

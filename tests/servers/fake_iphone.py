@@ -452,9 +452,10 @@ class _Afc:
     def _stat(self, head: bytes) -> None:
         found = os.lstat(self._real(self._name(head)))
         kind = {0o040000: "S_IFDIR", 0o120000: "S_IFLNK"}.get(found.st_mode & 0o170000, "S_IFREG")
+        link = ("LinkTarget", os.readlink(self._real(self._name(head)))) if kind == "S_IFLNK" else ()
         self._words(
             "st_size", found.st_size, "st_blocks", found.st_blocks, "st_nlink", found.st_nlink,
-            "st_ifmt", kind, "st_mtime", found.st_mtime_ns, "st_birthtime", found.st_mtime_ns,
+            "st_ifmt", kind, "st_mtime", found.st_mtime_ns, "st_birthtime", found.st_mtime_ns, *link,
         )  # fmt: skip
 
     def _device(self, head: bytes) -> None:

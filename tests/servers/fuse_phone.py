@@ -55,6 +55,8 @@ class Faults:
         stale: listings stay as they were when this was first set.
         changes: path → (offset, what happens to the file once a read reaches it): "grow", "shrink" to that
             offset, "rewrite" (other content, same size), "vanish".
+        spoils_writing: the first byte of every file written is another one.
+        keeps_times: a file's time can be set.
     """
 
     bytes_per_second: float = 0
@@ -75,6 +77,8 @@ class Faults:
     hidden: frozenset[str] = frozenset()
     stale: bool = False
     changes: dict[str, tuple[int, str]] = field(default_factory=dict)
+    spoils_writing: bool = False
+    keeps_times: bool = True
 
 
 def why_not() -> str | None:
@@ -120,7 +124,8 @@ class FuseLibrary:
 
     def counters(self) -> dict[str, int]:
         """Since the start: bytes, reads, jumps (reads that did not go on where the last one of that handle
-        ended), longest_read, together (reads at once at most), opens, lists, stats."""
+        ended), longest_read, together (reads at once at most), opens, lists, stats, written (bytes),
+        replaced (files that a rename took the place of)."""
         return dict(self._ask("counters", None))
 
     def _ask(self, what: str, value: object) -> Any:
@@ -146,7 +151,7 @@ def fuse_phone(
         mount: an existing empty folder.
         subtype: the mount's type is ``fuse.<subtype>``.
         direct_io: past the page cache, so that every fault reaches the reader as it is.
-        read_only: deleting raises EROFS; nothing else is ever written.
+        read_only: deleting and writing raise EROFS.
         faults: as in `Faults`.
     """
     flags = [str(int(direct_io)), str(int(read_only))]
@@ -226,8 +231,12 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
         def __init__(self) -> None:
             self.faults = Faults()
             self.counters = dict.fromkeys(
-                ("bytes", "reads", "jumps", "longest_read", "together", "opens", "lists", "stats"), 0
-            )
+                (
+                    "bytes", "reads", "jumps", "longest_read", "together", "opens", "lists", "stats",
+                    "written", "replaced",
+                ),
+                0,
+            )  # fmt: skip
             self._state = threading.Condition()
             self._bus = threading.Lock()
             self._reading = 0
@@ -376,11 +385,46 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
             names = ("f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files", "f_namemax")
             return {name: getattr(found, name) for name in names}
 
-        def unlink(self, path: str) -> int:
+        def changing(self, path: str) -> contextlib.AbstractContextManager[str]:
             if read_only:
                 raise mfusepy.FuseOSError(errno.EROFS)
-            with self.operation(path) as real:
+            return self.operation(path)
+
+        def unlink(self, path: str) -> int:
+            with self.changing(path) as real:
                 os.unlink(real)
+            return 0
+
+        def mkdir(self, path: str, mode: int) -> int:
+            with self.changing(path) as real:
+                os.mkdir(real, mode)
+            return 0
+
+        def create(self, path: str, mode: int, fi: Any = None) -> int:
+            with self.changing(path) as real:
+                handle = os.open(real, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+                self._next[handle] = 0
+                return handle
+
+        def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
+            with self.changing(path):
+                self.counters["written"] += len(data)
+                if self.faults.spoils_writing and not offset:
+                    data = bytes([data[0] ^ 1]) + data[1:]
+                return os.pwrite(fh, data, offset)
+
+        def rename(self, path: str, to: str) -> int:
+            with self.changing(path) as real:
+                if os.path.lexists(source + to):
+                    self.counters["replaced"] += 1
+                os.rename(real, source + to)
+            return 0
+
+        def utimens(self, path: str, times: Any = None) -> int:
+            if not self.faults.keeps_times:
+                raise mfusepy.FuseOSError(errno.ENOSYS)
+            with self.changing(path) as real:
+                os.utime(real, ns=times)
             return 0
 
     return Phone()

@@ -105,6 +105,31 @@ def test_listings_copies_moves_and_deletions(drive: DriveEmulator, rclone: Rclon
     assert json.loads(rclone("about", "--json", "drive:"))["used"] == len(data)
 
 
+def test_copies_that_the_service_makes(
+    drive: DriveEmulator, rclone: Rclone, photos: Path, tmp_path: Path
+) -> None:
+    """Within a remote, and between two of one account, as rclone asks for them."""
+    rclone("copy", str(photos), "drive:backup")
+    count = len(drive.files())
+    sent = drive.requests["upload/files.create"]
+    rclone("copy", "drive:backup", "drive:second")
+    with (tmp_path / "rclone.conf").open("a") as config:
+        config.write(drive.rclone_config("again"))
+    rclone("copy", "--drive-server-side-across-configs", "drive:backup", "again:third")
+    for made in ("drive:second", "again:third"):
+        rclone("check", "drive:backup", made)
+        rclone("check", "--download", str(photos), made)
+    assert drive.requests["files.copy"] == 2 * count
+    assert drive.requests["upload/files.create"] == sent
+    image = "DCIM/100CANON/IMG_0007.JPG"
+    times = {drive.files()[f"{top}/{image}"][0].modified for top in ("backup", "second", "third")}
+    assert len(times) == 1, "the copy keeps the time that is asked for"
+    (held,) = drive.files()[f"backup/{image}"]
+    drive.api.drive.items[held.id].copyable = False
+    assert "cannotCopyFile" in rclone("copyto", f"drive:backup/{image}", "drive:no.jpg", fails=True)
+    assert "no.jpg" not in drive.files()
+
+
 def test_duplicates_are_listed_and_can_be_sorted_out(drive: DriveEmulator, rclone: Rclone) -> None:
     for data in (b"one", b"two", b"one"):
         drive.put("album/IMG.jpg", data)

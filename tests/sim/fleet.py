@@ -13,8 +13,12 @@ from photosync.engine.mirror import AbsentSource, Destination, MirrorReport, Sta
 from photosync.engine.plan import Policy
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.sync import Job
+from tests.sim.journal_power import Image, image_of, put_back
 from tests.sim.model import MEMORY, Model
+from tests.sim.phone import Phone
+from tests.sim.places import open_store, power_on
 from tests.sim.scheduler import Crashed, Scheduler
+from tests.sim.stage_power import StagePower
 from tests.sim.store import Faults, SimStore
 
 CALM = Faults()
@@ -41,13 +45,13 @@ class Fleet:
 
     def __post_init__(self) -> None:
         self.dice = random.Random(f"fleet {self.seed}")
+        self.stage_power = StagePower(self.folder / "stage")
+        self.owner = Phone(self.seed)
+        self.phone = self.owner.world
         self.models = [
-            Model(self.seed, self.folder, personality, name=f"there-{number}")
+            Model(self.owner, personality, f"there-{number}")
             for number, personality in enumerate(self.personalities)
         ]
-        self.phone = self.models[0].phone
-        for model in self.models:
-            model.phone, model.ever = self.phone, self.models[0].ever
 
     def execute(
         self,
@@ -59,6 +63,8 @@ class Fleet:
         plugged: bool = True,
         unplug_early: bool = False,
         seconds: tuple[float, ...] = (),
+        power: bool = False,
+        dark_after: int | None = None,
     ) -> MirrorReport | None:
         """One run; None if it was killed.
 
@@ -67,19 +73,16 @@ class Fleet:
             limit: of the stage, bytes.
             plugged: the phone is there.
             seconds: that each call to each destination takes.
+            power: what kills it is that the power fails.
+            dark_after: effects from when the phone may be unplugged until it is killed.
         """
         self.runs += 1
         self.may_unplug = False
         scheduler = Scheduler(self.dice.randrange(2**32))
         scheduler.crash_at = crash_at
-        self.phone.watch = lambda path: self.models[0].ever.add(self.phone.things[path].data)
         source = SimStore(self.phone, scheduler, source_faults)
-        stores = [
-            SimStore(model.there, scheduler, faults[number] if faults else CALM)
-            for number, model in enumerate(self.models)
-        ]
-        for store, slow in zip(stores, seconds, strict=False):
-            store.seconds = slow
+        wrong = {model.name: faults[n] if faults else CALM for n, model in enumerate(self.models)}
+        places = {model.name: model.there for model in self.models}
         outcomes: dict[str, list[Finished]] = {model.name: [] for model in self.models}
         listed = set(self.phone.things)
         reports: list[MirrorReport] = []
@@ -88,59 +91,64 @@ class Fleet:
         def listen(event: Event) -> None:
             if isinstance(event, Finished):
                 outcomes[event.destination].append(event)
-                next(model for model in self.models if model.name == event.destination).claimed(event)
+                next(model for model in self.models if model.name == event.destination).heard(event)
             elif isinstance(event, MayUnplug):
                 self.may_unplug = True
+                if dark_after is not None:
+                    scheduler.crash_at = scheduler.effects + dark_after
             elif isinstance(event, Moved) and not event.destination:
                 read.append(event.read)
 
-        def body() -> None:
-            journals = [
-                Journal(self.folder / f"{name}.sqlite", scheduler)
-                for name in ("stage", *(model.name for model in self.models))
-            ]
-            try:
-                gone = None if plugged else DeviceGone("no phone is plugged in")
-                staging = Staging(self.folder / "stage", limit, journals[0], unplug_early, gone)
-                origin = source if gone is None else AbsentSource(gone, source.capabilities)
-                reports.append(
-                    mirror.run(
-                        [
-                            Destination(
-                                Job(
-                                    Pair(origin, store, "phone", model.name, model.name),
-                                    Policy(stamp=f"run{self.runs}"),
-                                    Settings(
-                                        memory=MEMORY,
-                                        stamp=f"run{self.runs}",
-                                        retries=RetryPolicy(attempts=4),
-                                    ),
-                                    allow_shrunken=True,
-                                ),
-                                journal,
-                                serves=self.serves and number == 0,
-                            )
-                            for number, (store, model, journal) in enumerate(
-                                zip(stores, self.models, journals[1:], strict=True)
-                            )
-                        ],
-                        staging,
-                        scheduler,
-                        listen,
-                    )
-                )
-                for journal in journals:
-                    journal.close()
-            finally:
-                for journal in journals:
-                    journal._db.close()
+        (self.folder / "stage").mkdir(exist_ok=True)
+        paths = [self.folder / "stage/journal.sqlite"]
+        paths += [self.folder / f"{model.name}.sqlite" for model in self.models]
+        opened: list[Journal] = []
 
+        def body() -> None:
+            stores = [open_store(each, name, scheduler, wrong[name]) for name, each in places.items()]
+            for store, slow in zip(stores, seconds, strict=False):
+                if isinstance(store, SimStore):
+                    store.seconds = slow
+            opened.extend(Journal(path, scheduler) for path in paths)
+            gone = None if plugged else DeviceGone("no phone is plugged in")
+            staging = Staging(self.folder / "stage", limit, opened[0], unplug_early, gone)
+            origin = source if gone is None else AbsentSource(gone, source.capabilities)
+            policy = Policy(stamp=f"run{self.runs}")
+            settings = Settings(memory=MEMORY, stamp=policy.stamp, retries=RetryPolicy(attempts=4))
+            destinations = [
+                Destination(
+                    Job(
+                        Pair(origin, store, "phone", model.name, model.name),
+                        policy,
+                        settings,
+                        allow_shrunken=True,
+                    ),
+                    journal,
+                    serves=self.serves and number == 0,
+                )
+                for number, (store, model, journal) in enumerate(
+                    zip(stores, self.models, opened[1:], strict=True)
+                )
+            ]
+            reports.append(mirror.run(destinations, staging, scheduler, listen))
+            for journal in opened:
+                journal.flush()
+
+        alive = True
         try:
-            scheduler.run(body)
+            with power_on(places, scheduler, wrong), self.stage_power.watching():
+                scheduler.run(body)
         except Crashed:
-            self.traces.append(scheduler.trace)
-            return None
+            alive = False
+        finally:
+            images = {path: image_of(path) for path, _ in zip(paths, opened, strict=False)}
+            for journal in opened:
+                journal._db.close()
         self.traces.append(scheduler.trace)
+        if not alive:
+            if power:
+                self.cut(images)
+            return None
         report = reports[0]
         self.source_bytes = sum(read)
         assert report.source_bytes == self.source_bytes
@@ -148,6 +156,21 @@ class Fleet:
             if plugged:
                 model.accounted(part, outcomes[model.name], listed, still=not source_faults.change)
         return report
+
+    def cut(self, images: dict[Path, Image]) -> None:
+        """The power fails everywhere.
+
+        Args:
+            images: of the journals that were being written, the stage's first.
+        """
+        for number, (path, image) in enumerate(images.items()):
+            log = image["-wal"]
+            if number:
+                log = log[: self.dice.randint(0, len(log))]
+            put_back(path, image, log if number else self.stage_power.log_kept(self.dice, log))
+        self.stage_power.cut(self.dice)
+        for model in self.models:
+            model.lose_power(self.dice, [path for path in images if path.stem == model.name])
 
     def rot(self) -> None:
         """A bit flips on the disk of the stage."""

@@ -1,178 +1,103 @@
-"""A small world: a phone, a destination, a journal; an agitator; and an oracle that checks the promises."""
+"""A destination under the eyes of an oracle that checks the promises, whatever its own code says."""
 
 import random
-from dataclasses import dataclass, field
+from collections import Counter
 from pathlib import Path
 
 from photosync.engine.events import Event, Finished, Status
-from photosync.engine.item import Pair, Settings
+from photosync.engine.hashing import fingerprint
 from photosync.engine.journal import Journal
-from photosync.engine.layout import Layout
 from photosync.engine.names import is_ours
-from photosync.engine.plan import Mode, Policy
 from photosync.engine.report import Report
-from photosync.engine.retry import RetryPolicy
-from photosync.engine.sync import Job, run
-from tests.sim.scheduler import Crashed, Scheduler
-from tests.sim.store import Faults, SimStore, World
+from tests.sim.phone import Phone
+from tests.sim.places import DiskWorld, make
+from tests.sim.store import CANARY
 
 MEMORY = 40_000
 
 
-@dataclass
 class Model:
-    """One library and one destination over several runs of the program.
+    """One destination.
+
+    Args:
+        phone: whose photos go there.
+        personality: what kind of place it is.
+        name: what reports and journals call it.
 
     Attributes:
-        seed: decides everything.
-        folder: where the journal lives.
-        personality: of the destination.
-        layout: where new files go.
-        name: what reports call the destination.
+        kept: bytes that stood there under a name that is not ours, or in the trash.
+        promised: bytes that somebody was told are verified there.
+        foreign: bytes that other programs put there.
+        freed: bytes that were removed from the phone because they are here.
+        extra: how many more copies than the phone ever had are somebody else's doing.
+        damaged: its medium flips bits.
+        meddled: other programs worked there.
     """
 
-    seed: int
-    folder: Path
-    personality: str
-    mode: Mode = Mode.COPY
-    layout: Layout | None = None
-    runs: int = 0
-    traces: list[str] = field(default_factory=list)
-    name: str = "there"
-
-    def __post_init__(self) -> None:
-        self.dice = random.Random(f"world {self.seed}")
-        self.phone = World("phone")
-        self.there = World(self.personality, watch=self._stored)
-        self.ever: set[bytes] = set()
+    def __init__(self, phone: Phone, personality: str, name: str = "there") -> None:
+        self.phone, self.personality, self.name = phone, personality, name
         self.kept: set[bytes] = set()
-        for number in range(self.dice.randint(1, 14)):
-            self.take_photo(number)
-
-    # the agitator
-
-    def take_photo(self, number: int) -> None:
-        folder = self.dice.choice(["DCIM/Camera", "DCIM/100APPLE", "Pictures"])
-        size = self.dice.choice([0, 1, 30, 63, 64, 65, 200, 500])
-        taken = self.dice.randrange(10**18)
-        for extension in self.dice.choice([("jpg",), ("HEIC", "MOV"), ("JPG", "DNG", "AAE")]):
-            data = f"{self.seed}.{number}.{extension[0]}".encode()[:size].ljust(size, b"x") if size else b""
-            self.show(f"{folder}/IMG_{number:04d}.{extension}", data, taken)
-
-    def show(self, path: str, data: bytes, mtime_ns: int) -> None:
-        self.phone.set(path, data, mtime_ns)
-        self.ever.add(data)
-
-    def agitate(self) -> None:
-        """What people do to a phone between two runs."""
-        paths = sorted(self.phone.things)
-        for _ in range(self.dice.randint(0, 3)):
-            what = self.dice.choice(["new", "edit", "same size", "rename", "delete", "touch"])
-            path = self.dice.choice(paths)
-            thing = self.phone.things.get(path)
-            if what == "new":
-                self.take_photo(self.dice.randrange(100, 10_000))
-            elif thing is None:
-                continue
-            elif what == "edit":
-                self.show(path, thing.data + b"edited", (thing.mtime_ns or 0) + 10**9)
-            elif what == "same size" and thing.data:
-                self.show(path, b"E" + thing.data[1:], (thing.mtime_ns or 0) + 10**9)
-            elif what == "touch":
-                self.phone.set(path, thing.data, (thing.mtime_ns or 0) + 10**10)
-            elif what == "rename":
-                stem = path.rpartition(".")[0]
-                for each in [each for each in paths if each.rpartition(".")[0] == stem]:
-                    if (half := self.phone.things.get(each)) is not None:
-                        self.phone.drop(each)
-                        self.show(each.replace("IMG", "Renamed"), half.data, half.mtime_ns or 0)
-            elif what == "delete" and len(self.phone.things) > 1:
-                self.phone.drop(path)
-
-    def lose_state(self) -> None:
-        """The disk with the journal is replaced, and the phone, too: its files came back with new times."""
-        for file in self.folder.glob("journal.sqlite*"):
-            file.unlink()
-        for path, thing in list(self.phone.things.items()):
-            self.phone.set(path, thing.data, (thing.mtime_ns or 0) + self.dice.choice([0, 4 * 10**16]))
-
-    # the program
-
-    def execute(self, faults: tuple[Faults, Faults], crash_at: int | None = None) -> Report | None:
-        """One run of the program; None if it was killed."""
-        self.runs += 1
-        scheduler = Scheduler(self.dice.randrange(2**32))
-        scheduler.crash_at = crash_at
-        self.phone.watch = lambda path: self.ever.add(self.phone.things[path].data)
-        source = SimStore(self.phone, scheduler, faults[0])
-        destination = SimStore(self.there, scheduler, faults[1])
-        outcomes: list[Finished] = []
-        reports: list[Report] = []
-        listed = set(self.phone.things)
-
-        def listen(event: Event) -> None:
-            if isinstance(event, Finished):
-                outcomes.append(event)
-                self.claimed(event)
-
-        def body() -> None:
-            journal = Journal(self.folder / "journal.sqlite", scheduler)
-            try:
-                settings = Settings(memory=MEMORY, stamp=f"run{self.runs}", retries=RetryPolicy(attempts=4))
-                job = Job(
-                    Pair(source, destination, "phone", "there", "there"),
-                    Policy(mode=self.mode, stamp=f"run{self.runs}", max_delete=10**6, layout=self.layout),
-                    settings,
-                    allow_shrunken=True,
-                )
-                reports.append(run(job, journal, scheduler, listen))
-                journal.close()
-            finally:
-                journal._db.close()  # what was not committed is gone, as after a kill
-
-        try:
-            scheduler.run(body)
-        except Crashed:
-            self.traces.append(scheduler.trace)
-            return None
-        self.traces.append(scheduler.trace)
-        report = reports[0]
-        self.accounted(report, outcomes, listed)
-        return report
-
-    # the oracle
+        self.promised: set[bytes] = set()
+        self.foreign: set[bytes] = set()
+        self.freed: set[bytes] = set()
+        self.extra: Counter[bytes] = Counter()
+        self.damaged = self.meddled = False
+        self._broken: list[str] = []
+        self.there = make(personality, name, self._stored)
 
     def _stored(self, path: str) -> None:
-        """Promises 1 and 2, at every change of the destination."""
-        thing = self.there.things[path]
-        if is_ours(path):
-            if "/trash/" in path:
-                self.kept.add(thing.data)
+        """Promise 1, at every instant: whatever gets a final name is whole."""
+        if is_ours(path) and "/trash/" not in path:
             return
-        self.kept.add(thing.data)
+        data = self.there.read(path)
+        self.kept.add(data)
+        if not self._whole(data):
+            self._broken.append(f"{path} held bytes that no photo ever had: {data[:40]!r}")
 
-    def check_whole(self, damaged: bool) -> None:
+    def _whole(self, data: bytes) -> bool:
+        return self.damaged or data in self.phone.ever or data in self.foreign
+
+    def check_whole(self) -> None:
         """Promise 1: whatever stands under a final name was once a whole file of the source."""
-        if not damaged:
-            for path, data in self.there.visible().items():
-                assert data in self.ever, f"{path} holds bytes that no photo ever had: {data[:40]!r}"
+        assert not self._broken, self._broken
+        for path, data in self.there.visible().items():
+            assert self._whole(data), f"{path} holds bytes that no photo ever had: {data[:40]!r}"
+
+    def check_still_shown(self, before: set[bytes]) -> None:
+        """Promise 7: what the phone still has does not leave its place, not even for the trash.
+
+        Args:
+            before: bytes that were there before a run.
+        """
+        has = {thing.data for thing in self.phone.honest().values() if len(thing.data) > 1}
+        gone = (before & has) - set(self.there.visible().values())
+        assert not gone, f"still on the phone, and removed from {self.name}: {sorted(gone)[:3]!r}"
 
     def check_kept(self) -> None:
         """Promises 2, 7 and 8: bytes that stood at the destination still stand there, under some name."""
         now = {thing.data for thing in self.there.things.values()}
         lost = self.kept - now
         assert not lost, f"the destination lost {sorted(lost)[:3]!r}"
+        gone = self.freed - set(self.there.visible().values())
+        assert not gone, f"freed on the phone, and no longer at {self.name}: {sorted(gone)[:3]!r}"
 
-    def claimed(self, event: Finished) -> None:
+    def heard(self, event: Event) -> None:
+        """Promises 3 and 19, at every word that is said."""
+        assert CANARY not in repr(event), f"a secret was told: {event}"
+        if isinstance(event, Finished):
+            self._claimed(event)
+
+    def _claimed(self, event: Finished) -> None:
         """Promise 3: verified means that the destination has the bytes that the source has or had."""
         outcome = event.outcome
         if outcome.status in (Status.VERIFIED, Status.CONFLICT):
             assert outcome.stored is not None
-            data = self.there.things[outcome.stored].data
-            assert data in self.ever, f"{outcome.path} claimed as {outcome.status} holds {data[:40]!r}"
-            shown = self.phone.shown.get(outcome.path, set())
+            data = self.there.read(outcome.stored)
+            assert data in self.phone.ever, f"{outcome.path} claimed as {outcome.status} holds {data[:40]!r}"
+            shown = self.phone.world.shown.get(outcome.path, set())
             assert data in shown, f"{outcome.path} is not what is stored as {outcome.stored}"
             assert outcome.evidence != "none"
+            self.promised.add(data)
 
     def accounted(
         self, report: Report, outcomes: list[Finished], listed: set[str], still: bool = True
@@ -180,21 +105,24 @@ class Model:
         """Promise 11: every entry has one outcome; success is claimed only if all are there.
 
         Args:
+            listed: files that the source showed.
             still: nobody edited the source's files meanwhile.
         """
         names = [event.outcome.path for event in outcomes if event.outcome.status is not Status.TRASHED]
         assert len(names) == len(set(names)), f"more than one outcome: {names}"
         planned = len(names) + report.count(Status.UNCHANGED)
-        if report.fatal is None and not report.listing_errors:
+        if report.fatal is None and not report.listing_errors and not report.interrupted:
             assert planned == len(listed), f"{len(listed)} files, {planned} outcomes"
+        assert report.clean is (report.exit_code == 0)
+        assert CANARY not in repr(report.record())
         if report.clean:
             self.check_complete(still)
 
     def check_complete(self, still: bool = True) -> None:
         """Every file of the source is at the destination; unless it is ``still``, as it was at some time."""
         there = set(self.there.visible().values())
-        for path, thing in self.phone.things.items():
-            wanted = {thing.data} if still else self.phone.shown[path]
+        for path, thing in self.phone.honest().items():
+            wanted = {thing.data} if still else self.phone.world.shown[path]
             assert wanted & there, f"{path} is missing at the destination"
 
     def check_no_duplicates(self) -> None:
@@ -203,8 +131,37 @@ class Model:
         Bytes that a store damaged, and a kill kept from being looked at, count as somebody else's file.
         """
         there = list(self.there.visible().values())
-        for data in set(there) & self.ever:
-            had = sum(data in contents for contents in self.phone.shown.values())
+        for data in set(there) & self.phone.ever:
+            had = sum(data in contents for contents in self.phone.world.shown.values()) + self.extra[data]
             assert there.count(data) <= had, (
                 f"{there.count(data)} copies of {data[:40]!r}, the source had {had}"
             )
+
+    def contents(self) -> set[str]:
+        """Content ids of all that is there."""
+        return {fingerprint(thing.data, ()).content for thing in self.there.things.values()}
+
+    def lose_power(self, dice: random.Random, journals: list[Path]) -> None:
+        """The power fails: what a disk was not made to keep may be gone, but nothing that was promised."""
+        if isinstance(self.there, DiskWorld):
+            before = self.contents()
+            self.kept &= self.there.safe()
+            self.there.cut(dice)
+            self.check_recorded(journals, before)
+
+    def check_recorded(self, journals: list[Path], before: set[str]) -> None:
+        """Promise 3 after a power cut: what a journal calls verified is still there.
+
+        Args:
+            before: content ids of what was there when the power failed.
+        """
+        lost = self.promised - {thing.data for thing in self.there.things.values()}
+        assert not lost, f"said to be verified at {self.name}, and lost: {sorted(lost)[:3]!r}"
+        now = self.contents()
+        for path in journals:
+            with Journal(path) as journal:
+                for delivery in journal.deliveries("phone", self.name):
+                    gone = delivery.content in before and delivery.content not in now
+                    assert not gone or delivery.evidence == "none", (
+                        f"recorded as verified at {self.name}, and lost: {delivery.path}"
+                    )

@@ -46,6 +46,7 @@ class Scheduler:
         self.crashed = False
         self._limit = limit
         self._tasks: list[_Task] = []
+        self._threads: list[threading.Thread] = []
         self._current: _Task | None = None
         self._trace = hashlib.sha256()
         self.failure: BaseException | None = None
@@ -75,6 +76,9 @@ class Scheduler:
         thread.join(120)
         if not done:
             raise self.failure or Stuck("the simulation did not end")
+        for each in self._threads:
+            # A dead process must not reach into what comes after it.
+            each.join(60)
         if self.crashed:
             raise Crashed
         if self.failure is not None:
@@ -194,7 +198,9 @@ class Scheduler:
                 self._leave(task)
 
         self._tasks.append(task)
-        threading.Thread(target=body, daemon=True).start()
+        thread = threading.Thread(target=body, daemon=True)
+        self._threads.append(thread)
+        thread.start()
         self.effect(f"start {name}")
 
     def monitor(self) -> Monitor:

@@ -6,7 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from photosync.backends import drive_store, dropbox_store, s3_store
 from photosync.engine.capabilities import Batch, Blob, Buffer, Capabilities, Changes, Stored, Usage
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import AlreadyExists, Corrupt, DeviceGone, Transient
@@ -34,6 +36,10 @@ class Faults:
     unplug: float = 0.0
     change: float = 0.0
     """The file is edited while it is read."""
+    stale: float = 0.0
+    """A listing, or a change feed, shows what was there before the last change."""
+    lie: float = 0.0
+    """A listing tells a wrong size."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,10 @@ class Thing:
     mtime_ns: int | None
     version: str
 
+
+_SIZES: Mapping[str, Any] = {
+    "part_size": PART, "small_limit": SMALL, "write_concurrency": 3, "read_concurrency": 3,
+}  # fmt: skip
 
 PERSONALITIES: Mapping[str, Capabilities] = {
     "disk": Capabilities(
@@ -59,8 +69,19 @@ PERSONALITIES: Mapping[str, Capabilities] = {
         batch=Batch(8, 512), flat_listing=True, change_feed=True, write_concurrency=3,
         mtime_precision_ns=10**9,
     ),
+    "s3": replace(s3_store.AT_BEST, **_SIZES),
+    "dropbox": replace(dropbox_store.CAPABILITIES, **_SIZES, batch=Batch(8, 512)),
+    "drive": replace(drive_store.CAPABILITIES, **_SIZES),
     "phone": Capabilities(names=POSIX, read_concurrency=1, slow_read=True, writable=False),
+    "mtp": Capabilities(
+        names=POSIX, mtime_precision_ns=10**9, read_concurrency=1, write_concurrency=1, slow_read=True,
+        writable=False,
+    ),
 }  # fmt: skip
+
+PHONES = ("phone", "mtp")
+CANARY = "SECRET-ADDRESS"
+"""In the tokens of uploads, which nobody but the journal may hold."""
 
 
 @dataclass
@@ -75,6 +96,15 @@ class World:
     watch: Callable[[str], None] = lambda _path: None
     attached: bool = True
     shown: dict[str, set[bytes]] = field(default_factory=dict)
+    before: dict[str, Thing] = field(default_factory=dict)
+
+    def remember(self) -> None:
+        """What is there now is what stale listings show from now on."""
+        self.before = dict(self.things)
+
+    def safe(self) -> set[bytes]:
+        """Bytes that no power cut takes away: all that a service has acknowledged."""
+        return {thing.data for thing in self.things.values()}
 
     def set(self, path: str, data: bytes, mtime_ns: int | None) -> Thing:
         self.serial += 1
@@ -84,6 +114,18 @@ class World:
         self.log.append(path)
         self.watch(path)
         return thing
+
+    def read(self, path: str) -> bytes:
+        """What has a name, however that is spelt."""
+        return self.things[self.find(path)].data
+
+    def find(self, path: str) -> str:
+        rules = PERSONALITIES[self.personality].names
+        wanted = match_key(path, rules)
+        for name in self.things:
+            if match_key(name, rules) == wanted:
+                return name
+        raise FileNotFoundError(errno.ENOENT, "nothing there", path)
 
     def drop(self, path: str) -> None:
         del self.things[path]
@@ -100,6 +142,8 @@ class SimStore:
         self.world, self.scheduler, self.faults = world, scheduler, faults
         self.capabilities = PERSONALITIES[world.personality]
         self.requests: Counter[str] = Counter()
+        self.told: dict[str, set[str]] = {}
+        """Files that the last listing of each folder showed."""
         self.seconds = 0.0
         """How long each call takes, on the virtual clock."""
 
@@ -124,12 +168,7 @@ class SimStore:
             raise Transient(f"{name}: the reply was lost")
 
     def _find(self, path: str) -> str:
-        rules = self.capabilities.names
-        wanted = match_key(path, rules)
-        for name in self.world.things:
-            if match_key(name, rules) == wanted:
-                return name
-        raise FileNotFoundError(errno.ENOENT, "nothing there", path)
+        return self.world.find(path)
 
     def _free(self, path: str) -> None:
         try:
@@ -146,7 +185,7 @@ class SimStore:
         mtime = thing.mtime_ns
         if mtime is not None and can.mtime_precision_ns is not None:
             mtime -= mtime % can.mtime_precision_ns
-        version = None if self.world.personality == "phone" else thing.version
+        version = None if self.world.personality in PHONES else thing.version
         return Entry(path, len(thing.data), mtime, {n: digests[n] for n in can.hashes}, version)
 
     def list_folder(self, path: str) -> list[Entry]:
@@ -155,7 +194,8 @@ class SimStore:
             raise OSError(errno.EIO, "Input/output error", path)
         prefix = f"{path}/" if path else ""
         found: dict[str, Entry] = {}
-        for name, thing in self.world.things.items():
+        stale = self._chance(self.faults.stale) and self.world.before
+        for name, thing in (self.world.before if stale else self.world.things).items():
             if not name.startswith(prefix):
                 continue
             head, slash, _ = name[len(prefix) :].partition("/")
@@ -163,21 +203,34 @@ class SimStore:
             found[full] = Entry(full, kind=Kind.FOLDER) if slash else self._entry(full, thing)
         if path and not found:
             raise FileNotFoundError(errno.ENOENT, "no such folder", path)
-        return list(found.values())
+        self.told[path] = {name for name, entry in found.items() if entry.is_file}
+        return [
+            replace(entry, size=entry.size + 7) if entry.is_file and self._chance(self.faults.lie) else entry
+            for entry in found.values()
+        ]
 
     def list_tree(self) -> Iterator[Entry]:
         self._before("list")
-        yield from [self._entry(path, thing) for path, thing in self.world.things.items()]
+        yield from [self._listed(path, thing) for path, thing in self.world.things.items()]
+
+    def _listed(self, path: str, thing: Thing) -> Entry:
+        entry = self._entry(path, thing)
+        if self.world.personality == "s3":
+            return replace(entry, digests={}, mtime_ns=None)
+        return entry
 
     def changes(self, cursor: str | None) -> Changes:
         self._before("changes")
         log = self.world.log
+        if self._chance(self.faults.stale):
+            log = log[: max(int(cursor or 0), len(log) - self.scheduler.dice.randint(1, 3))]
         if cursor is None:
-            return Changes(list(self.list_tree()), [], str(len(log)), full=True)
+            here = [self._entry(path, thing) for path, thing in self.world.things.items()]
+            return Changes(here, [], str(len(log)), full=True)
         touched = dict.fromkeys(log[int(cursor) :])
-        here = self.world.things
-        upserts = [self._entry(path, here[path]) for path in touched if path in here]
-        return Changes(upserts, [path for path in touched if path not in here], str(len(log)), full=False)
+        now = self.world.things
+        upserts = [self._entry(path, now[path]) for path in touched if path in now]
+        return Changes(upserts, [path for path in touched if path not in now], str(len(log)), full=False)
 
     def stat(self, path: str) -> Entry:
         self._before("stat")
@@ -214,7 +267,7 @@ class SimStore:
         self.world.serial += 1
         number = f"u{self.world.serial}"
         self.world.uploads[number] = (path, {})
-        return SimUpload(self, json.dumps([number, path, size, mtime_ns]))
+        return SimUpload(self, json.dumps([number, path, size, mtime_ns, CANARY]))
 
     def resume_upload(self, token: str) -> "SimUpload":
         self._before("resume")
@@ -307,8 +360,8 @@ class SimUpload:
 
     def __init__(self, store: SimStore, token: str) -> None:
         self.store, self.token = store, token
-        self.number, self.path, self.size, self.mtime_ns = json.loads(token)
-        self.digest = "sha256-parts/64" if store.world.personality == "objects" else None
+        self.number, self.path, self.size, self.mtime_ns, _ = json.loads(token)
+        self.digest = "sha256-parts/64" if store.world.personality in ("objects", "s3") else None
 
     def _parts(self) -> dict[int, bytes]:
         if self.number not in self.store.world.uploads:

@@ -9,12 +9,14 @@ import pytest
 
 from photosync.engine.events import Status
 from photosync.engine.stage import Stage
+from photosync.engine.stage_files import StageFiles
 from photosync.engine.stage_view import StageReader, StageView
 from photosync.engine.staged import File, State
 from tests.sim.fleet import Fleet
+from tests.sim.life import CALM, storm
+from tests.sim.phone import KINDS_OF_CHANGE
 from tests.sim.scheduler import Crashed
 from tests.sim.store import Faults
-from tests.sim.test_sim import CALM, storm
 
 LIMITS = (10**9, 1000, 300, 40)
 
@@ -22,17 +24,19 @@ LIMITS = (10**9, 1000, 300, 40)
 def live(seed: int, folder: Path) -> Fleet:
     """Runs under faults, kills and rot, with and without the phone, then calm ones until it is at rest."""
     dice = random.Random(f"mirror {seed}")
-    fleet = Fleet(seed, folder, serves=seed % 2 == 1)
-    damaged = False
+    kinds = ("ext4" if seed % 3 == 0 else "disk", "objects", "feed")
+    fleet = Fleet(seed, folder, kinds, serves=seed % 2 == 1)
     for number in range(dice.randint(1, 3)):
         source, _ = storm(dice)
         faults = tuple(storm(dice)[1] for _ in fleet.models)
-        damaged = damaged or any(each.damage for each in faults)
+        for model, each in zip(fleet.models, faults, strict=True):
+            model.damaged = model.damaged or each.damage > 0
         report = fleet.execute(
             source,
             faults,
             limit=dice.choice(LIMITS),
             crash_at=dice.randrange(5, 1200) if dice.random() < 0.4 else None,
+            power=dice.random() < 0.5,
             plugged=number == 0 or dice.random() < 0.7,
             unplug_early=dice.random() < 0.5,
             seconds=tuple(dice.choice((0.0, 0.0, 5.0)) for _ in fleet.models),
@@ -40,12 +44,12 @@ def live(seed: int, folder: Path) -> Fleet:
         assert report is None or report.clean is (report.exit_code == 0)
         fleet.phone.attached = True
         for model in fleet.models:
-            model.check_whole(damaged)
+            model.check_whole()
             model.check_kept()
         if dice.random() < 0.4:
             fleet.rot()
         if dice.random() < 0.4:
-            fleet.models[0].agitate()
+            fleet.owner.change(dice.choice(KINDS_OF_CHANGE), dice)
     for calm in range(6):
         report = fleet.execute(limit=dice.choice(LIMITS))
         assert report is not None
@@ -80,10 +84,11 @@ def size(fleet: Fleet) -> int:
     return sum(len(thing.data) for thing in fleet.phone.things.values())
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_the_source_is_read_once(tmp_path: Path, seed: int) -> None:
-    """Also for what is new next time, wherever it is missing."""
-    fleet = Fleet(seed, tmp_path)
+@pytest.mark.parametrize("serves", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_source_is_read_once(tmp_path: Path, seed: int, serves: bool) -> None:
+    """Also for what is new next time, wherever it is missing; not for what a disk has."""
+    fleet = Fleet(seed, tmp_path, serves=serves)
     report = fleet.execute()
     assert report is not None
     assert report.clean
@@ -92,7 +97,8 @@ def test_the_source_is_read_once(tmp_path: Path, seed: int) -> None:
     for number, model in enumerate(fleet.models):
         for path in sorted(model.there.visible())[number::4]:
             model.there.drop(path)
-            missing.add(path)
+            if number == 0 or not serves:
+                missing.add(path)
     report = fleet.execute()
     assert report is not None
     assert report.clean
@@ -143,6 +149,48 @@ def test_unplugged_early_and_killed(tmp_path: Path, seed: int) -> None:
     assert report.source_bytes == 0
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_rot_on_the_disk_that_serves_is_not_spread(tmp_path: Path, seed: int) -> None:
+    """It looks as it did; that it is another one shows while it is read, and then the source is read."""
+    fleet = Fleet(seed, tmp_path, ("disk", "objects"), serves=True)
+    fleet.execute()
+    disk, other = fleet.models
+    path = max(disk.there.visible(), key=lambda name: len(disk.there.things[name].data))
+    other.there.drop(path)
+    whole = disk.there.things[path]
+    disk.there.things[path] = replace(whole, data=bytes([whole.data[0] ^ 1]) + whole.data[1:])
+    disk.check_complete = lambda _still=True: None  # type: ignore[method-assign,misc]
+    report = fleet.execute()
+    assert report is not None
+    assert report.reports[1].clean
+    assert other.there.things[path].data == whole.data
+    assert report.source_bytes == len(whole.data)
+
+
+@pytest.mark.row(25)
+@pytest.mark.parametrize("seed", range(12))
+def test_unplugged_early_and_the_power_fails(tmp_path: Path, seed: int) -> None:
+    """The phone may be unplugged, and then everything stops: what is staged is enough all the same."""
+    unplugged_then_dark(tmp_path, seed)
+
+
+def unplugged_then_dark(folder: Path, seed: int) -> None:
+    fleet = Fleet(seed, folder, ("objects", "feed"))
+    later = random.Random(seed).randint(1, 60)
+    report = fleet.execute(unplug_early=True, seconds=(50.0, 50.0), power=True, dark_after=later)
+    assert report is None
+    assert fleet.may_unplug
+    fleet.phone.attached = False
+    fleet.execute(plugged=False)
+    for model in fleet.models:
+        # A destination that has a file may have lost the note of it, and then asks for the phone to be sure.
+        model.check_complete()
+    fleet.phone.attached = True
+    report = fleet.execute()
+    assert report is not None
+    assert report.clean
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_rot_on_the_stage_is_not_spread(tmp_path: Path, seed: int) -> None:
     fleet = Fleet(seed, tmp_path, ("disk", "objects"))
@@ -151,7 +199,7 @@ def test_rot_on_the_stage_is_not_spread(tmp_path: Path, seed: int) -> None:
     report = fleet.execute(plugged=False)
     assert report is not None
     for model in fleet.models:
-        model.check_whole(damaged=False)
+        model.check_whole()
     assert report.clean is not any(part.count(Status.PENDING) for part in report.reports)
     report = fleet.execute()
     assert report is not None
@@ -205,16 +253,24 @@ def rot_believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(StageReader, "read", read)
 
 
-@pytest.mark.parametrize("plant", [freed_early, laggard_lost, laggard_waited_for, rot_believed])
+def stage_not_synced(patch: pytest.MonkeyPatch) -> None:
+    """The phone may be unplugged before what is staged would survive a power cut."""
+    patch.setattr(StageFiles, "make_durable", lambda _self: None)
+
+
+@pytest.mark.parametrize(
+    "plant", [stage_not_synced, freed_early, laggard_lost, laggard_waited_for, rot_believed]
+)
 def test_planted_bug_is_found(
     plant: Callable[[pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch)
     trials = (
         lambda seed, folder: live(seed, folder),
-        lambda seed, folder: test_the_source_is_read_once(folder, seed),
+        lambda seed, folder: test_the_source_is_read_once(folder, seed, serves=False),
         lambda seed, folder: test_a_slow_destination_holds_back_none(folder, seed, 300),
         lambda seed, folder: test_rot_on_the_stage_is_not_spread(folder, seed),
+        lambda seed, folder: unplugged_then_dark(folder, seed),
     )
     for seed in range(40):
         for number, trial in enumerate(trials):

@@ -1,0 +1,1 @@
+"""Large libraries, large files, and long use; by command only."""
