@@ -136,11 +136,13 @@ class Trust:
         self._signs: str | None = kept.get("signs")
         self._seen: tuple[int, str] | None = tuple(kept["seen"]) if kept.get("seen") else None
         self._told: bool = kept.get("told", True)
+        self._begins: bool = kept.get("begins", False)
 
     @property
     def unsigned_yet(self) -> bool:
-        """This machine signs here, and no signed HEAD was seen yet."""
-        return self._signs is not None and self._seen is None
+        """This machine has begun to sign here by itself, and no signed HEAD was seen yet. Whoever was told
+        the key was told, too, that HEAD is signed."""
+        return self._begins
 
     def sign_with(self, path: Path) -> None:
         """Has every HEAD that this machine writes signed from now on, and believes no other.
@@ -152,6 +154,7 @@ class Trust:
         public = Signer(path).public
         if self.keys and public not in self.keys:
             raise Untrusted(f"the manifest there is signed by {self.keys[0][:16]}…, not by {path}")
+        self._begins = self._begins or not self.keys
         self.keys, self._signs = [public], str(path.absolute())
         self._keep()
 
@@ -159,7 +162,7 @@ class Trust:
         """Believes one public key only, or none (None), and forgets what was seen."""
         if public is None or [public] != self.keys:
             self._signs = None
-        self.keys = [public] if public else []
+        self.keys, self._begins = [public] if public else [], False
         self.forget_seen()
 
     def forget_seen(self) -> None:
@@ -181,7 +184,10 @@ class Trust:
         """
         if found is None:
             if self.keys and not self.unsigned_yet:
-                raise Untrusted("the manifest there has to be signed, and is not")
+                raise Untrusted(
+                    "the manifest there has to be signed, and is not. If it never was, begin with "
+                    "`photosync key trust DESTINATION none`"
+                )
             return
         if not is_valid(body, found):
             raise Untrusted("the manifest there holds a signature that was not made for it")
@@ -221,7 +227,7 @@ class Trust:
     def wrote(self, number: int, root: str) -> None:
         """Remembers the newest signed snapshot."""
         if self.keys and self._seen != (number, root):
-            self._seen = (number, root)
+            self._seen, self._begins = (number, root), False
             self._keep()
 
     def news(self) -> str:
@@ -236,7 +242,13 @@ class Trust:
         )
 
     def _keep(self) -> None:
-        kept = {"keys": self.keys, "signs": self._signs, "seen": self._seen, "told": self._told}
+        kept = {
+            "keys": self.keys,
+            "signs": self._signs,
+            "seen": self._seen,
+            "told": self._told,
+            "begins": self._begins,
+        }
         self._facts.set_fact(self._name, json.dumps(kept))
 
 

@@ -169,6 +169,22 @@ def test_a_manifest_of_earlier_is_signed_as_it_is(files: MemorySnapshotFiles, ke
     assert reader.head() == before
 
 
+def test_who_was_told_the_key_signs_nothing_of_somebody_elses(files: MemorySnapshotFiles, key: Path) -> None:
+    """Signing on a new machine, too, must not turn a manifest that lost its signature into a signed one."""
+    Machine(files, key).put(entry("a.jpg"))
+    files.files[HEAD] = forged(files, ed25519=None)
+    machine = Machine(files)
+    machine.trust.believe(Signer(key).public)
+    machine.trust.sign_with(key)
+    machine.again()
+    with pytest.raises(Untrusted, match="key trust DESTINATION none"):
+        machine.head()
+    machine.trust.believe(None)
+    machine.trust.sign_with(key)
+    machine.again()
+    assert machine.head() is not None, "said on purpose"
+
+
 def test_who_has_no_key_leaves_a_signed_manifest_alone(files: MemorySnapshotFiles, key: Path) -> None:
     Machine(files, key).put(entry("a.jpg"))
     before = dict(files.files)
