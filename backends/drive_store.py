@@ -184,7 +184,7 @@ class DriveStore:
 
     def is_one(self, source: Store, original: Entry, there: Entry) -> bool:
         """See `photosync.engine.capabilities.ServerCopies`."""
-        return id_in(original.version) == id_in(there.version) != ""
+        return isinstance(source, DriveStore) and id_in(original.version) == id_in(there.version) != ""
 
     def make_folder(self, path: str) -> None:
         """See `photosync.engine.capabilities.MakesFolders`."""

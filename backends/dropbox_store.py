@@ -139,7 +139,7 @@ class DropboxStore:
 
     def is_one(self, source: Store, original: Entry, there: Entry) -> bool:
         """See `photosync.engine.capabilities.ServerCopies`. A revision is of one file alone."""
-        return original.version is not None and original.version == there.version
+        return isinstance(source, DropboxStore) and original.version == there.version is not None
 
     def _copy(self, source: "DropboxStore", path: str, to: str) -> Stored:
         with self._account.writing("copying", path) as sdk:

@@ -368,7 +368,8 @@ class S3Store:
 
     def is_one(self, source: Store, original: Entry, there: Entry) -> bool:
         """See `photosync.engine.capabilities.ServerCopies`."""
-        assert isinstance(source, S3Store)
+        if not isinstance(source, S3Store) or not self._service.is_same(source._service):
+            return False
         return source._place(original.path) == self._place(there.path)
 
     def move(self, path: str, to: str) -> Stored:

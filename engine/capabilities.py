@@ -369,7 +369,7 @@ class ServerCopies(Protocol):
         """Whether a file of ``source`` and one of this store are a single one, reached by two ways.
 
         Args:
-            source: one that `reaches` said yes to.
+            source: any; of one that is signed in otherwise a service may know it, too.
             original, there: as the stores just showed them.
         """
         ...

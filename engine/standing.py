@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from photosync.engine import verify
 from photosync.engine.beside import beside
-from photosync.engine.capabilities import Stored
+from photosync.engine.capabilities import ServerCopies, Store, Stored
 from photosync.engine.entry import Entry
-from photosync.engine.errors import Permanent, Transient
+from photosync.engine.errors import Permanent, SafetyGuard, Transient
 from photosync.engine.events import Notice, Status
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.item import Item, Package
@@ -41,8 +41,29 @@ def taken(transfer: "Transfer", item: Item, found: Fingerprint, package: Package
 
 
 def adopt(transfer: "Transfer", item: Item, found: Fingerprint, existing: Entry, evidence: str) -> None:
-    """Takes an equal object for the copy."""
+    """Takes an equal object for the copy.
+
+    Raises:
+        SafetyGuard: it is the file itself.
+    """
+    refuse_itself(transfer, item, existing)
     transfer.delivered(item, found, dated(transfer, item, existing), evidence)
+
+
+def refuse_itself(transfer: "Transfer", item: Item, existing: Entry) -> None:
+    """One file may be reached by two ways, and then what is equal "there" is no copy.
+
+    Raises:
+        SafetyGuard: so it is.
+    """
+    origin, store = transfer.pair.source, transfer.pair.destination
+    if not isinstance(origin, Store) or not isinstance(store, ServerCopies):
+        return
+    if store.is_one(origin, item.source, existing):
+        raise SafetyGuard(
+            f"{item.source.path} at the source and {existing.path} at the destination are one file, reached "
+            "by two ways: that is no copy. Nothing was removed. Choose a destination outside of the source."
+        )
 
 
 def dated(transfer: "Transfer", item: Item, existing: Entry) -> Stored:

@@ -364,7 +364,7 @@ class Transfer:
             if isinstance(action, Copy):
                 done = within.copy(self, item, store)
             else:
-                done = within.compare(self, item, action, store)
+                done = within.compare(self, item, action)
             if not done:
                 self._queue.put(item)
         except SourceGone as gone:

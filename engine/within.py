@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from photosync.engine import standing
 from photosync.engine.capabilities import Readable, ServerCopies, Store, Stored
 from photosync.engine.entry import Entry
-from photosync.engine.errors import AlreadyExists, SafetyGuard, SourceChanged, Unsupported
+from photosync.engine.errors import AlreadyExists, SourceChanged, Unsupported
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.journal import Delivery
 from photosync.engine.plan import Compare
@@ -76,11 +76,11 @@ def copy(transfer: "Transfer", item: "Item", store: ServerCopies) -> bool:
     return True
 
 
-def compare(transfer: "Transfer", item: "Item", action: Compare, store: ServerCopies) -> bool:
+def compare(transfer: "Transfer", item: "Item", action: Compare) -> bool:
     """Proves that a file is at the destination already.
 
     Args:
-        transfer, item, store: as for `copy`.
+        transfer, item: as for `copy`.
         action: what the plan says of it.
 
     Returns:
@@ -89,8 +89,6 @@ def compare(transfer: "Transfer", item: "Item", action: Compare, store: ServerCo
     Raises:
         SafetyGuard: what is there is the file itself.
     """
-    origin = transfer.pair.source
-    assert isinstance(origin, Store), "nobody else is reached"
     if transfer.settings.how is Verify.REREAD:
         return False
     seen = transfer.source.look(item.source)
@@ -99,11 +97,7 @@ def compare(transfer: "Transfer", item: "Item", action: Compare, store: ServerCo
         there = transfer.target.look(candidate.path)
         if there is None:
             continue
-        if store.is_one(origin, seen, there):
-            raise SafetyGuard(
-                f"{seen.path} at the source and {there.path} at the destination are one file, reached by two "
-                "ways: that is no copy. Nothing was removed. Choose a destination outside of the source."
-            )
+        standing.refuse_itself(transfer, item, there)
         name = _in_common(seen, there)
         if name is None:
             continue

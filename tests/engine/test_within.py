@@ -201,11 +201,20 @@ def test_what_was_read_before_stays_in_the_manifest(rig: Rig) -> None:
         assert {each.path: each.content for each in journal.deliveries("phone", "there")} == before
 
 
-def test_a_file_is_no_copy_of_itself(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    ("asked", "how"),
+    [
+        (ANEW, Verify.AUTO),
+        (ANEW, Verify.REREAD),
+        (Policy(checksum=True, anew=True, stamp="run"), Verify.AUTO),
+    ],
+    ids=["by the service", "read back", "read"],
+)
+def test_a_file_is_no_copy_of_itself(rig: Rig, asked: Policy, how: Verify) -> None:
     rig.there.set("a", b"one", 1)
     service = Service(rig, honest, honest)
     service.tells, service.same = True, {"a"}
-    report = rig.run(policy=ANEW)
+    report = rig.run(policy=asked, how=how)
     assert isinstance(report.fatal, SafetyGuard)
     assert "one file" in str(report.fatal)
     assert "a" not in rig.outcomes or rig.statuses()["a"] != "verified"
