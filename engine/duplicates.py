@@ -1,6 +1,6 @@
 """Finding equal content under several names, by hashes that are known already. Pure: no I/O."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from photosync.engine.assets import Asset, Kind, kind_of, pair
@@ -39,7 +39,9 @@ WEAK = ("md5",)
 """Hashes that count only where there is no better one: files can be made that share them."""
 
 
-def find(entries: Iterable[Entry], hashes: Callable[[Entry], Hashes]) -> tuple[list[Duplicates], list[Entry]]:
+def find(
+    entries: Iterable[Entry], hashes: Callable[[Entry], Hashes], stay: Container[str] = ()
+) -> tuple[list[Duplicates], list[Entry]]:
     """Groups files by content.
 
     Of each group that one stays which has the shortest path, and of several the first in order: "IMG_1.jpg"
@@ -49,6 +51,8 @@ def find(entries: Iterable[Entry], hashes: Callable[[Entry], Hashes]) -> tuple[l
     Args:
         entries: files of one place.
         hashes: what is known of a file's content.
+        stay: paths of copies whose original photosync removed: of a group, one of these stays. Of any other,
+            ``sync`` would not know that it is the last.
 
     Returns:
         The groups, sorted by the path that stays; and files of which too little is known, though another file
@@ -57,7 +61,7 @@ def find(entries: Iterable[Entry], hashes: Callable[[Entry], Hashes]) -> tuple[l
     by_name: dict[str, list[Entry]] = {}
     for entry in entries:
         by_name.setdefault(entry.path, []).append(entry)
-    found = [_group(same, SAME_NAME) for same in by_name.values() if len(same) > 1]
+    found = [_group(same, SAME_NAME, stay) for same in by_name.values() if len(same) > 1]
     by_size: dict[int, list[Entry]] = {}
     for same in by_name.values():
         if len(same) == 1 and same[0].size and kind_of(same[0].path) is not Kind.SIDECAR:
@@ -65,7 +69,7 @@ def find(entries: Iterable[Entry], hashes: Callable[[Entry], Hashes]) -> tuple[l
     unknown: list[Entry] = []
     for candidates in by_size.values():
         if len(candidates) > 1:
-            groups, rest = _equal(candidates, hashes)
+            groups, rest = _equal(candidates, hashes, stay)
             found += groups
             unknown += rest
     found.sort(key=lambda group: group.keep.path)
@@ -133,7 +137,7 @@ def _twin(sidecar: Entry, photo: Asset | None, hashes: Callable[[Entry], Hashes]
 
 
 def _equal(
-    candidates: Sequence[Entry], hashes: Callable[[Entry], Hashes]
+    candidates: Sequence[Entry], hashes: Callable[[Entry], Hashes], stay: Container[str]
 ) -> tuple[list[Duplicates], list[Entry]]:
     """Groups files of one size."""
     known = {entry.path: hashes(entry) for entry in candidates}
@@ -150,7 +154,7 @@ def _equal(
         for same in by_value.values():
             better = ({known[entry.path].get(each) for entry in same} - {None} for each in ranked[:number])
             if len(same) > 1 and all(len(values) < 2 for values in better):
-                groups.append(_group(same, name))
+                groups.append(_group(same, name, stay))
                 grouped.update(entry.path for entry in same)
     # Two files can only be told apart by a hash that both have.
     common = [name for name in dict.fromkeys(names) if all(name in each for each in known.values())]
@@ -158,6 +162,6 @@ def _equal(
     return groups, rest
 
 
-def _group(same: Sequence[Entry], evidence: str) -> Duplicates:
-    first, *rest = sorted(same, key=lambda entry: (len(entry.path), entry.path))
+def _group(same: Sequence[Entry], evidence: str, stay: Container[str]) -> Duplicates:
+    first, *rest = sorted(same, key=lambda entry: (entry.path not in stay, len(entry.path), entry.path))
     return Duplicates(first, sorted(rest, key=lambda entry: entry.path), evidence)

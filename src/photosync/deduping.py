@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from photosync.engine import duplicates, removal, verify
+from photosync.engine import duplicates, removal, spared, verify
 from photosync.engine.assets import Kind, family, kind_of
 from photosync.engine.capabilities import SharesNames
 from photosync.engine.duplicates import SAME_NAME, Duplicates, Hashes
@@ -45,7 +45,7 @@ def dedupe(
     Raises:
         FileNotFoundError: the place is not there.
         PlaceError: it has no trash, cannot have two files of one name, or can only be read.
-        PhotosyncError: it could not be listed.
+        PhotosyncError: it could not be listed, or it cannot be told which copies are the last.
     """
     with opened(session, text, to_write=mode != "list") as at:
         store = at.place.store
@@ -59,17 +59,18 @@ def dedupe(
         if mode == "trash":
             need_trash(at, text)
         known, read = _known(at), dict[str, Hashes]()
-        groups, unknown = duplicates.find(entries, known)
+        stay = spared.guarded(at.target) | frozenset(at.journal.untold(at.place.identity))
+        groups, unknown = duplicates.find(entries, known, stay)
         if download and unknown:
             read = _all(at, unknown, lambda entry: _read(at, entry))
             known = _either(read, known)
-            groups, unknown = duplicates.find(entries, known)
+            groups, unknown = duplicates.find(entries, known, stay)
         doubted: list[Removal] = []
         if mode == "trash" and not dry_run:
             candidates = _candidates(groups, at.listing.entries)
             fresh = _all(at, candidates, lambda entry: read.get(entry.path) or _fresh(at, entry))
             believed, known = groups, _either(fresh, lambda _entry: {})
-            groups, _ = duplicates.find(entries, known)
+            groups, _ = duplicates.find(entries, known, stay)
             doubted = _doubted(believed, groups)
         groups = duplicates.whole(groups, at.listing.entries, known)
         shared = _sharing(at, entries)

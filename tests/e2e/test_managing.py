@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from photosync.backends.local_store import LocalStore
+from photosync.engine import spared
 from tests.e2e.cli import Photosync, noise, photo, tree, write
 from tests.e2e.conftest import Plug
 from tests.e2e.places import Bucket, DriveFolder, DropboxFolder, LocalFolder, Where
@@ -254,6 +255,20 @@ def test_dedupe_looks_before_it_believes(machine: Photosync, tmp_path: Path) -> 
     [row] = [row for row in done.events if row["event"] == "remove"]
     assert (row["path"], row["status"]) == ("long name.jpg", "kept")
     assert "verify --deep" in row["error"]
+
+
+def test_dedupe_keeps_the_copy_that_is_known_to_be_the_last(machine: Photosync, tmp_path: Path) -> None:
+    """Of equal files, ``sync`` spares only that whose original was freed. The others have originals that may
+    go, and they with them."""
+    data = photo(9_000, "one")
+    phone, library = tmp_path / "phone", tmp_path / "library"
+    machine.copy(write(phone, {"a.jpg": data, "long name.jpg": data, "b.jpg": photo(8_000, 2)}), library)
+    (library / ".photosync/FREED").write_bytes(spared.encode(["long name.jpg"]))
+    machine.run("dedupe", library, "--mode", "trash").expect(0)
+    for path in ("a.jpg", "long name.jpg"):
+        (phone / path).unlink()
+    Photosync(tmp_path / "other").run("sync", phone, library).expect(0)
+    assert (library / "long name.jpg").read_bytes() == data
 
 
 # Google Drive: several files of one name
