@@ -133,10 +133,23 @@ class PhoneRestore:
     def _require_room(self, going: Sequence[Going]) -> None:
         free, needed = self._store.about().free, sum(each.entry.size for each in going)
         if free is not None and needed > free:
+            # What an earlier run brought takes no more room; whether it is that is seen later.
+            needed -= sum(map(self._there, going))
+        if free is not None and needed > free:
             raise DestinationFull(
                 f"{self._place.text} has {human_size(free)} free, {human_size(needed)} are to be restored: "
                 "restore less at a time (name a pattern), or free some space. Nothing was changed."
             )
+
+    def _there(self, going: Going) -> int:
+        """Bytes that seem to be on the phone already, whole or begun."""
+        whole = (going.to, beside(going.to, going.entry.content, ANY))
+        for path in (*whole, temporary(going.to, going.entry.content)):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                size = self._store.stat(path).size
+                if size == going.entry.size or path not in whole:
+                    return min(size, going.entry.size)
+        return 0
 
     def _one(self, going: Going) -> Outcome:
         entry = going.entry

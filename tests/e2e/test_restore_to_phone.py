@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from photosync.backends import phone_creation
 from tests.e2e.cli import Photosync, noise, photo, tree, write
@@ -144,6 +145,25 @@ def test_killed_in_the_middle(machine: Photosync, library: LocalFolder, content:
     rig.set(latency=0)
     restore(machine, library, phone, "--yes")
     assert tree(content) == before | RESTORED
+
+
+def test_only_what_is_missing_needs_room(
+    machine: Photosync, library: LocalFolder, content: Path, mounted: tuple[str, FuseLibrary]
+) -> None:
+    """A restore that was interrupted goes on, though there would be no room for all of it once more."""
+    phone, rig = mounted
+    rig.set(free=1 << 20)
+    before = tree(content)
+    done = machine.run("restore", library.text, phone, "--yes").expect(7)
+    assert "restore less at a time" in done.err
+    assert tree(content) == before
+    video = "DCIM/Restored/Pictures/VID_2.MP4"
+    half = phone_creation.temporary(video, blake3(RESTORED[video]).hexdigest())
+    write(content, {half: RESTORED[video][: 5 << 20]})
+    restore(machine, library, phone, "--yes")
+    assert tree(content) == before | RESTORED
+    report = restore(machine, library, phone, "--yes")
+    assert (report["status"], report["unchanged"]) == ("nothing", len(FILES))
 
 
 def test_the_door_touches_nothing_of_anybody_else(tmp_path: Path) -> None:

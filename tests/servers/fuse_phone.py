@@ -57,6 +57,7 @@ class Faults:
             offset, "rewrite" (other content, same size), "vanish".
         spoils_writing: the first byte of every file written is another one.
         keeps_times: a file's time can be set.
+        free: bytes told to be free instead of the true number.
     """
 
     bytes_per_second: float = 0
@@ -79,6 +80,7 @@ class Faults:
     changes: dict[str, tuple[int, str]] = field(default_factory=dict)
     spoils_writing: bool = False
     keeps_times: bool = True
+    free: int | None = None
 
 
 def why_not() -> str | None:
@@ -408,7 +410,10 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
             with self.operation(path) as real:
                 found = os.statvfs(real)
             names = ("f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files", "f_namemax")
-            return {name: getattr(found, name) for name in names}
+            told = {name: getattr(found, name) for name in names}
+            if self.bites("free", self.faults.free is not None):
+                told["f_bfree"] = told["f_bavail"] = (self.faults.free or 0) // found.f_frsize
+            return told
 
         def changing(self, path: str) -> contextlib.AbstractContextManager[str]:
             if read_only:
