@@ -324,8 +324,7 @@ class Transfer:
             item.within, store = False, self.within
             self.send(item, lambda: self._within(item, action, store))
         elif item.source.size <= self.can.small_limit:
-            with self.small.taking():
-                self._take_small(item)
+            self._take_small(item)
         elif isinstance(action, Copy):
             if item.beside and item.content is None:
                 standing.name_beside(self, item, self.hash(item))
@@ -389,6 +388,10 @@ class Transfer:
     def _take_small(self, item: Item) -> None:
         cost = item.source.size + OVERHEAD
         self.acquire(cost)
+        with self.small.taking():
+            self._read_small(item, cost)
+
+    def _read_small(self, item: Item, cost: int) -> None:
         package = None
         try:
             file = self.source.open(item.source)

@@ -42,3 +42,13 @@ def test_who_sends(tmp_path: Path, source: dict[str, object], batch: int, wait: 
     assert {outcome.status for outcome in rig.outcomes.values()} == {Status.VERIFIED}
     assert sent_by[0] == "send", "nothing is known of the destination yet"
     assert set(sent_by[5:]) == {"read"} if reader else set(sent_by) == {"send"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_waits_for_memory_is_not_waited_for(tmp_path: Path, seed: int) -> None:
+    """One reader waits for memory that a batch holds, the other one has nothing left to read."""
+    rig = Rig(tmp_path, "objects", source_can=CARD, can={"batch": Batch(1000, 1 << 20), "small_limit": 8000})
+    rig.photo("a.jpg", b"a" * 2000)
+    rig.photo("b.jpg", b"b" * 7000)
+    rig.run(memory=10_000, seed=seed)
+    assert {outcome.status for outcome in rig.outcomes.values()} == {Status.VERIFIED}
