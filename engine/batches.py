@@ -57,7 +57,7 @@ class Batches:
         too: handing it over would cost as much as sending it. Only a slow source's one reader never waits.
         """
         if self._alone and self._answer < QUICK:
-            self._send_batch([package])
+            self._send_alone(package)
             return
         most = self._transfer.target.gate.together(self._pace.limit)
         self._flush_if(lambda: self._batch_bytes + len(package.data) > most)
@@ -91,6 +91,13 @@ class Batches:
             packages, self._batch, self._batch_bytes = self._batch, [], 0
         for batch in _split(packages, self._transfer.can.batch.count, self._transfer.can.batch.bytes):
             self._transfer.put_task(lambda batch=batch: self._send_batch(batch))  # type: ignore[misc]
+
+    def _send_alone(self, package: Package) -> None:
+        try:
+            with self._transfer.senders.calling():
+                self.store([package])
+        finally:
+            self._transfer.budget.release(package.cost)
 
     def _send_batch(self, packages: list[Package]) -> None:
         """Stores small files together; each ends, or is tried again, on its own."""

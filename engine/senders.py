@@ -1,6 +1,7 @@
 """Threads that talk to a destination: as many as are worth it, never more than are allowed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from photosync.engine.width import Width
 from photosync.engine.workers import Channel, Workers
@@ -55,16 +56,22 @@ class Senders:
         for number in range(first, last):
             self._workers.start(self._run, f"send-{number}")
 
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Around calls to the destination: waits until one more may be in flight."""
+        with self._monitor:
+            while self._active >= self._width.limit:
+                self._workers.check()
+                self._monitor.wait()
+            self._active += 1
+        try:
+            yield
+        finally:
+            with self._monitor:
+                self._active -= 1
+                self._monitor.notify()
+
     def _run(self) -> None:
         for task in self.tasks:
-            with self._monitor:
-                while self._active >= self._width.limit:
-                    self._workers.check()
-                    self._monitor.wait()
-                self._active += 1
-            try:
+            with self.calling():
                 task()
-            finally:
-                with self._monitor:
-                    self._active -= 1
-                    self._monitor.notify()

@@ -89,7 +89,7 @@ class Transfer:
         self._queue: Channel[Item] = Channel(workers)
         most = self.can.write_concurrency
         self.target.gate.width = Width(min(most, settings.transfers or most))
-        self._senders = Senders(workers, self.target.gate.width)
+        self.senders = Senders(workers, self.target.gate.width)
         self._open_items = 0
         self._ended: set[int] = set()
         self._last: list[Item] = []
@@ -127,7 +127,7 @@ class Transfer:
                 most = self.settings.transfers or len(items)
                 for number in range(min(most, self.source.store.capabilities.read_concurrency, len(items))):
                     self.workers.start(self._read_all, f"read-{number}")
-                self._senders.start(sum(map(self._calls, items)))
+                self.senders.start(sum(map(self._calls, items)))
                 self.workers.join()
         finally:
             for item in items:
@@ -180,7 +180,7 @@ class Transfer:
 
     def put_task(self, task: Callable[[], None]) -> None:
         """Queues work that ends its items by itself."""
-        self._senders.tasks.put(task)
+        self.senders.tasks.put(task)
 
     def repeat(self, item: Item) -> None:
         """Has an item read once more."""
@@ -199,7 +199,7 @@ class Transfer:
         """Counts bytes that arrived."""
         with self.state:
             item.sent += size
-        self._senders.arrived(size)
+        self.senders.arrived(size)
         self.emit(Moved(self.pair.name, item.source.path, sent=size))
 
     # how items end
@@ -215,7 +215,7 @@ class Transfer:
             only_last = self._open_items == len(self._last)
         if last:
             self._queue.close()
-            self._senders.tasks.close()
+            self.senders.tasks.close()
         elif only_last:
             self._release_last()
         if outcome is not None:

@@ -42,15 +42,17 @@ class Width:
             now: seconds on a clock that never goes back.
             full: as many calls were in flight as may be; else more would not have helped.
         """
-        if self._began is None:
+        # Read once: a refusal on another thread may take it away.
+        began = self._began
+        if began is None:
             self._began = now
             return
         self._work += size + self.EACH
         self._calls += 1
         self._idle = self._idle or not full
-        if self._calls < 2 * self.limit or now - self._began < self.LONG:
+        if self._calls < 2 * self.limit or now - began < self.LONG:
             return
-        rate, idle = self._work / (now - self._began), self._idle
+        rate, idle = self._work / (now - began), self._idle
         self._look_anew(now)
         if not idle:
             self._judge(rate)
@@ -59,8 +61,9 @@ class Width:
         self._began, self._work, self._calls, self._idle = now, 0, 0, False
 
     def _judge(self, rate: float) -> None:
-        if self._before is not None and rate < self._before[1] * self.WORTH:
-            self.limit, self._before, self._rest = self._before[0], None, self.REST
+        before = self._before
+        if before is not None and rate < before[1] * self.WORTH:
+            self.limit, self._before, self._rest = before[0], None, self.REST
         elif self._rest:
             self._rest -= 1
         elif self.limit < self._most:

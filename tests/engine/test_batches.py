@@ -52,3 +52,30 @@ def test_who_waits_for_memory_is_not_waited_for(tmp_path: Path, seed: int) -> No
     rig.photo("b.jpg", b"b" * 7000)
     rig.run(memory=10_000, seed=seed)
     assert {outcome.status for outcome in rig.outcomes.values()} == {Status.VERIFIED}
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_more_calls_at_once_than_the_destination_bears(tmp_path: Path, most: int) -> None:
+    """Whoever makes them: the client behind a store may be no more than one thread's."""
+    now = highest = 0
+
+    def setup(store: SimStore) -> None:
+        put = store.put
+
+        def counted(blobs: list[Blob]) -> list[Stored | Exception]:
+            nonlocal now, highest
+            now += 1
+            highest = max(highest, now)
+            try:
+                return put(blobs)
+            finally:
+                now -= 1
+
+        store.put = counted  # type: ignore[method-assign, assignment]
+
+    rig = Rig(tmp_path, "objects", setup=setup, source_can=CARD, can={"write_concurrency": most})
+    for number in range(40):
+        rig.photo(f"{number}.jpg", b"photo %d" % number)
+    rig.run()
+    assert {outcome.status for outcome in rig.outcomes.values()} == {Status.VERIFIED}
+    assert highest == most
