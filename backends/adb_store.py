@@ -268,7 +268,7 @@ class AdbReader:
 
 def _entry(path: str, real: str, told: Told) -> Entry:
     if note := housekeeping(real):
-        return Entry(path, kind=Kind.SKIPPED, note=note)
+        return Entry(path, told.size, kind=Kind.SKIPPED, note=note)
     if stat.S_ISREG(told.mode):
         return Entry(path, told.size, told.mtime * _SECOND)
     return entry_of_no_file(path, told.mode)

@@ -316,6 +316,6 @@ class PhoneReader:
 
 def _entry(path: str, real: str, told: os.stat_result) -> Entry:
     if note := housekeeping(real):
-        return Entry(path, kind=Kind.SKIPPED, note=note)
+        return Entry(path, told.st_size, kind=Kind.SKIPPED, note=note)
     # The version is the change time, which a phone does not have: its mount makes one up.
     return replace(entry_of(path, told), version=None)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from photosync.backends.devices import Device, Storage
 from photosync.engine.entry import Entry, Kind, join
 from photosync.engine.errors import DeviceGone
-from photosync.engine.names import check_relative
+from photosync.engine.names import OURS, check_relative
 
 NOT_ASKED = "no photo folder; name it, as in phone:/FOLDER, to copy it too"
 
@@ -143,6 +143,8 @@ def housekeeping(real: str) -> str:
         return "in the phone's trash"
     if name.startswith(".pending-"):
         return "not finished by the app that writes it"
+    if name.startswith(f"{OURS}-restoring-"):
+        return "left by a restore that was cut short; the next one takes it away"
     if name == ".thumbnails":
         return "previews that the phone makes itself"
     if name in ("data", "obb") and parent.rpartition("/")[2] == "Android":

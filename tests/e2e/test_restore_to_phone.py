@@ -160,6 +160,8 @@ def test_only_what_is_missing_needs_room(
     video = "DCIM/Restored/Pictures/VID_2.MP4"
     half = phone_creation.temporary(video, blake3(RESTORED[video]).hexdigest())
     write(content, {half: RESTORED[video][: 5 << 20]})
+    copied = machine.run("copy", phone, content.parent / "copied", "--json").expect(0)
+    assert set(copied.files()) == {"DCIM/Camera/IMG_1.JPG"}, "half a video is none of the phone's photos"
     restore(machine, library, phone, "--yes")
     assert tree(content) == before | RESTORED
     report = restore(machine, library, phone, "--yes")
