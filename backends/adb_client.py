@@ -295,6 +295,9 @@ def failure(said: bytes, path: str) -> OSError:
         errno.ENOTCONN,
         errno.ENODEV,
         errno.ENOTDIR,
+        errno.ENOSPC,
+        errno.EFBIG,
+        errno.EROFS,
     ):
         if os.strerror(code) in text:
             return OSError(code, os.strerror(code), path)

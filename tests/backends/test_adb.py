@@ -13,7 +13,7 @@ import pytest
 
 from photosync.backends import adb_devices
 from photosync.backends.adb import AdbBackend
-from photosync.backends.adb_client import AdbPhone, Answer
+from photosync.backends.adb_client import AdbPhone, Answer, failure
 from photosync.backends.adb_devices import DEBUGGING_OFF, HINTS, find_adb
 from photosync.backends.adb_listing import parse
 from photosync.backends.adb_remove import AdbRemover
@@ -22,7 +22,15 @@ from photosync.backends.device_facts import Facts, Usb
 from photosync.backends.devices import UNLOCK, Device, Storage
 from photosync.engine.capabilities import Store
 from photosync.engine.entry import Entry, Kind
-from photosync.engine.errors import DeviceGone, Permanent, ReadOnly, SourceChanged, Transient
+from photosync.engine.errors import (
+    DestinationFull,
+    DeviceGone,
+    Permanent,
+    ReadOnly,
+    SourceChanged,
+    Transient,
+    classify,
+)
 from tests.servers import adbd as server
 from tests.servers.adb_states import adb_server
 from tests.servers.adbd import AdbdPhone
@@ -528,3 +536,10 @@ def test_no_server_is_started_where_no_phone_could_be(monkeypatch: pytest.Monkey
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "1")
     monkeypatch.setattr("sys.platform", "linux")
     assert find_adb(Facts(usb=(Usb("2", "EOS R5", False),))) == []
+
+
+def test_a_full_phone_ends_a_restore() -> None:
+    """As adbd says it (AOSP, file_sync_service.cpp): no file after this one would fit."""
+    said = failure(b"couldn't write file: No space left on device", "DCIM/a.jpg")
+    assert isinstance(classify(said, "restoring DCIM/a.jpg"), DestinationFull)
+    assert isinstance(classify(failure(b"Read-only file system", "a"), "restoring a"), ReadOnly)
