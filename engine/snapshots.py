@@ -304,15 +304,20 @@ class Snapshots:
         self._cache.put(name_of(record), record)
         return snapshot
 
-    def sign(self) -> None:
+    def sign(self) -> bool:
         """Replaces a HEAD that is not signed yet by one that is; nothing else about it changes.
+
+        Returns:
+            Whether there was one.
 
         Raises:
             HeadMoved: somebody else wrote a snapshot since.
         """
         self._current()
-        if self._read is not None and self._read.head.ed25519 is msgspec.UNSET:
-            self._write_head(self._read.head)
+        if self._read is None or self._read.head.ed25519 is not msgspec.UNSET:
+            return False
+        self._write_head(self._read.head)
+        return True
 
     # reading
 

@@ -27,6 +27,11 @@ from photosync.engine.workers import Threads, Workers
 from photosync.places import Place, open_place, parse
 from photosync.secrets import Secrets
 
+_WAS_UNSIGNED = (
+    "the manifest there was signed by nobody; it is signed now, as it was. If it had been signed before, "
+    "somebody took that away: find out who, and see what it says with photosync log."
+)
+
 
 class Session:
     """Configuration and credentials, read when they are first needed.
@@ -143,8 +148,8 @@ class Session:
         with self.target(place) as target:
             snapshots, trust = _snapshots(place, journal, target)
             snapshots.refuse_rollback(journal.head(place.identity))
-            if trust.unsigned_yet:
-                snapshots.sign()
+            if trust.unsigned_yet and snapshots.sign():
+                sys.stderr.write(f"{place.text}: {_WAS_UNSIGNED}\n")
 
 
 def _leave_no_core() -> None:

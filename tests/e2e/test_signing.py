@@ -19,7 +19,8 @@ def test_a_signed_library_is_refused_once_it_was_tampered_with(tmp_path: Path) -
     # A library that was there before is signed from the run on that says so, and without saying ever after.
     machine.copy(phone, copy).expect(0)
     assert public not in (copy / ".photosync/HEAD").read_text()
-    machine.run("copy", phone, copy, "--sign", key).expect(0)
+    assert "signed by nobody" in machine.run("copy", phone, copy, "--sign", key).expect(0).err
+    assert "signed by nobody" not in machine.run("copy", phone, copy, "--sign", key).expect(0).err
     assert public in (copy / ".photosync/HEAD").read_text()
     older = tmp_path / "older"
     shutil.copytree(copy / ".photosync", older)
