@@ -102,11 +102,12 @@ class LocalStore:
         entries = []
         with self._tree.folder(path) as folder, os.scandir(folder) as children:
             for child in children:
-                # A file that is removed during the listing is simply not there; all other errors are raised.
-                with contextlib.suppress(FileNotFoundError):
-                    entries.append(
-                        self._tree.entry(join(path, child.name), child.stat(follow_symlinks=False))
-                    )
+                try:
+                    found = child.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    # Removed during the listing, so it is simply not there; all other errors are raised.
+                    continue
+                entries.append(self._tree.entry(join(path, child.name), found))
         return entries
 
     def list_tree(self) -> Iterator[Entry]:

@@ -8,9 +8,10 @@ A file is fetched whole into an unlinked temporary file when it is opened: most 
 and a transfer that waits for a slow destination runs into the camera's time limit. libgphoto2 remembers what
 it was told about a file; only opening the camera anew asks it again.
 
-PTP has 32 bits for sizes (ISO 15740, ObjectInfo; 0xFFFFFFFF means "4 GiB or more"). There are devices that
-tell a larger file's size modulo 2**32 and send as much, so size and length agree and the video is cut. What
-shows it is the video itself: the boxes of MP4 and QuickTime (ISO/IEC 14496-12) tell their lengths.
+PTP has 32 bits for sizes (ISO 15740, ObjectInfo; 0xFFFFFFFF means "4 GiB or more"); what a device tells in
+64 bits beside them, libgphoto2 asks for where it knows how. There are devices that tell a larger file's size
+modulo 2**32 and send as much, so size and length agree and the video is cut. What shows it is the video
+itself: the boxes of MP4 and QuickTime (ISO/IEC 14496-12) tell their lengths.
 """
 
 import contextlib

@@ -6,6 +6,7 @@
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -53,6 +54,8 @@ def main(arguments: list[str]) -> int:
         [] if given.no_run else [each for each in WORKLOADS if not given.names or each.name in given.names]
     )
     sound = True
+    # Mounts and servers have to go, however it ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with (
         tempfile.TemporaryDirectory(
             prefix="photosync-benchmark-", dir=given.scratch, ignore_cleanup_errors=True

@@ -525,10 +525,17 @@ class _Planner:
                 f"the source could not be listed completely ({first.path or '/'}: {first.error}), so nothing "
                 "is deleted and nothing was changed. Mend that, or use `photosync copy`, which never deletes."
             )
+        # Somebody may have renamed, at the destination, a copy whose original was freed.
+        astray = {
+            delivery.size
+            for place, delivery in self.vanished.items()
+            if place not in self.there and self._was_freed(place)
+        }
         extra = [
             entry
             for place, entry in self.there.items()
             if not (place in self.claimed or place in self.spared or self._was_freed(place))
+            and entry.size not in astray
             and self._in_scope(place, entry)
         ]
         limit = self.policy.max_delete

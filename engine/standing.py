@@ -146,7 +146,10 @@ def move(transfer: "Transfer", item: Item, action: Move, found: Fingerprint, pac
 
 
 def trash(transfer: "Transfer", item: Item, action: Trash) -> None:
-    """Puts what the source does not have any more into the trash."""
+    """Puts what the source does not have any more into the trash, unless it turned out to be a copy."""
+    if transfer.needs(action.entry.path):
+        transfer.close(item, None)
+        return
     transfer.target.set_aside(action.entry.path, action.to)
     transfer.journal.set_withdrawn(transfer.pair.destination_id, action.entry.path)
     transfer.close(item, transfer.outcome(item, Status.TRASHED, verify.NONE, action.to))

@@ -34,6 +34,7 @@ from photosync.engine.journal import Delivery, Journal
 from photosync.engine.large import Large
 from photosync.engine.limits import Gate
 from photosync.engine.media import NOTHING, look
+from photosync.engine.names import match_key
 from photosync.engine.plan import Compare, Copy, Move, Plan, Refuse, Trash
 from photosync.engine.senders import Senders
 from photosync.engine.source import Source, SourceGone
@@ -91,6 +92,8 @@ class Transfer:
         self._senders = Senders(workers, self.target.gate.width)
         self._open_items = 0
         self._ended: set[int] = set()
+        self._last: list[Item] = []
+        self._copies: set[str] = set()
         self.small = Batches(self)
 
     def run(self, plan: Plan) -> None:
@@ -112,12 +115,15 @@ class Transfer:
                 items.append(Item(action, number, action.to))
         self._open_items = len(items)
         reading = [item for item in items if not isinstance(item.action, Trash)]
+        self._last = [item for item in items if isinstance(item.action, Trash)]
         wanted = [item.source for item in reading if self._known(item) is None]
         self.source.expect([item.source for item in reading], wanted)
         try:
             if items:
-                for item in together.lead(items):
+                for item in together.lead(reading):
                     self._queue.put(item)
+                if not reading:
+                    self._release_last()
                 most = self.settings.transfers or len(items)
                 for number in range(min(most, self.source.store.capabilities.read_concurrency, len(items))):
                     self.workers.start(self._read_all, f"read-{number}")
@@ -198,19 +204,35 @@ class Transfer:
 
     # how items end
 
-    def close(self, item: Item, outcome: Outcome) -> None:
-        """Ends an item, unless it has ended already."""
+    def close(self, item: Item, outcome: Outcome | None) -> None:
+        """Ends an item, unless it has ended already; without a word if there is no outcome."""
         with self.state:
             if item.number in self._ended:
                 return
             self._ended.add(item.number)
             self._open_items -= 1
             last = self._open_items == 0
+            only_last = self._open_items == len(self._last)
         if last:
             self._queue.close()
             self._senders.tasks.close()
-        self.emit(Finished(self.pair.name, outcome))
+        elif only_last:
+            self._release_last()
+        if outcome is not None:
+            self.emit(Finished(self.pair.name, outcome))
         self._let_go(item)
+
+    def _release_last(self) -> None:
+        """What nobody needs goes to the trash when all else has ended: until then it may turn out to be the
+        copy of a file whose note was lost."""
+        with self.state:
+            items, self._last = self._last, []
+        for item in items:
+            self._queue.put(item)
+
+    def needs(self, stored: str) -> bool:
+        """Whether something at the destination is the copy of a file of this run."""
+        return match_key(stored, self.can.names) in self._copies
 
     def outcome(self, item: Item, status: Status, evidence: str, stored: str | None) -> Outcome:
         """How an item ended."""
@@ -256,6 +278,9 @@ class Transfer:
     def delivered(self, item: Item, found: Fingerprint, stored: Stored, evidence: str) -> None:
         """Writes down a copy that is there, and ends its item."""
         pair, entry = self.pair, item.source
+        if self._last:
+            with self.state:
+                self._copies.add(match_key(stored.path, self.can.names))
         if isinstance(item.action, Move):
             self.journal.forget_delivery(pair.source_id, pair.destination_id, item.action.origin.path)
         self.journal.set_copied(

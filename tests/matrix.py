@@ -1,6 +1,6 @@
 """The fault matrix: which fault is provoked by which tests, and the page that tells it.
 
-make matrix          writes docs/trust.md
+make matrix          writes docs/trust.md, and the table of routes in docs/phones.md
 """
 
 import contextlib
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import routes
 from tests.matrix_rows import PARTLY, ROWS, UNTESTED
 
 ROOT = Path(__file__).parent.parent
@@ -124,4 +125,6 @@ def collect() -> list[pytest.Item]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(by_row(collect())))
+    tests = collect()
+    PAGE.write_text(page(by_row(tests)))
+    routes.tell(tests)

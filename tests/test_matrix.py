@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests import routes
 from tests.matrix import PAGE, ROOT, Shown, by_row, collect, page
 from tests.matrix_rows import ROWS, UNTESTED
 
@@ -19,6 +20,15 @@ def items() -> list[pytest.Item]:
 
 def test_the_page_is_not_stale(items: list[pytest.Item]) -> None:
     assert PAGE.read_text() == page(by_row(items)), "make matrix"
+
+
+def test_every_route_to_a_phone_is_tested(items: list[pytest.Item]) -> None:
+    for route in routes.ROUTES:
+        for shows in routes.SHOWS:
+            tests = routes.by_route(items)[route][shows]
+            often = any(not test.endswith("★") for test in tests)
+            assert often or (tests and (route, shows) == ("pymobiledevice3", "beyond")), (route, shows)
+    assert routes.told() == routes.table(items), "make matrix"
 
 
 def test_the_tests_that_threats_name_exist(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from photosync.backends import s3_marks
 from photosync.backends.s3 import S3Backend
 from photosync.backends.s3_store import S3Store
+from photosync.engine.capabilities import Stored
 from photosync.engine.errors import Fatal, NotSignedIn, Permanent
+from photosync.testing.helpers import blob
 from tests.backends.canned_s3 import Answer, Careless, Request, canned
 from tests.backends.test_s3_store import content, put
 from tests.backends.test_s3_upload import VIDEO, digests, send
@@ -99,6 +102,38 @@ def test_versions_do_not_disturb(s3_server: Seaweed, s3: S3Backend, bucket: str)
     assert {entry.path for entry in store.list_tree()} == {"a.jpg", "a.mov", ".photosync/HEAD"}
     assert store.read_small(".photosync/HEAD", 10) == (b"{1}", version)
     put(store, "c.jpg", b"a deleted name may be taken again")
+
+
+def on_disk(server: Seaweed, data: bytes) -> bool:
+    """Whether a server holds these bytes as they are."""
+    return any(data in file.read_bytes() for file in server.data.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({}, None), ({"sse": "AES256"}, ("AES256", None)),
+     ({"sse": "aws:kms", "sse_kms_key_id": "photos-key"}, ("aws:kms", "photos-key"))],
+)  # fmt: skip
+def test_what_is_to_be_encrypted_is(
+    s3_server: Seaweed, bucket: str, options: dict[str, Any], told: tuple[str, str | None] | None
+) -> None:
+    """Small files, files in parts, records and copies; all of them are read and proven as ever."""
+    secret = os.urandom(24) * 100
+    store = stored_by(s3_server, bucket, **options)
+    kept = put(store, "secret.jpg", secret)
+    assert on_disk(s3_server, secret[:600]) == (not options)
+    client = s3_server.client()
+    for name in ("a.jpg", "b.jpg", "a.mov", "secret.jpg", ".photosync/HEAD"):
+        found = client.head_object(Bucket=bucket, Key=f"phone/{name}")
+        encryption = found.get("ServerSideEncryption"), found.get("SSEKMSKeyId")
+        assert encryption == (told or (None, None)), name
+    assert content(store, "secret.jpg") == secret
+    assert content(store, "a.mov") == VIDEO
+    assert content(store, "b.jpg") == b"photo"
+    assert store.stat("secret.jpg").digests == kept.digests == {"sha256": hashlib.sha256(secret).hexdigest()}
+    assert [
+        result for result in store.put([blob(store, "secret.jpg", b"other")]) if isinstance(result, Stored)
+    ] == []
 
 
 def sent_headers(**options: Any) -> list[Request]:

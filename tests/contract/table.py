@@ -62,7 +62,7 @@ _AGAINST: Mapping[str, str] = {
     "Dropbox": "an emulator",
     "Google Drive": "an emulator",
     "SFTP": "OpenSSH",
-    "SFTP (sshfs)": "OpenSSH, by hand",
+    "SFTP (sshfs)": "OpenSSH",
     "FTP": "pyftpdlib",
     "SMB": "Samba",
     "WebDAV": "WsgiDAV, rclone",

@@ -73,6 +73,7 @@ def below(files: dict[str, bytes]) -> dict[str, bytes]:
     return {f"{STORAGE}/{path}": data for path, data in files.items()}
 
 
+@pytest.mark.route("library", "adb")
 def test_a_library(machine: Photosync, plugged: Plugged, library: Path, local: LocalFolder) -> None:
     phone = plugged(library)
     (row,) = [row for row in machine.run("devices", "--json").expect(0).events if row["route"] == "adb"]
@@ -95,6 +96,7 @@ def test_a_library(machine: Photosync, plugged: Plugged, library: Path, local: L
     assert tree(library) == before
 
 
+@pytest.mark.route("unplugged", "adb")
 def test_unplugged_in_the_middle_of_a_video(
     machine: Photosync,
     plugged: Plugged,
@@ -171,6 +173,7 @@ def test_the_end_of_a_video_beyond_4_gib(machine: Photosync, plugged: Plugged, t
 
 
 @pytest.mark.timeout(1200)
+@pytest.mark.route("beyond", "adb")
 def test_a_library_with_a_video_beyond_4_gib(
     machine: Photosync, plugged: Plugged, library: Path, tmp_path: Path
 ) -> None:

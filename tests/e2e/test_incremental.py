@@ -85,6 +85,37 @@ def test_every_change_at_once(machine: Photosync, place: Where, tmp_path: Path) 
     assert place.files() == there
 
 
+@pytest.mark.parametrize("place", ["local", "dropbox"], indirect=True)
+def test_what_others_do_at_the_destination(machine: Photosync, place: Where, tmp_path: Path) -> None:
+    """Renamed, edited, deleted and added there between two runs: told and mended by the next."""
+    phone = tmp_path / "phone"
+    files = {f"IMG_{number}.JPG": noise(3000 + number, number) for number in range(6)}
+    write(phone, files, mtime=WHEN)
+    machine.run("sync", phone, place.text).expect(0)
+    place.put("renamed.jpg", files["IMG_0.JPG"])
+    place.delete("IMG_0.JPG")
+    place.put("IMG_1.JPG", noise(3001, "edited there"))
+    place.delete("IMG_2.JPG")
+    place.put("added.jpg", noise(77, "theirs"))
+
+    done = machine.copy(phone, place.text).expect(1)
+    assert set(done.files("verified")) == {"IMG_0.JPG", "IMG_2.JPG"}
+    assert set(done.files("conflict")) == {"IMG_1.JPG"}
+    there = place.files()
+    assert there.items() >= {name: data for name, data in files.items() if name != "IMG_1.JPG"}.items()
+    assert {noise(3001, "edited there"), files["IMG_1.JPG"], noise(77, "theirs")} <= set(there.values())
+    assert there["renamed.jpg"] == files["IMG_0.JPG"]
+    rows = machine.run("diff", place.text, "--json").expect(0)
+    assert rows.out == "" or all(row["path"].startswith("IMG_1") for row in rows.events)
+
+    done = machine.run("sync", phone, place.text, "--json").expect(0)
+    trashed = {row["path"] for row in done.events if row["event"] == "trash"}
+    assert trashed == {"added.jpg", "renamed.jpg", "IMG_1.JPG"}
+    assert sorted(place.files().values()) == sorted(files.values())
+    trash = [path for path in place.own() if "/trash/" in path and path.endswith((".jpg", ".JPG"))]
+    assert len(trash) == 3, "what others made there is in the trash"
+
+
 @EVERYWHERE
 @pytest.mark.row(7)
 def test_checksum_finds_what_size_and_time_hide(machine: Photosync, place: Where, tmp_path: Path) -> None:

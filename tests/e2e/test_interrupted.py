@@ -161,6 +161,7 @@ def test_ctrl_c_says_so_to_people(machine: Photosync, local: LocalFolder, tmp_pa
 
 @pytest.mark.parametrize("how", ["eio", "enotconn", "empty"])
 @pytest.mark.row(1)
+@pytest.mark.route("unplugged", "a mount")
 def test_phone_unplugged_in_the_middle_of_a_file(
     machine: Photosync, plug: Plug, local: LocalFolder, tmp_path: Path, how: str
 ) -> None:

@@ -93,6 +93,7 @@ def route_of(machine: Photosync) -> tuple[str, list[str]]:
 
 
 @pytest.mark.root
+@pytest.mark.route("library")
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_library(
     machine: Photosync, plugged: Plugged, library: Path, local: LocalFolder, tmp_path: Path, route: str
@@ -130,7 +131,11 @@ def test_ifuse_and_then_afc(
 
 @pytest.mark.root
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.route("beyond")
+@pytest.mark.parametrize(
+    "route",
+    [*ROUTES[:3], pytest.param("pymobiledevice3", marks=pytest.mark.slow)],  # it costs a minute
+)
 def test_a_video_beyond_4_gib(
     machine: Photosync, plugged: Plugged, local: LocalFolder, tmp_path: Path, route: str
 ) -> None:
@@ -147,6 +152,7 @@ def test_a_video_beyond_4_gib(
 
 
 @pytest.mark.root
+@pytest.mark.route("unplugged")
 @pytest.mark.parametrize("route", ROUTES)
 def test_unplugged_in_the_middle_of_a_video(
     machine: Photosync, plugged: Plugged, local: LocalFolder, tmp_path: Path, route: str

@@ -35,6 +35,21 @@ HOUR = 3600 * 10**9
 TAKEN = 1_700_000_000
 TOLD = {Status.FAILED, Status.REFUSED, Status.PENDING}
 PATIENCE = 2.0
+EVERY = {
+    *(
+        "latency",
+        "bytes_per_second",
+        "serialised",
+        "stale",
+        "hidden",
+        "size_told",
+        "size_modulo",
+        "transcoded",
+    ),
+    *("mtime_shift", "mtime_step", "bad_open", "bad_from", "ends_at", "bad_folders"),
+    *(f"changes: {how}" for how in ("grow", "shrink", "rewrite", "vanish")),
+    *(f"unplugged: {how}" for how in ("eio", "enotconn", "enodev", "empty", "hang")),
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -42,6 +57,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         first, _, count = str(metafunc.config.getoption("--schedules")).rpartition("+")
         start = int(first or 0)
         metafunc.parametrize("schedule", range(start, start + int(count)))
+
+
+@pytest.fixture(scope="module")
+def met() -> Iterator[dict[int, set[str]]]:
+    """Which faults the runs of each schedule met; the usual twenty together meet every one."""
+    by_schedule: dict[int, set[str]] = {}
+    yield by_schedule
+    if set(range(20)) <= by_schedule.keys():
+        assert set().union(*by_schedule.values()) >= EVERY
 
 
 def library(folder: Path, dice: random.Random) -> None:
@@ -58,8 +82,9 @@ def library(folder: Path, dice: random.Random) -> None:
         (folder / STORAGE / name).mkdir(parents=True, exist_ok=True)
 
 
-def storm(dice: random.Random, sizes: dict[str, int]) -> dict[str, Any]:
-    """A few faults at once, of all that phones are known for."""
+def storm(dice: random.Random, sizes: dict[str, int], schedule: int) -> dict[str, Any]:
+    """A few faults at once, of all that phones are known for: two by turns, so that none is left out, and
+    some by chance."""
     names = sorted(sizes)
     large = [name for name in names if sizes[name] > 100_000]
 
@@ -84,21 +109,30 @@ def storm(dice: random.Random, sizes: dict[str, int]) -> dict[str, Any]:
         {"bad_from": {name: sizes[name] // 2 for name in some(among=large)}},
         {"ends_at": {name: sizes[name] // 2 for name in some(among=large)}},
         {"bad_folders": frozenset([f"{STORAGE}/{dice.choice(['DCIM/Camera', 'Pictures', 'DCIM'])}"])},
-        {
-            "changes": {
-                name: (sizes[name] // 2, dice.choice(["grow", "shrink", "rewrite", "vanish"]))
-                for name in some(2, large)
-            }
-        },
-        {
-            "unplug_after": dice.randrange(sum(sizes.values())),
-            "unplug_as": dice.choice(["eio", "enotconn", "enodev", "empty", "hang"]),
-        },
+        *(
+            {"changes": {name: (sizes[name] // 2, how) for name in some(2, large)}}
+            for how in ("grow", "shrink", "rewrite", "vanish")
+        ),
+        *(
+            {"unplug_after": dice.randrange(sum(sizes.values()) // 2), "unplug_as": how}
+            for how in ("eio", "enotconn", "enodev", "empty", "hang")
+        ),
     ]
     chosen: dict[str, Any] = {}
-    for faults in dice.sample(kinds, dice.randint(1, 4)):
+    for faults in dice.sample(kinds, dice.randint(0, 2)):
         chosen |= faults
+    for turn in (schedule, schedule + len(kinds) // 2):
+        chosen |= kinds[turn % len(kinds)]
     return chosen
+
+
+def another_photo(world: "World", number: int) -> str:
+    """Taken after somebody had looked at the phone; gives its path."""
+    for folder, _, _ in os.walk(world.phone.mount):
+        assert folder
+    path = f"{STORAGE}/DCIM/Camera/NEW_{number:04}.jpg"
+    (world.source / path).write_bytes(noise(200_000 + number, f"new {number}"))
+    return path
 
 
 @dataclass
@@ -174,7 +208,7 @@ def held(world: World) -> dict[str, bytes]:
     return LocalFolder(world.copy).files()
 
 
-def check_told(world: World, report: Report, faults: dict[str, Any], before: set[str]) -> None:
+def check_told(world: World, report: Report, faults: dict[str, Any], before: set[str], new: str) -> None:
     """Each file has an end that is true, or the run says why it has none."""
     there = held(world)
     ended: dict[str, Outcome] = {}
@@ -189,7 +223,7 @@ def check_told(world: World, report: Report, faults: dict[str, Any], before: set
             assert outcome.error, f"{outcome} has no reason"
         else:
             raise AssertionError(f"{outcome}: a copy that reads back is proven or not made")
-    unseen = {*faults.get("hidden", ())} | {
+    unseen = {*faults.get("hidden", ()), *([new] if "stale" in faults else [])} | {
         path for path in before for folder in faults.get("bad_folders", ()) if path.startswith(f"{folder}/")
     }
     if not report.fatal:
@@ -205,23 +239,28 @@ def check_told(world: World, report: Report, faults: dict[str, Any], before: set
 
 @pytest.mark.root
 @pytest.mark.row(1, 9)
-def test_nothing_is_lost_and_nothing_is_claimed(world: World, schedule: int) -> None:
+def test_nothing_is_lost_and_nothing_is_claimed(
+    world: World, schedule: int, met: dict[int, set[str]]
+) -> None:
     dice = random.Random(f"storm {schedule}")
-    for _ in range(dice.randint(1, 3)):
+    for number in range(dice.randint(1, 3)):
+        new = another_photo(world, number)
         on_phone = tree(world.source)
-        faults = storm(dice, {path: len(data) for path, data in on_phone.items()})
+        world.remember()
+        faults = storm(dice, {path: len(data) for path, data in on_phone.items()}, schedule + 7 * number)
         before = held(world)
         world.phone.set(**faults)
         report = world.run()
         # Before the cable is in: whoever hangs now must meet a phone that behaves again.
         world.phone.set(**{name: getattr(Faults(), name) for name in faults})
         world.phone.plug_in()
+        met.setdefault(schedule, set()).update(world.phone.bitten())
         after = held(world)
         assert before.items() <= after.items(), "what was copied stays as it is"
         vanishing = {name for name, (_, how) in faults.get("changes", {}).items() if how == "vanish"}
         assert set(on_phone) - vanishing <= set(tree(world.source)), "nothing is deleted on the phone"
         if report is not None:
-            check_told(world, report, faults, set(on_phone))
+            check_told(world, report, faults, set(on_phone), new)
         else:
             assert any(word in world.refused for word in ("again", "Unlock")), "what to do"
 

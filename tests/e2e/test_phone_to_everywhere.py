@@ -1,7 +1,10 @@
 """The main job: a phone that is plugged in, copied to every kind of place, proven, and found unchanged."""
 
+import os
 import random
 import shutil
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +76,21 @@ def test_a_folder(machine: Photosync, plug: Plug, library: Path, local: LocalFol
     for file in library.rglob("*.HEIC"):
         twin = local.folder / file.relative_to(library)
         assert abs(twin.stat().st_mtime - file.stat().st_mtime) < 1, "times are kept"
+
+
+@pytest.mark.route("library", "a mount")
+@pytest.mark.route("beyond", "a mount")
+@pytest.mark.timeout(900)
+def test_500_files_and_a_video_beyond_4_gib(machine: Photosync, plug: Plug, tmp_path: Path) -> None:
+    source = tmp_path / "phone content"
+    build_library(source, files=499)
+    video = write(source, {"DCIM/Camera/VID_LONG.mp4": noise(MIB)}) / "DCIM/Camera/VID_LONG.mp4"
+    os.truncate(video, (4 << 30) + 7)
+    phone, _ = plug(source)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
+        report = machine.copy(phone, f"{folder}/copy", timeout=800).expect(0).report
+        assert report["verified"] >= 500
+        subprocess.run(["diff", "-r", "-x", ".photosync", source, f"{folder}/copy"], check=True)
 
 
 def test_s3(machine: Photosync, plug: Plug, library: Path, bucket: Bucket, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def below(files: dict[str, bytes]) -> dict[str, bytes]:
     return {f"{STORAGE}/{path}": data for path, data in files.items()}
 
 
+@pytest.mark.route("library", "ptp")
 def test_a_library(machine: Photosync, library: Path, local: LocalFolder) -> None:
     machine.env |= virtual_camera.env(library)
     (row,) = [row for row in machine.run("devices", "--json").expect(0).events if row["route"] == "ptp"]
@@ -42,6 +43,7 @@ def test_a_library(machine: Photosync, library: Path, local: LocalFolder) -> Non
 
 
 @pytest.mark.root
+@pytest.mark.route("unplugged", "ptp")
 def test_unplugged_in_the_middle_of_a_video(machine: Photosync, local: LocalFolder, tmp_path: Path) -> None:
     if why := fuse_phone.why_not() or virtual_camera.why_not():
         pytest.skip(why)

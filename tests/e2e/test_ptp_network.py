@@ -53,6 +53,7 @@ def below(files: dict[str, bytes], storage: str = STORAGE) -> dict[str, bytes]:
 
 @pytest.mark.row(11)
 @pytest.mark.timeout(1200)
+@pytest.mark.route("beyond", "ptp")
 def test_a_library_with_a_video_beyond_4_gib(machine: Photosync, library: Path, memory: Path) -> None:
     video = library / "DCIM/DSC_9000.MOV"
     video.write_bytes(noise(MIB))

@@ -157,6 +157,18 @@ def test_sync_without_the_journal_keeps_what_was_freed(phone: Phone, tmp_path: P
         assert "extra" not in there
 
 
+def test_sync_keeps_a_freed_photo_that_was_renamed_where_it_is(phone: Phone) -> None:
+    list(phone.free().run(phone.candidates()))
+    (phone.folder / "IMG_9.JPG").write_bytes(b"new, so that it is not empty")
+    for journal, disk in zip(phone.journals, phone.disks, strict=True):
+        (disk / "IMG_2.JPG").rename(disk / "the best.jpg")
+        (disk / "extra").write_bytes(b"nobody's, of another size")
+        pair = Pair(phone.store, LocalBackend().store(str(disk)), "phone", disk.name, disk.name)
+        run(Job(pair, Policy(Mode.SYNC), allow_shrunken=True), journal, Threads(), lambda _event: None)
+        there = {path.name for path in disk.iterdir() if path.is_file()}
+        assert there == {*LIVE, "the best.jpg", "IMG_9.JPG"}
+
+
 @pytest.mark.row(61)
 def test_what_stays_is_unreadable(phone: Phone, tmp_path: Path) -> None:
     list(phone.free().run(phone.candidates()))

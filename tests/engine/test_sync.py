@@ -227,3 +227,22 @@ def test_what_was_freed_is_not_taken_for_renamed(tmp_path: Path, mode: Mode) -> 
     rig.phone.drop("Download/IMG_1.JPG")
     rig.run(Mode.SYNC)
     assert rig.files() == {"DCIM/IMG_1.JPG": b"freed", "DCIM/IMG_2.JPG": b"other"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sync_trashes_no_copy_that_it_adopts(tmp_path: Path, seed: int) -> None:
+    """A photo is kept beside another of its name, and the note of that was lost."""
+    rig = Rig(tmp_path)
+    rig.photo("a.jpg", b"old")
+    rig.photo("b.jpg", b"other")
+    rig.run(Mode.SYNC)
+    rig.free("a.jpg")
+    rig.photo("a.jpg", b"new one", mtime_ns=2)
+    rig.run(Mode.SYNC)
+    assert sorted(rig.files().values()) == [b"new one", b"old", b"other"]
+    with rig.journal() as journal:
+        journal.forget_delivery("phone", "there", "a.jpg")
+    rig.there.set("left.jpg", b"left", 1)
+    rig.run(Mode.SYNC, seed=seed)
+    assert sorted(rig.files().values()) == [b"new one", b"old", b"other"]
+    assert rig.run(Mode.SYNC).status == "nothing"

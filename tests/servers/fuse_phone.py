@@ -128,6 +128,11 @@ class FuseLibrary:
         replaced (files that a rename took the place of)."""
         return dict(self._ask("counters", None))
 
+    def bitten(self) -> frozenset[str]:
+        """Faults that someone has met since the start: names of `Faults`, and for changes and unplugging how,
+        as in "changes: grow" and "unplugged: hang"."""
+        return frozenset(self._ask("bitten", None))
+
     def _ask(self, what: str, value: object) -> Any:
         self._pipe.send((what, value))
         if not self._pipe.poll(10):
@@ -221,7 +226,7 @@ def _obey(pipe: connection.Connection, phone: Any, mount: str) -> None:
             phone.set(value)
             pipe.send(None)
         else:
-            pipe.send(phone.counters)
+            pipe.send(getattr(phone, what))
 
 
 def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) -> Any:
@@ -237,6 +242,7 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
                 ),
                 0,
             )  # fmt: skip
+            self.bitten: set[str] = set()
             self._state = threading.Condition()
             self._bus = threading.Lock()
             self._reading = 0
@@ -248,11 +254,19 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
                 self.faults = replace(self.faults, **faults)
                 self._state.notify_all()
 
+        def bites(self, fault: str, has: bool = True) -> bool:
+            if has:
+                self.bitten.add(fault)
+            return has
+
         @contextlib.contextmanager
         def operation(self, path: str, seconds: float = 0) -> Iterator[str]:
             """One exchange with the phone; gives the real path."""
             faults = self.faults
             with self._bus if faults.serialised or faults.bytes_per_second else contextlib.nullcontext():
+                self.bites("serialised", faults.serialised)
+                self.bites("latency", bool(faults.latency))
+                self.bites("bytes_per_second", bool(seconds))
                 if faults.latency or seconds:
                     time.sleep(faults.latency + seconds)
                 self.alive(path)
@@ -263,6 +277,7 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
             faults = self.faults
             if not faults.unplugged:
                 return
+            self.bites(f"unplugged: {faults.unplug_as}")
             if faults.unplug_as == "hang":
                 with self._state:
                     self._state.wait_for(lambda: not self.faults.unplugged)
@@ -283,7 +298,11 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
             size = found.st_size
             if stat.S_ISREG(found.st_mode):
                 size = faults.size_told.get(name, size)
-                size = size % faults.size_modulo if faults.size_modulo else size
+                self.bites("size_told", size != found.st_size)
+                if faults.size_modulo and self.bites("size_modulo", size >= faults.size_modulo):
+                    size %= faults.size_modulo
+            self.bites("mtime_shift", bool(faults.mtime_shift))
+            self.bites("mtime_step", bool(found.st_mtime_ns % faults.mtime_step))
             mtime = found.st_mtime_ns // faults.mtime_step * faults.mtime_step + faults.mtime_shift
             return {
                 "st_mode": found.st_mode,
@@ -302,15 +321,18 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
                 faults = self.faults
                 if faults.unplugged:
                     return [".", ".."]
-                if path[1:] in faults.bad_folders:
+                if self.bites("bad_folders", path[1:] in faults.bad_folders):
                     raise mfusepy.FuseOSError(errno.EIO)
                 names = os.listdir(real)
                 if faults.stale:
-                    names = self._listings.setdefault(path, names)
+                    now, names = names, self._listings.setdefault(path, names)
+                    self.bites("stale", set(now) != set(names))
                 else:
                     self._listings[path] = names
                 inside = path[1:] + "/" if path != "/" else ""
-                return [".", "..", *(name for name in names if inside + name not in faults.hidden)]
+                shown = [name for name in names if inside + name not in faults.hidden]
+                self.bites("hidden", len(shown) < len(names))
+                return [".", "..", *shown]
 
         def readlink(self, path: str) -> str:
             with self.operation(path) as real:
@@ -319,7 +341,7 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
         def open(self, path: str, flags: int) -> int:
             with self.operation(path) as real:
                 self.counters["opens"] += 1
-                if path[1:] in self.faults.bad_open:
+                if self.bites("bad_open", path[1:] in self.faults.bad_open):
                     raise mfusepy.FuseOSError(errno.EIO)
                 handle = os.open(real, os.O_RDONLY)
                 self._next[handle] = 0
@@ -343,11 +365,13 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
                 if name in faults.changes and offset + size > faults.changes[name][0]:
                     self._change(name, *faults.changes[name])
                 if name in faults.bad_from and offset + size > faults.bad_from[name]:
+                    self.bites("bad_from")
                     raise mfusepy.FuseOSError(errno.EIO)
-                if name in faults.transcoded:
+                if self.bites("transcoded", name in faults.transcoded):
                     data = b"J" * max(0, min(size, faults.transcoded[name] - offset))
                 else:
                     end = faults.ends_at.get(name)
+                    self.bites("ends_at", end is not None and offset + size > end)
                     data = os.pread(fh, size if end is None else max(0, min(size, end - offset)), offset)
             counters["reads"] += 1
             counters["jumps"] += offset != self._next[fh]
@@ -362,6 +386,7 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
         def _change(self, name: str, offset: int, how: str) -> None:
             left = {path: change for path, change in self.faults.changes.items() if path != name}
             self.set({"changes": left})
+            self.bites(f"changes: {how}")
             real = os.path.join(source, name)
             size = os.path.getsize(real)
             if how == "vanish":

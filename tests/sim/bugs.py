@@ -13,8 +13,21 @@ from typing import Any
 import pytest
 
 from photosync.backends import local_store, local_tree, posix
-from photosync.engine import freeup, journal_rows, plan, record, scan, source, target, transfer, verify
+from photosync.engine import (
+    audit,
+    freeup,
+    journal_rows,
+    plan,
+    record,
+    scan,
+    source,
+    sync,
+    target,
+    transfer,
+    verify,
+)
 from photosync.engine.assets import Asset
+from photosync.engine.capabilities import Sweeps
 from photosync.engine.entry import Entry
 from photosync.engine.errors import PhotosyncError, SourceChanged, Transient
 from photosync.engine.hashing import Fingerprint
@@ -274,6 +287,22 @@ def head_overwritten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(record.TargetFiles, "write", write)
 
 
+def respelt_names_not_found(patch: pytest.MonkeyPatch) -> None:
+    """A name that a disk gives back decomposed is not found when it is restored."""
+    patch.setattr(audit.Located, "_compose", lambda *_args: None)
+    patch.setattr(audit.Located, "alike", lambda *_args: ())
+
+
+def sweeping_ends_the_run(patch: pytest.MonkeyPatch) -> None:
+    """An error while leftovers are swept ends the run without a report."""
+
+    def sweep(self: sync._Run, destination: Listing) -> None:
+        if destination.own and isinstance(self.pair.destination, Sweeps):
+            self.pair.destination.sweep([each.path for each in destination.own])
+
+    patch.setattr(sync._Run, "_sweep", sweep)
+
+
 def leak_budget(patch: pytest.MonkeyPatch) -> None:
     """Memory is never given back."""
     patch.setattr(ByteBudget, "release", lambda _self, _size: None)
@@ -354,6 +383,8 @@ BUGS: dict[Plant, int] = {
     leave_followers_behind: 30,
     forget_where_it_lies: 40,
     tell_addresses: 20,
+    respelt_names_not_found: 60,
+    sweeping_ends_the_run: 600,
 }
 
 
