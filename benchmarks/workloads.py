@@ -161,7 +161,7 @@ WORKLOADS = (
         of_engine.scan,
     ),
     Workload(
-        "plan", "1,000,000 files planned", "all but 1,000 known and there; engine alone", (), 40,
+        "plan", "1,000,000 files planned", "all but 1,000 known and there; engine alone; what is known is made one by one, as a journal gives it", (), 40,
         (Goal("seconds", "plan", 2, kind="seconds"), Goal("memory of the process", "plan", 300, kind="MB")),
         of_engine.stages("plan"),
     ),
