@@ -162,7 +162,8 @@ WORKLOADS = (
     ),
     Workload(
         "plan", "1,000,000 files planned",
-        "engine alone; all but 1,000 known and there; what is known comes one by one, as a journal gives it", (), 55,
+        "engine alone; all but 1,000 known and there; what is known comes one by one, as a journal gives it",
+        (), 55,
         (Goal("seconds", "plan", 2, kind="seconds"), Goal("memory of the process", "plan", 300, kind="MB")),
         of_engine.stages("plan"),
     ),
