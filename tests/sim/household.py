@@ -201,7 +201,7 @@ class Household:
     def run(self, step: Step, model: Model) -> Report | None:
         """Copies; None if it was killed."""
         reports: list[Report] = []
-        before = set(model.there.visible().values())
+        before = model.there.visible()
 
         def body(scheduler: Scheduler) -> None:
             reports.append(self._copy(step, model, scheduler, step.machine))

@@ -63,15 +63,16 @@ class Model:
         for path, data in self.there.visible().items():
             assert self._whole(data), f"{path} holds bytes that no photo ever had: {data[:40]!r}"
 
-    def check_still_shown(self, before: set[bytes]) -> None:
-        """Promise 7: what the phone still has does not leave its place, not even for the trash.
+    def check_still_shown(self, before: dict[str, bytes]) -> None:
+        """Promise 7: what the phone still has, under the same name, does not even go to the trash.
 
         Args:
-            before: bytes that were there before a run.
+            before: what was there before a run.
         """
-        has = {thing.data for thing in self.phone.honest().values() if len(thing.data) > 1}
-        gone = (before & has) - set(self.there.visible().values())
-        assert not gone, f"still on the phone, and removed from {self.name}: {sorted(gone)[:3]!r}"
+        has, now = self.phone.honest(), set(self.there.visible().values())
+        for path, data in before.items():
+            still = path in has and has[path].data == data and len(data) > 1
+            assert not still or data in now, f"still on the phone, and removed from {self.name}: {path}"
 
     def check_kept(self) -> None:
         """Promises 2, 7 and 8: bytes that stood at the destination still stand there, under some name."""
