@@ -64,6 +64,8 @@ class Household:
         self.life, self.folder = life, folder
         self.phone = Phone(life.seed, life.phone)
         self.models = [Model(self.phone, kind, f"place-{n}") for n, kind in enumerate(life.places)]
+        for model in self.models:
+            model.shared = life.machines > 1
         self.layout = Layout.parse(life.layout) if life.layout else None
         self.runs = 0
         self._trace = hashlib.sha256()

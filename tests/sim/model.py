@@ -32,6 +32,7 @@ class Model:
         extra: how many more copies than the phone ever had are somebody else's doing.
         damaged: its medium flips bits.
         meddled: other programs worked there.
+        shared: several machines copy to it.
     """
 
     def __init__(self, phone: Phone, personality: str, name: str = "there") -> None:
@@ -41,7 +42,7 @@ class Model:
         self.foreign: set[bytes] = set()
         self.freed: set[bytes] = set()
         self.extra: Counter[bytes] = Counter()
-        self.damaged = self.meddled = False
+        self.damaged = self.meddled = self.shared = False
         self._broken: list[str] = []
         self.there = make(personality, name, self._stored)
 
@@ -93,7 +94,12 @@ class Model:
         outcome = event.outcome
         if outcome.status in (Status.VERIFIED, Status.CONFLICT):
             assert outcome.stored is not None
-            data = self.there.read(outcome.stored)
+            try:
+                data = self.there.read(outcome.stored)
+            except FileNotFoundError:
+                # Another machine may have renamed it since, as the phone had.
+                assert self.shared, f"{outcome.path} claimed as {outcome.status} is not there"
+                return
             assert data in self.phone.ever, f"{outcome.path} claimed as {outcome.status} holds {data[:40]!r}"
             shown = self.phone.world.shown.get(outcome.path, set())
             assert data in shown, f"{outcome.path} is not what is stored as {outcome.stored}"
