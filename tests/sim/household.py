@@ -315,7 +315,9 @@ class Household:
         paths = sorted(there.visible())
         data = f"somebody else's {how} {dice.random()}".encode()
         if how == "add" or not paths:
-            missing = sorted(set(self.phone.world.things) - set(paths))[:2] if paths else []
+            # Where names may not end in a dot, nobody else can make such a file either.
+            missing = sorted(name for name in {*self.phone.world.things} - {*paths} if not name.endswith("."))
+            missing = missing[:2] if paths else []
             path = dice.choice([*missing, f"notes-{dice.random()}.txt"])
             with suppress(FileNotFoundError, KeyError):
                 there.read(path)
