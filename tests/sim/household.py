@@ -64,6 +64,8 @@ class Household:
         self.life, self.folder = life, folder
         self.phone = Phone(life.seed, life.phone)
         self.models = [Model(self.phone, kind, f"place-{n}") for n, kind in enumerate(life.places)]
+        for model in self.models:
+            model.shared = life.machines > 1
         self.layout = Layout.parse(life.layout) if life.layout else None
         self.runs = 0
         self._trace = hashlib.sha256()
@@ -201,7 +203,7 @@ class Household:
     def run(self, step: Step, model: Model) -> Report | None:
         """Copies; None if it was killed."""
         reports: list[Report] = []
-        before = set(model.there.visible().values())
+        before = model.there.visible()
 
         def body(scheduler: Scheduler) -> None:
             reports.append(self._copy(step, model, scheduler, step.machine))
@@ -313,7 +315,9 @@ class Household:
         paths = sorted(there.visible())
         data = f"somebody else's {how} {dice.random()}".encode()
         if how == "add" or not paths:
-            missing = sorted(set(self.phone.world.things) - set(paths))[:2] if paths else []
+            # Where names may not end in a dot, nobody else can make such a file either.
+            missing = sorted(name for name in {*self.phone.world.things} - {*paths} if not name.endswith("."))
+            missing = missing[:2] if paths else []
             path = dice.choice([*missing, f"notes-{dice.random()}.txt"])
             with suppress(FileNotFoundError, KeyError):
                 there.read(path)
