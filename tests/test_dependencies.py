@@ -50,8 +50,17 @@ def runtime() -> dict[str, Distribution]:
 def licences(package: Distribution) -> list[str]:
     """What a package says of its licence, in each of the three places where it may."""
     told = package.metadata
-    kinds = [line.rpartition("::")[2] for line in told.get_all("Classifier") or () if "License ::" in line]
-    return [text for text in (told["License-Expression"], (told["License"] or "")[:200], *kinds) if text]
+
+    def given(name: str) -> list[str]:
+        # A missing one is None in one implementation of metadata, and KeyError in another.
+        return list(told.get_all(name) or ())
+
+    kinds = [line.rpartition("::")[2] for line in given("Classifier") if "License ::" in line]
+    return [
+        text
+        for text in (*given("License-Expression"), *[each[:200] for each in given("License")], *kinds)
+        if text
+    ]
 
 
 @pytest.fixture(scope="module")
