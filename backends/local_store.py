@@ -32,6 +32,7 @@ from photosync.engine.names import OURS, check_relative, printable
 
 LOCK = "lock"
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_PACKS = f"{OURS}/packs"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -388,7 +389,7 @@ class LocalStore:
         Large uploads are left alone: they have notes, and some machine's journal may go on with them.
         """
         removed = self._sweep_notes()
-        for path in paths:
+        for path in (*paths, *self._packs()):
             folder_path, _, name = path.rpartition("/")
             token = token_of(name)
             if token is None or self._exists(f"{PARTIAL}/{token}"):
@@ -414,6 +415,12 @@ class LocalStore:
                         os.unlink(token, dir_fd=notes)
                         removed += 1
         return removed
+
+    def _packs(self) -> list[str]:
+        """What lies beside the manifest's packs, which no listing of the place goes down to."""
+        with contextlib.suppress(FileNotFoundError), self._tree.folder(_PACKS) as folder:
+            return [f"{_PACKS}/{name}" for name in os.listdir(folder)]
+        return []
 
     def _exists(self, path: str) -> bool:
         try:

@@ -135,6 +135,11 @@ class LocalUpload:
         with tree.folder(_parent(head.path)) as folder:
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             fd = os.open(temporary(token), flags, dir_fd=folder)
+            if os.fstat(fd).st_nlink > 1:
+                # Killed between the two steps of a rename by hard link: this is what is published.
+                os.close(fd)
+                os.unlink(temporary(token), dir_fd=folder)
+                raise FileNotFoundError(f"upload {token} is published already")
         upload = cls(tree, publish, token, head, fd)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise FileNotFoundError(f"upload {token} has no partial file")

@@ -82,7 +82,7 @@ def _write(result: Result, figures: Path | None, svg: Path | None, markdown: Pat
     if svg:
         svg.write_text(chart(result))
     if markdown:
-        markdown.write_text(page(result))
+        markdown.write_text(page(result, ORDER))
 
 
 def measure(workload: Workload, here: Bench, runs: int) -> Measured:

@@ -85,12 +85,16 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     return ["  " + "  ".join(row[at].ljust(widths[at]) for at in used).rstrip() for row in rows]
 
 
-def page(result: Result) -> str:
-    """The whole as Markdown."""
-    return "\n".join(_page(result)) + "\n"
+def page(result: Result, names: Sequence[str] = ()) -> str:
+    """The whole as Markdown.
+
+    Args:
+        names: of all workloads; those that were not measured are named.
+    """
+    return "\n".join(_page(result, names)) + "\n"
 
 
-def _page(result: Result) -> Iterator[str]:
+def _page(result: Result, names: Sequence[str]) -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
     yield _FOREWORD
@@ -119,6 +123,10 @@ def _page(result: Result) -> Iterator[str]:
     ]
     yield ""
     yield f"Missed: {len(missed)}. {'; '.join(missed)}." if missed else "None is missed."
+    absent = [name for name in names if name not in {each.name for each in result.workloads}]
+    if absent:
+        yield ""
+        yield f"Not measured here: {', '.join(absent)}."
     for measured in result.workloads:
         yield from _workload(measured)
 

@@ -46,7 +46,7 @@ _DISCARDED = "S3 endpoint that discards bodies; names and sizes compared"
 
 WORKLOADS = (
     Workload(
-        "photos", f"{PHOTOS.title} to S3", _DISCARDED, _S3_PROGRAMS, 70,
+        "photos", f"{PHOTOS.title} to S3", _DISCARDED, _S3_PROGRAMS, 55,
         (
             Goal("SHA-256 checked by the server, beside rclone", FIRST, 2.2, RCLONE),
             Goal("the same, beside s5cmd", FIRST, 2.0, ("s5cmd",)),
@@ -55,7 +55,7 @@ WORKLOADS = (
         to_s3.copies(ALL, PHOTOS, PHOTOS_QUICK), no_compiler,
     ),
     Workload(
-        "mid", f"{MID.title} to S3", _DISCARDED, _S3_PROGRAMS, 45,
+        "mid", f"{MID.title} to S3", _DISCARDED, _S3_PROGRAMS, 40,
         (Goal("SHA-256 checked by the server, beside rclone", FIRST, 1.6, RCLONE),),
         to_s3.copies(ALL, MID, MID_QUICK), no_compiler,
     ),
@@ -79,7 +79,7 @@ WORKLOADS = (
         no_compiler,
     ),
     Workload(
-        "noop", f"{PHOTOS.title} to S3, then nothing to do", _DISCARDED, _S3_PROGRAMS, 45, (),
+        "noop", f"{PHOTOS.title} to S3, then nothing to do", _DISCARDED, _S3_PROGRAMS, 30, (),
         to_s3.noop, no_compiler,
     ),
     Workload(
@@ -126,14 +126,14 @@ WORKLOADS = (
     ),
     Workload(
         "mirror", "40 × 4 MB from a source of 30 MB/s to three folders",
-        "a FUSE mount that counts what is read; contents of all three compared", ("rclone", "rsync"), 85,
+        "a FUSE mount that counts what is read; contents of all three compared", ("rclone", "rsync"), 100,
         (Goal("beside three runs of rclone", FIRST, 2.8, ("rclone, three runs",)),),
         to_folders.mirror, to_folders.no_fuse,
     ),
     Workload(
         "dropbox", f"{PHOTOS.title} to Dropbox at 50 ms a request",
         "emulator; contents compared; rclone with its 4 transfers takes minutes and is left out",
-        ("rclone",), 150,
+        ("rclone",), 140,
         (Goal("beside rclone's batch mode", FIRST, 5, ("rclone tuned",)),),
         to_clouds.copies(
             places.dropbox, (peers.PHOTOSYNC_DROPBOX, peers.TUNED_DROPBOX), PHOTOS, 50,
@@ -142,7 +142,7 @@ WORKLOADS = (
     Workload(
         "drive", "1,000 × 1 MB to Google Drive at 50 ms a request",
         "emulator; MD5 compared; rclone with its defaults asks 10 times a second and is left out",
-        ("rclone",), 165,
+        ("rclone",), 150,
         (Goal("no cap on writes, beside rclone", FIRST, 1.2, ("rclone tuned",)),),
         to_clouds.copies(
             places.drive, (peers.PHOTOSYNC_DRIVE, peers.TUNED_DRIVE), Files(1_000, 1_000_000), 10,
@@ -156,17 +156,19 @@ WORKLOADS = (
     ),
     Workload(
         "scan", "1,000,000 files listed", "1,000 folders on a disk; number of files compared",
-        ("find", "rclone", "rsync"), 150,
+        ("find", "rclone", "rsync"), 90,
         (Goal("beside find", LISTED, 1.3, ("find -printf",), "times"),),
         of_engine.scan,
     ),
     Workload(
-        "plan", "1,000,000 files planned", "all but 1,000 known and there; engine alone", (), 40,
+        "plan", "1,000,000 files planned",
+        "engine alone; all but 1,000 known and there; what is known comes one by one, as a journal gives it",
+        (), 55,
         (Goal("seconds", "plan", 2, kind="seconds"), Goal("memory of the process", "plan", 300, kind="MB")),
         of_engine.stages("plan"),
     ),
     Workload(
-        "manifest", "a manifest of 1,000,000 files", "built, 1,000 entries changed, both compared", (), 40,
+        "manifest", "a manifest of 1,000,000 files", "built, 1,000 entries changed, both compared", (), 50,
         (
             Goal("built", "build", 2, kind="seconds"),
             Goal("1,000 differences found", "diff", 0.5, kind="seconds"),

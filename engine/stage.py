@@ -241,6 +241,8 @@ class Stage:
     def _release(self, file: File, view: "StageView") -> None:
         file.claims.pop(view, None)
         copy = file.copy
+        # Whoever is done with a file holds up nobody by what it did not read of it.
+        self.unfollow(copy, view)
         if copy is not None and not file.claims and copy.state is State.STAGED:
             self._drop(file)
         else:

@@ -16,6 +16,8 @@ ROOT = Path(__file__).parent.parent
 OURS = "photosync-engine"
 CODECS = {"av", "pillow-heif"}
 """Of the extra `samples`, which makes the pictures of `photosync demo`: their wheels bring x264 and x265."""
+RUN_APART = {"ios"}
+"""Extras whose packages are only ever run, as programs of their own: their licence binds nobody here."""
 _COPYLEFT = re.compile(r"(?<![A-Za-z])A?GPL|(?<!Lesser )General Public License", re.IGNORECASE)
 _GPL_LIBRARIES = re.compile(r"lib(x26[45]|xvid|exiv2|readline|gsl)\b")
 
@@ -27,12 +29,13 @@ def plain(name: str) -> str:
 
 @cache
 def runtime() -> dict[str, Distribution]:
-    """Every package that photosync and its extras want on this machine, by name; those of development not."""
+    """Every package that photosync and its extras import here, by name; no tools of development."""
     found: dict[str, Distribution] = {}
     done: set[tuple[str, tuple[str, ...]]] = set()
-    todo = [(OURS, tuple(distribution(OURS).metadata.get_all("Provides-Extra") or ()))]
+    extras = set(distribution(OURS).metadata.get_all("Provides-Extra") or ()) - RUN_APART
+    todo = [(OURS, tuple(sorted(extras)))]
     while todo:
-        name, extras = one = todo.pop()
+        name, chosen = one = todo.pop()
         if one in done:
             continue
         done.add(one)
@@ -40,7 +43,7 @@ def runtime() -> dict[str, Distribution]:
         for line in found[name].requires or ():
             wanted = Requirement(line)
             if wanted.marker is None or any(
-                wanted.marker.evaluate({"extra": each}) for each in (*extras, "")
+                wanted.marker.evaluate({"extra": each}) for each in (*chosen, "")
             ):
                 todo.append((plain(wanted.name), tuple(sorted(wanted.extras))))
     del found[OURS]
@@ -50,8 +53,17 @@ def runtime() -> dict[str, Distribution]:
 def licences(package: Distribution) -> list[str]:
     """What a package says of its licence, in each of the three places where it may."""
     told = package.metadata
-    kinds = [line.rpartition("::")[2] for line in told.get_all("Classifier") or () if "License ::" in line]
-    return [text for text in (told["License-Expression"], (told["License"] or "")[:200], *kinds) if text]
+
+    def given(name: str) -> list[str]:
+        # A missing one is None in one implementation of metadata, and KeyError in another.
+        return list(told.get_all(name) or ())
+
+    kinds = [line.rpartition("::")[2] for line in given("Classifier") if "License ::" in line]
+    return [
+        text
+        for text in (*given("License-Expression"), *[each[:200] for each in given("License")], *kinds)
+        if text
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +97,13 @@ def test_nothing_that_is_imported_has_a_licence_that_ours_cannot_have() -> None:
         for text in told:
             choices = re.split(r"\bOR\b", text)
             assert not all(_COPYLEFT.search(choice) for choice in choices), f"{name}: {text}"
+
+
+def test_what_is_only_run_is_nowhere_imported() -> None:
+    files = [*ROOT.glob("engine/*.py"), *ROOT.glob("backends/*.py"), *ROOT.glob("src/photosync/*.py")]
+    assert len(files) > 100
+    for path in files:
+        assert not re.search(r"^\s*(import|from) pymobiledevice3", path.read_text(), re.MULTILINE), path
 
 
 def test_only_the_demo_brings_codecs_that_are_under_the_gpl() -> None:

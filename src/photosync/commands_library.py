@@ -29,9 +29,12 @@ def register(app: typer.Typer) -> None:
 def restore(
     context: typer.Context,
     destination: Library,
-    target: Annotated[str, typer.Argument(help="Where the files go: a folder, REMOTE:path or a URL.")],
     room: Room,
     saying: Saying,
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="TARGET", help="Where the files go: a folder, REMOTE:path, a URL, or phone:."),
+    ] = None,
     patterns: Annotated[
         list[str] | None,
         typer.Argument(metavar="[PATTERN]...", help="Files, folders, or rclone's patterns [default: all]."),
@@ -39,6 +42,10 @@ def restore(
     as_of: Annotated[
         str | None,
         typer.Option("--as-of", metavar="WHEN", help="A snapshot's number, 2024-01-31, or an age as 30d."),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="TARGET", help="The target; all words but the first are patterns then."),
     ] = None,
     other: From = None,
     yes: Annotated[bool, typer.Option("--yes", help="Write to a phone without asking.")] = False,
@@ -55,14 +62,18 @@ def restore(
     from photosync.jobs import make_settings
     from photosync.restores import restore_place
 
+    words = [each for each in (target, *(patterns or [])) if each is not None]
+    where = to if to is not None else words.pop(0) if words else None
+    if where is None:
+        raise typer.BadParameter("say where the files go", param_hint="TARGET")
     ctx = saying.tell(context)
     output = ctx.output(as_json)
-    with told(output, target):
+    with told(output, where):
         code = restore_place(
             ctx.session(),
             destination,
-            target,
-            patterns or [],
+            where,
+            words,
             output,
             as_of=as_of,
             others=other or [],

@@ -455,6 +455,16 @@ def test_rot_at_the_source(machine: Photosync, plug: Plug, phone: Path, local: L
     assert not any("/trash/" in name for name in local.own())
 
 
+def test_history_between_any_two(machine: Photosync, local: LocalFolder, tmp_path: Path) -> None:
+    for number in range(2):
+        machine.copy(write(tmp_path / "phone", {f"{number}.JPG": b"%d" % number}), local.text).expect(0)
+    for numbers, expected in ((("2", "1"), "- 1.JPG"), (("0", "2"), "+ 0.JPG\n+ 1.JPG")):
+        assert machine.run("diff", local.text, *numbers).expect(0).out.strip() == expected
+    done = machine.run("diff", local.text, "1", "9", "--json").expect(6)
+    assert "no snapshot 9" in done.report["error"]
+    machine.run("prune", local.text, "--keep", "soon").expect(2)
+
+
 # trash
 
 

@@ -44,10 +44,8 @@ def mounted(plug: Plug, content: Path) -> tuple[str, FuseLibrary]:
     return plug(content, read_only=False)
 
 
-def restore(
-    machine: Photosync, library: LocalFolder, phone: str, *options: str, code: int = 0
-) -> dict[str, object]:
-    return machine.run("restore", library.text, phone, "--json", *options).expect(code).report
+def restore(machine: Photosync, library: LocalFolder, *words: str, code: int = 0) -> dict[str, object]:
+    return machine.run("restore", library.text, "--json", *words).expect(code).report
 
 
 def test_into_a_folder_of_its_own(
@@ -61,9 +59,12 @@ def test_into_a_folder_of_its_own(
     assert {int((content / path).stat().st_mtime) for path in RESTORED} == {OLD}
     assert rig.counters()["replaced"] == 0
     written = rig.counters()["written"]
-    report = restore(machine, library, phone, "--yes")
+    report = restore(machine, library, "--to", phone, "--yes")
     assert (report["status"], report["unchanged"]) == ("nothing", len(FILES))
     assert rig.counters()["written"] == written
+    report = restore(machine, library, "Pictures", "--to", phone, "--yes")
+    assert report["unchanged"] == 1
+    assert "where the files go" in machine.run("restore", library.text).expect(2).err
 
 
 def test_nothing_that_is_there_is_replaced(

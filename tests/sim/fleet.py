@@ -32,6 +32,8 @@ class Fleet:
         seed: decides everything.
         folder: where the journals and the stage live.
         serves: the first destination is a disk whose copies may stand in for staged ones.
+        may_unplug: the last run said that the phone may be unplugged.
+        effects_left: that came after this was said.
     """
 
     seed: int
@@ -41,6 +43,7 @@ class Fleet:
     runs: int = 0
     source_bytes: int = 0
     may_unplug: bool = False
+    effects_left: int = 0
     traces: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -94,6 +97,7 @@ class Fleet:
                 next(model for model in self.models if model.name == event.destination).heard(event)
             elif isinstance(event, MayUnplug):
                 self.may_unplug = True
+                self.effects_left = -scheduler.effects
                 if dark_after is not None:
                     scheduler.crash_at = scheduler.effects + dark_after
             elif isinstance(event, Moved) and not event.destination:
@@ -144,6 +148,7 @@ class Fleet:
             images = {path: image_of(path) for path, _ in zip(paths, opened, strict=False)}
             for journal in opened:
                 journal._db.close()
+        self.effects_left += scheduler.effects
         self.traces.append(scheduler.trace)
         if not alive:
             if power:

@@ -64,6 +64,8 @@ class Household:
         self.life, self.folder = life, folder
         self.phone = Phone(life.seed, life.phone)
         self.models = [Model(self.phone, kind, f"place-{n}") for n, kind in enumerate(life.places)]
+        for model in self.models:
+            model.shared = life.machines > 1
         self.layout = Layout.parse(life.layout) if life.layout else None
         self.runs = 0
         self._trace = hashlib.sha256()
@@ -81,14 +83,20 @@ class Household:
         self.rest()
         for model in self.models:
             model.check_complete()
-            if self.life.machines == 1 and not any(step.faults[0].lie for step in self.life.steps):
-                # Two machines may waste space, for neither believes the other; so may a size that was a lie.
+            if not self._may_repeat(model):
                 model.check_no_duplicates()
         self.check()
         self.play(Step("cut", self.life.seed))
         for model in self.models:
             model.check_complete()
             self.check_restore(model)
+
+    def _may_repeat(self, model: Model) -> bool:
+        """Whether space may be wasted: two machines do not believe each other, a size that was a lie makes a
+        file look modified, and where names come back decomposed, lost state makes accented ones look new."""
+        steps = self.life.steps
+        respelt = model.personality == "hfs" and any(step.what == "lose" for step in steps)
+        return self.life.machines > 1 or respelt or any(step.faults[0].lie for step in steps)
 
     def play(self, step: Step) -> None:
         dice = random.Random(step.seed)
@@ -195,7 +203,7 @@ class Household:
     def run(self, step: Step, model: Model) -> Report | None:
         """Copies; None if it was killed."""
         reports: list[Report] = []
-        before = set(model.there.visible().values())
+        before = model.there.visible()
 
         def body(scheduler: Scheduler) -> None:
             reports.append(self._copy(step, model, scheduler, step.machine))
@@ -307,7 +315,9 @@ class Household:
         paths = sorted(there.visible())
         data = f"somebody else's {how} {dice.random()}".encode()
         if how == "add" or not paths:
-            missing = sorted(set(self.phone.world.things) - set(paths))[:2] if paths else []
+            # Where names may not end in a dot, nobody else can make such a file either.
+            missing = sorted(name for name in {*self.phone.world.things} - {*paths} if not name.endswith("."))
+            missing = missing[:2] if paths else []
             path = dice.choice([*missing, f"notes-{dice.random()}.txt"])
             with suppress(FileNotFoundError, KeyError):
                 there.read(path)

@@ -32,6 +32,7 @@ class Model:
         extra: how many more copies than the phone ever had are somebody else's doing.
         damaged: its medium flips bits.
         meddled: other programs worked there.
+        shared: several machines copy to it.
     """
 
     def __init__(self, phone: Phone, personality: str, name: str = "there") -> None:
@@ -41,7 +42,7 @@ class Model:
         self.foreign: set[bytes] = set()
         self.freed: set[bytes] = set()
         self.extra: Counter[bytes] = Counter()
-        self.damaged = self.meddled = False
+        self.damaged = self.meddled = self.shared = False
         self._broken: list[str] = []
         self.there = make(personality, name, self._stored)
 
@@ -63,15 +64,16 @@ class Model:
         for path, data in self.there.visible().items():
             assert self._whole(data), f"{path} holds bytes that no photo ever had: {data[:40]!r}"
 
-    def check_still_shown(self, before: set[bytes]) -> None:
-        """Promise 7: what the phone still has does not leave its place, not even for the trash.
+    def check_still_shown(self, before: dict[str, bytes]) -> None:
+        """Promise 7: what the phone still has, under the same name, does not even go to the trash.
 
         Args:
-            before: bytes that were there before a run.
+            before: what was there before a run.
         """
-        has = {thing.data for thing in self.phone.honest().values() if len(thing.data) > 1}
-        gone = (before & has) - set(self.there.visible().values())
-        assert not gone, f"still on the phone, and removed from {self.name}: {sorted(gone)[:3]!r}"
+        has, now = self.phone.honest(), set(self.there.visible().values())
+        for path, data in before.items():
+            still = path in has and has[path].data == data and len(data) > 1
+            assert not still or data in now, f"still on the phone, and removed from {self.name}: {path}"
 
     def check_kept(self) -> None:
         """Promises 2, 7 and 8: bytes that stood at the destination still stand there, under some name."""
@@ -92,7 +94,12 @@ class Model:
         outcome = event.outcome
         if outcome.status in (Status.VERIFIED, Status.CONFLICT):
             assert outcome.stored is not None
-            data = self.there.read(outcome.stored)
+            try:
+                data = self.there.read(outcome.stored)
+            except FileNotFoundError:
+                # Another machine may have renamed it since, as the phone had.
+                assert self.shared, f"{outcome.path} claimed as {outcome.status} is not there"
+                return
             assert data in self.phone.ever, f"{outcome.path} claimed as {outcome.status} holds {data[:40]!r}"
             shown = self.phone.world.shown.get(outcome.path, set())
             assert data in shown, f"{outcome.path} is not what is stored as {outcome.stored}"

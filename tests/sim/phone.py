@@ -97,6 +97,10 @@ class Phone:
         return {path: thing for path, thing in self.world.things.items() if path not in self.silent}
 
     def restored(self, dice: random.Random) -> None:
-        """A new phone got everything back, with new times."""
+        """A new phone got everything back, some of it with new times."""
+        silent = set(self.silent)
         for path, thing in list(self.world.things.items()):
-            self.world.set(path, thing.data, (thing.mtime_ns or 0) + dice.choice([0, 4 * 10**16]))
+            later = dice.choice([0, 4 * 10**16])
+            self.world.set(path, thing.data, (thing.mtime_ns or 0) + later)
+            if not later and path in silent:
+                self.silent.add(path)

@@ -175,8 +175,11 @@ def test_unplugged_early_and_the_power_fails(tmp_path: Path, seed: int) -> None:
 
 
 def unplugged_then_dark(folder: Path, seed: int) -> None:
+    (folder / "rehearsal").mkdir()
+    rehearsal = Fleet(seed, folder / "rehearsal", ("objects", "feed"))
+    rehearsal.execute(unplug_early=True, seconds=(50.0, 50.0))
     fleet = Fleet(seed, folder, ("objects", "feed"))
-    later = random.Random(seed).randint(1, 60)
+    later = random.Random(seed).randint(1, min(60, rehearsal.effects_left))
     report = fleet.execute(unplug_early=True, seconds=(50.0, 50.0), power=True, dark_after=later)
     assert report is None
     assert fleet.may_unplug
