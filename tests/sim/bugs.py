@@ -365,7 +365,7 @@ BUGS: dict[Plant, int] = {
     found_folders_not_synced: 10,
     published_before_written: 10,
     leftovers_not_synced: 300,
-    overwrite: 30,
+    overwrite: 100,
     temporary_names_collide: 20,
     omit_listing_errors: 30,
     incomplete_listing_trashes: 200,
