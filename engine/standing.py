@@ -87,10 +87,14 @@ def keep_both(transfer: "Transfer", item: Item, found: Fingerprint, package: Pac
     if item.to == occupied and item.marker is not None:
         item.marker = None
         name_beside(transfer, item, found)
-    if item.to == occupied:
+    # What has a name that shows this content and has other bytes was damaged, or edited by somebody.
+    another = beside(item.action.to, found.content[8:], transfer.can.names)
+    if occupied == another:
         raise Permanent(
             f"{occupied} is taken by other bytes although its name shows this content; rename that file"
         )
+    if item.to == occupied:
+        item.to = another
     again(transfer, item, replace(item.as_copy(), beside=True), package)
 
 

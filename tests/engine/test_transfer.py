@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from blake3 import blake3
 
 from photosync.engine import batches, standing, transfer
 from photosync.engine.beside import beside
@@ -1008,3 +1009,26 @@ def test_a_place_that_answers_nothing_any_more_ends_the_run(tmp_path: Path, sile
     else:
         assert report.fatal is None
         assert report.count(Status.FAILED) == 40
+
+
+@pytest.mark.parametrize("size", [20, 2000], ids=["small", "large"])
+@pytest.mark.parametrize("personality", ["disk", "objects"])
+def test_a_name_that_shows_a_content_which_is_not_there(tmp_path: Path, personality: str, size: int) -> None:
+    """A copy kept beside another was damaged or edited since. It stays, and the file gets a further name."""
+    rig = Rig(tmp_path, personality)
+    mine = b"m" * size
+    content = blake3(mine).hexdigest()
+    first, second = (beside("a.jpg", digits, POSIX) for digits in (content, content[8:]))
+    others = {"a.jpg": b"t" * size, first: b"e" * size}
+    for path, data in others.items():
+        rig.there.set(path, data, 1)
+    rig.photo("a.jpg", mine)
+    rig.run()
+    assert rig.statuses() == {"a.jpg": "conflict"}
+    assert rig.files() == {**others, second: mine}
+    assert rig.run().status == "nothing"
+    rig.there.set(second, b"too" * size, 1)
+    rig.run()
+    assert rig.statuses() == {"a.jpg": "failed"}
+    assert "rename that file" in str(rig.outcomes["a.jpg"].error)
+    assert rig.files() == {**others, second: b"too" * size}
