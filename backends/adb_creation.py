@@ -67,6 +67,7 @@ class AdbCreator:
             raise failure(said, path)
 
     def publish(self, path: str, to: str) -> None:
+        require_own(path)
         words = {b"path": quote(self._absolute(path)), b"to": quote(self._absolute(to))}
         answer = self._phone.shell(_PUBLISH % words, f"restoring {to}")
         if answer.code == _TAKEN:
