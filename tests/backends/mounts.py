@@ -22,13 +22,27 @@ def mounted(kind: str, at: Path, options: str, what: Path | None = None) -> Iter
     at.mkdir(exist_ok=True)
     if os.getuid() != 0:
         pytest.skip("mounting needs root")
+    # On a shared mount of its own: else a mount namespace that another test makes meanwhile would keep the file
+    # system, and a disk whose power was cut would still be without it when it is mounted again.
+    base = ["mount", "--bind", "--make-shared", at, at]
+    if subprocess.run(base, capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not mount anything")
+    try:
+        with _above(kind, at, options, what):
+            yield at
+    finally:
+        subprocess.run(["umount", at], check=True)
+
+
+@contextlib.contextmanager
+def _above(kind: str, at: Path, options: str, what: Path | None) -> Iterator[None]:
     done = subprocess.run(
         ["mount", "-t", kind, "-o", options, what or kind, at], capture_output=True, text=True, check=False
     )
     if done.returncode:
         pytest.skip(f"this machine does not mount {kind}: {done.stderr.strip()}")
     try:
-        yield at
+        yield
     finally:
         if subprocess.run(["umount", at], check=False).returncode:
             subprocess.run(["umount", "--lazy", at], check=True)
