@@ -22,8 +22,8 @@ def mounted(kind: str, at: Path, options: str, what: Path | None = None) -> Iter
     at.mkdir(exist_ok=True)
     if os.getuid() != 0:
         pytest.skip("mounting needs root")
-    # On a shared mount of its own: else a mount namespace that another test makes meanwhile would keep the file
-    # system, and a disk whose power was cut would still be without it when it is mounted again.
+    # On a shared mount of its own: else a mount namespace that another test makes meanwhile would keep the
+    # file system, and a disk whose power was cut would still be without it when it is mounted again.
     base = ["mount", "--bind", "--make-shared", at, at]
     if subprocess.run(base, capture_output=True, check=False).returncode:
         pytest.skip("this machine does not mount anything")
