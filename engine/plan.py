@@ -145,6 +145,7 @@ class Move:
 
     Attributes:
         origin: the delivery under the old name.
+        also: objects that may be its copy, if the one under the old name is not.
         asset: as in `Copy`.
     """
 
@@ -152,6 +153,7 @@ class Move:
     to: str
     origin: Delivery
     reason: str
+    also: tuple[Entry, ...] = ()
     asset: str | None = None
 
 
@@ -283,6 +285,7 @@ class _Planner:
         self.actions: list[Action] = []
         self.claimed: set[str] = set()
         self.vanished: dict[str, Delivery] = {}
+        self.edited: list[tuple[Entry, Entry]] = []
         self.declined = frozenset(source.declined)
         self.unchanged = 0
 
@@ -309,6 +312,7 @@ class _Planner:
                 self._known(entry, delivery, place)
             elif entry is not None:
                 new.append(entry)
+        self.actions += [self._edited(*each) for each in self.edited]
         self._new(new, logical)
         self.actions += [
             Refuse(entry, entry.note or "not a regular file")
@@ -335,10 +339,24 @@ class _Planner:
                 self.actions.append(self._comparison(entry, existing, "was written, but never proven"))
             else:
                 self.unchanged += 1
-        elif entry.size != existing.size:
-            self.actions.append(self._different(entry, existing, "modified since it was copied"))
         else:
-            self.actions.append(self._comparison(entry, existing, "modified since it was copied"))
+            self.edited.append((entry, existing))
+
+    def _edited(self, entry: Entry, existing: Entry) -> Copy | Compare:
+        """What becomes of a file that was modified; if its copy is kept beside an earlier one, the edit may
+        have been undone."""
+        why = "modified since it was copied"
+        plain = unmarked(existing.path) if self.policy.mode is Mode.COPY else None
+        place = "" if plain is None else match_key(plain, self.rules)
+        first = None if place in self.claimed else self.there.get(place)
+        if first is not None and first.size != entry.size:
+            first = None
+        if entry.size == existing.size:
+            made = self._comparison(entry, existing, why)
+            return made if first is None else replace(made, also=(first,))
+        if first is None:
+            return self._different(entry, existing, why)
+        return Compare(entry, existing.path, first, why, elsewhere=True, beside=True)
 
     def _comparison(self, entry: Entry, existing: Entry, reason: str) -> Compare:
         return Compare(
@@ -469,9 +487,10 @@ class _Planner:
             origin = renamed.match(entry)
             if origin is not None:
                 self.claimed.add(match_key(origin.stored, self.rules))
-                return Move(entry, to, origin, f"renamed from {origin.path}")
             if not kept and elsewhere is not None:
                 kept = elsewhere.match(entry)
+            if origin is not None:
+                return Move(entry, to, origin, f"renamed from {origin.path}", tuple(kept))
             return self._found(entry, to, kept) if kept else Copy(entry, to, "new")
         if existing.size == entry.size:
             made = self._comparison(entry, existing, "a file of that name and size is there")

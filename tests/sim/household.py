@@ -92,11 +92,8 @@ class Household:
             self.check_restore(model)
 
     def _may_repeat(self, model: Model) -> bool:
-        """Whether space may be wasted: two machines do not believe each other, a size that was a lie makes a
-        file look modified, and where names come back decomposed, lost state makes accented ones look new."""
-        steps = self.life.steps
-        respelt = model.personality == "hfs" and any(step.what == "lose" for step in steps)
-        return self.life.machines > 1 or respelt or any(step.faults[0].lie for step in steps)
+        """Whether space may be wasted: two machines do not believe each other."""
+        return self.life.machines > 1
 
     def play(self, step: Step) -> None:
         dice = random.Random(step.seed)
@@ -326,9 +323,6 @@ class Household:
             there.set(path, data, 10**18)
             return
         path = dice.choice(paths)
-        if how == "edit" and "~" in path:
-            # A name that shows other content than it has is told of at every run, until somebody renames it.
-            return
         thing = there.things[path]
         if how == "rename":
             model.extra[thing.data] += 1
