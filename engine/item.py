@@ -94,8 +94,8 @@ class Item:
     def saw(self, source: Entry) -> None:
         """Notes what the file looked like when it was opened.
 
-        If its size is not the one that was listed (phones tell wrong ones), what is in its way may be its copy
-        after all, and is compared first.
+        If its size is not the one that was listed (phones tell wrong ones), what is in its way may be its
+        copy after all, and is compared first.
         """
         if self.source is source or isinstance(self.action, Trash):
             return

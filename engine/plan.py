@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
+from unicodedata import normalize
 
 from photosync.engine.assets import Asset, family, pair
 from photosync.engine.beside import beside, marker, unmarked
@@ -411,10 +412,11 @@ class _Planner:
                 self.actions.append(action)
 
     def _tell_twins(self, logical: dict[str, str], unknown: set[str]) -> None:
-        """Corrects what plain names stand for where the destination composes characters.
+        """Corrects what plain names stand for where the destination composes or decomposes characters.
 
         A name is escaped only where another file had the plain one before. So if two objects go by one name,
-        the plain one is the twin's in another normal form, however the destination spells it now.
+        the plain one is the twin's in another normal form, however the destination spells it now. A path that
+        the source does not know stands for a file whose path differs in its normal form alone.
 
         Args:
             logical: by `match_key` of the stored path, as `Names` takes it.
@@ -425,15 +427,33 @@ class _Planner:
             plain = match_key(path, self.rules)
             if plain != place and plain in unknown and logical[plain] == path:
                 mistaken.add(plain)
-        if not mistaken:
+        if not unknown:
+            return
+        accented = [entry.path for entry in self.source.entries if not entry.path.isascii()]
+        shown, named = set(accented), set(logical.values())
+        for path in accented:
+            place = match_key(path, self.rules)
+            if place in mistaken and path not in named:
+                # The first in order is the one that found the name free.
+                logical[place] = path
+                mistaken.remove(place)
+        respelt: dict[str, list[str]] = {}
+        for place in sorted(unknown):
+            if logical[place] not in shown:
+                respelt.setdefault(normalize("NFC", logical[place]), []).append(place)
+        if not respelt:
             return
         named = set(logical.values())
-        for entry in self.source.entries:
-            place = match_key(entry.path, self.rules)
-            if place in mistaken and entry.path not in named:
-                # The first in order is the one that found the name free.
-                logical[place] = entry.path
-                mistaken.remove(place)
+        for exact in (True, False):
+            for path in accented:
+                places = respelt.get(normalize("NFC", path), [])
+                name = path.rpartition("/")[2]
+                for place in places if path not in named else ():
+                    if not exact or logical[place].rpartition("/")[2] == name:
+                        logical[place] = path
+                        named.add(path)
+                        places.remove(place)
+                        break
 
     def _assets(self, new: list[Entry]) -> list[Asset]:
         """The photos that new files belong to, members that are delivered already included."""

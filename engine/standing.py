@@ -97,6 +97,17 @@ def displace(transfer: "Transfer", item: Item) -> None:
         item.displaces = None
 
 
+def compare_remembered(transfer: "Transfer", item: Item, action: Compare, known: Fingerprint) -> None:
+    """Compares by what an earlier reading said; where that does not agree, the file is read first: its bytes
+    may have changed behind its size and time."""
+    existing, evidence = _first_equal(transfer, (action.existing, *action.also), known)
+    if existing is not None and evidence is not None:
+        adopt(transfer, item, known, existing, evidence)
+    else:
+        item.action = replace(action, reread=True)
+        transfer.repeat(item)
+
+
 def compare(
     transfer: "Transfer", item: Item, action: Compare, found: Fingerprint, package: Package | None
 ) -> None:

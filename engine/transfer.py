@@ -244,8 +244,8 @@ class Transfer:
         if items and self._failed and self.source_gone is None:
             text = (
                 f"{len(items)} files that the source does not show any more stay at {self.pair.name}: "
-                f"{self._failed} others have no copy yet, and may be the same photos under new names. The next "
-                "run that copies everything moves them to the trash."
+                f"{self._failed} others have no copy yet, and may be the same photos under new names. The "
+                "next run that copies everything moves them to the trash."
             )
             self.emit(Notice("warning", text))
             for item in items:
@@ -343,7 +343,7 @@ class Transfer:
             self.send(item, lambda: standing.trash(self, item, action))
             return
         if isinstance(action, Compare) and (known := self._known(item)) is not None:
-            self.send(item, lambda: standing.compare(self, item, action, known, None))
+            self.send(item, lambda: standing.compare_remembered(self, item, action, known))
             return
         if self.within is not None and item.within and not item.beside and not isinstance(action, Move):
             item.within, store = False, self.within

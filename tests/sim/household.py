@@ -92,8 +92,11 @@ class Household:
             self.check_restore(model)
 
     def _may_repeat(self, model: Model) -> bool:
-        """Whether space may be wasted: two machines do not believe each other."""
-        return self.life.machines > 1
+        """Whether space may be wasted: two machines do not believe each other; and where a layout puts a
+        photo elsewhere after the state was lost, it is sought by its size, which may be a lie."""
+        steps = self.life.steps
+        lost = self.life.layout is not None and any(step.what == "lose" for step in steps)
+        return self.life.machines > 1 or (lost and any(step.faults[0].lie for step in steps))
 
     def play(self, step: Step) -> None:
         dice = random.Random(step.seed)

@@ -7,10 +7,9 @@ from pathlib import Path
 from photosync.engine.events import Event, Finished, Status
 from photosync.engine.hashing import fingerprint
 from photosync.engine.journal import Journal
-from photosync.engine.names import is_ours
 from photosync.engine.report import Report
 from tests.sim.phone import Phone
-from tests.sim.places import DiskWorld, make
+from tests.sim.places import DiskWorld, make, stays
 from tests.sim.store import CANARY
 
 MEMORY = 40_000
@@ -48,7 +47,7 @@ class Model:
 
     def _stored(self, path: str) -> None:
         """Promise 1, at every instant: whatever gets a final name is whole."""
-        if is_ours(path) and "/trash/" not in path:
+        if not stays(path):
             return
         data = self.there.read(path)
         self.kept.add(data)
@@ -115,7 +114,10 @@ class Model:
             listed: files that the source showed.
             still: nobody edited the source's files meanwhile.
         """
-        names = [event.outcome.path for event in outcomes if event.outcome.status is not Status.TRASHED]
+        # What goes to the trash, or could not be moved there, is no file of the source.
+        names = [
+            event.outcome.path for event in outcomes if event.outcome.reason != "not at the source any more"
+        ]
         assert len(names) == len(set(names)), f"more than one outcome: {names}"
         planned = len(names) + report.count(Status.UNCHANGED)
         if report.fatal is None and not report.listing_errors and not report.interrupted:
@@ -152,8 +154,9 @@ class Model:
         """The power fails: what a disk was not made to keep may be gone, but nothing that was promised."""
         if isinstance(self.there, DiskWorld):
             before = self.contents()
-            self.kept &= self.there.safe()
+            self.kept &= self.there.safe_in_place()
             self.there.cut(dice)
+            self.kept |= {thing.data for path, thing in self.there.things.items() if stays(path)}
             self.check_recorded(journals, before)
 
     def check_recorded(self, journals: list[Path], before: set[str]) -> None:
