@@ -286,7 +286,7 @@ class _Planner:
         self.actions: list[Action] = []
         self.claimed: set[str] = set()
         self.vanished: dict[str, Delivery] = {}
-        self.edited: list[tuple[Entry, Entry]] = []
+        self.edited: list[tuple[Entry, Entry, Delivery]] = []
         self.declined = frozenset(source.declined)
         self.unchanged = 0
 
@@ -313,7 +313,11 @@ class _Planner:
                 self._known(entry, delivery, place)
             elif entry is not None:
                 new.append(entry)
-        self.actions += [self._edited(*each) for each in self.edited]
+        fresh = {(entry.size, entry.mtime_ns) for entry in (*new, *(each[0] for each in self.edited))}
+        for entry, existing, delivery in self.edited:
+            before = delivery.size, delivery.mtime_ns
+            moved = before in fresh and before != (entry.size, entry.mtime_ns) and delivery.size > 0
+            self.actions.append(self._edited(entry, existing, moved))
         self._new(new, logical)
         self.actions += [
             Refuse(entry, entry.note or "not a regular file")
@@ -341,12 +345,19 @@ class _Planner:
             else:
                 self.unchanged += 1
         else:
-            self.edited.append((entry, existing))
+            self.edited.append((entry, existing, delivery))
 
-    def _edited(self, entry: Entry, existing: Entry) -> Copy | Compare:
-        """What becomes of a file that was modified; if its copy is kept beside an earlier one, the edit may
-        have been undone."""
+    def _edited(self, entry: Entry, existing: Entry, moved: bool) -> Copy | Compare:
+        """What becomes of a file that was modified.
+
+        If its copy is kept beside an earlier one, the edit may have been undone. If what was there before
+        was ``moved`` to another name, its copy stays until that has one: the next run trashes it.
+        """
         why = "modified since it was copied"
+        if moved and self._replaces(entry, existing):
+            if entry.size != existing.size:
+                return Copy(entry, existing.path, why, beside=True)
+            return replace(self._comparison(entry, existing, why), replace=False)
         plain = unmarked(existing.path) if self.policy.mode is Mode.COPY else None
         place = "" if plain is None else match_key(plain, self.rules)
         first = None if place in self.claimed else self.there.get(place)

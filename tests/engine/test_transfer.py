@@ -1,7 +1,7 @@
 """Carrying out plans in a deterministic world: batches, failures, conflicts, resuming, memory, accounting."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -661,6 +661,20 @@ def test_a_size_that_was_listed_wrong_hides_no_edit(tmp_path: Path, mode: Mode, 
     assert (b"o" * size in rig.trash().values()) is (mode is Mode.SYNC)
 
 
+def _unreadable(name: str, why: Exception) -> Callable[[SimStore], None]:
+    def setup(store: SimStore) -> None:
+        real = store.open
+
+        def open_(path: str, offset: int = 0) -> SimReader:
+            if path == name:
+                raise why
+            return real(path, offset)
+
+        store.open = open_  # type: ignore[method-assign]
+
+    return setup
+
+
 @pytest.mark.parametrize("how", ["failed", "refused"])
 def test_sync_keeps_the_old_copy_of_a_renamed_photo_until_the_new_one_is_there(
     tmp_path: Path, how: str
@@ -676,17 +690,8 @@ def test_sync_keeps_the_old_copy_of_a_renamed_photo_until_the_new_one_is_there(
     rig.phone.drop("gone.jpg")
     rig.photo("new.jpg", b"content")
 
-    def unreadable(store: SimStore) -> None:
-        real = store.open
-
-        def open_(path: str, offset: int = 0) -> SimReader:
-            if path == "new.jpg":
-                raise NameRefused("no such name") if how == "refused" else OSError(5, "Input/output error")
-            return real(path, offset)
-
-        store.open = open_  # type: ignore[method-assign]
-
-    rig.source_setup = unreadable
+    refusal = NameRefused("no such name") if how == "refused" else OSError(5, "Input/output error")
+    rig.source_setup = _unreadable("new.jpg", refusal)
     rig.run(Mode.SYNC)
     assert rig.statuses()["new.jpg"] == how
     assert rig.files()["old.jpg"] == b"content"
@@ -697,6 +702,26 @@ def test_sync_keeps_the_old_copy_of_a_renamed_photo_until_the_new_one_is_there(
     assert rig.run(Mode.SYNC).status == "ok"
     assert rig.files() == {"new.jpg": b"content", "other.jpg": b"other photo"}
     assert sorted(rig.trash().values()) == [b"content", b"deleted photo"]
+
+
+@pytest.mark.parametrize("longer", [0, 1])
+def test_sync_keeps_what_was_renamed_when_its_name_is_used_again(tmp_path: Path, longer: int) -> None:
+    """Some editors save under the old name, and rename the original."""
+    rig = Rig(tmp_path)
+    rig.photo("a.jpg", b"original")
+    rig.run(Mode.SYNC)
+    rig.photo("a-original.jpg", b"original")
+    rig.photo("a.jpg", b"edited.." + b"!" * longer, 2)
+    rig.source_setup = _unreadable("a-original.jpg", OSError(5, "Input/output error"))
+    rig.run(Mode.SYNC)
+    assert rig.statuses() == {"a.jpg": "conflict", "a-original.jpg": "failed"}
+    assert rig.files()["a.jpg"] == b"original"
+    rig.source_setup = lambda _store: None
+    rig.run(Mode.SYNC)
+    rig.run(Mode.SYNC)
+    assert rig.files().pop("a-original.jpg") == b"original"
+    assert len(rig.files()) == 2
+    assert rig.run(Mode.SYNC).status == "nothing"
 
 
 def test_what_was_to_be_trashed_and_is_gone_stops_nothing(tmp_path: Path) -> None:
