@@ -286,7 +286,7 @@ class _Planner:
         self.actions: list[Action] = []
         self.claimed: set[str] = set()
         self.vanished: dict[str, Delivery] = {}
-        self.edited: list[tuple[Entry, Entry, Delivery]] = []
+        self.edited: list[tuple[Entry, Entry]] = []
         self.declined = frozenset(source.declined)
         self.unchanged = 0
 
@@ -313,11 +313,7 @@ class _Planner:
                 self._known(entry, delivery, place)
             elif entry is not None:
                 new.append(entry)
-        fresh = {(entry.size, entry.mtime_ns) for entry in (*new, *(each[0] for each in self.edited))}
-        for entry, existing, delivery in self.edited:
-            before = delivery.size, delivery.mtime_ns
-            moved = before in fresh and before != (entry.size, entry.mtime_ns) and delivery.size > 0
-            self.actions.append(self._edited(entry, existing, moved))
+        self.actions += [self._edited(*each) for each in self.edited]
         self._new(new, logical)
         self.actions += [
             Refuse(entry, entry.note or "not a regular file")
@@ -345,19 +341,12 @@ class _Planner:
             else:
                 self.unchanged += 1
         else:
-            self.edited.append((entry, existing, delivery))
+            self.edited.append((entry, existing))
 
-    def _edited(self, entry: Entry, existing: Entry, moved: bool) -> Copy | Compare:
-        """What becomes of a file that was modified.
-
-        If its copy is kept beside an earlier one, the edit may have been undone. If what was there before
-        was ``moved`` to another name, its copy stays until that has one: the next run trashes it.
-        """
+    def _edited(self, entry: Entry, existing: Entry) -> Copy | Compare:
+        """What becomes of a file that was modified; if its copy is kept beside an earlier one, the edit may
+        have been undone."""
         why = "modified since it was copied"
-        if moved and self._replaces(entry, existing):
-            if entry.size != existing.size:
-                return Copy(entry, existing.path, why, beside=True)
-            return replace(self._comparison(entry, existing, why), replace=False)
         plain = unmarked(existing.path) if self.policy.mode is Mode.COPY else None
         place = "" if plain is None else match_key(plain, self.rules)
         first = None if place in self.claimed else self.there.get(place)
@@ -503,6 +492,9 @@ class _Planner:
             to = beside(to, shown, self.rules)
         place = match_key(to, self.rules)
         existing = self.there.get(place)
+        if existing is not None and existing.path != to:
+            # The manifest knows a file by its name as the source spells it.
+            existing = replace(existing, path=to)
         occupied = place in self.placed or (existing is not None and place in self.claimed)
         freed = existing is not None and self._was_freed(place)
         self.placed.add(place)
@@ -513,7 +505,7 @@ class _Planner:
                 return replace(made, replace=False, also=tuple(kept))
             return Copy(entry, to, "another file goes by that name", beside=True)
         self.claimed.add(place)
-        kept = [each for each in kept if each is not existing]
+        kept = [each for each in kept if match_key(each.path, self.rules) != place]
         if existing is None:
             origin = renamed.match(entry)
             if origin is not None:

@@ -356,6 +356,8 @@ def test_a_name_that_a_disk_gives_back_in_another_normal_form_is_known_again(
     for action in made.actions:
         assert isinstance(action, Compare)
         assert action.existing.size == action.source.size
+        # What the manifest calls it is decoded from this.
+        assert action.existing.path == action.to == first[action.source.path]
 
 
 def test_a_twin_of_what_is_delivered_gets_its_own_name() -> None:

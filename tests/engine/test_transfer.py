@@ -704,26 +704,6 @@ def test_sync_keeps_the_old_copy_of_a_renamed_photo_until_the_new_one_is_there(
     assert sorted(rig.trash().values()) == [b"content", b"deleted photo"]
 
 
-@pytest.mark.parametrize("longer", [0, 1])
-def test_sync_keeps_what_was_renamed_when_its_name_is_used_again(tmp_path: Path, longer: int) -> None:
-    """Some editors save under the old name, and rename the original."""
-    rig = Rig(tmp_path)
-    rig.photo("a.jpg", b"original")
-    rig.run(Mode.SYNC)
-    rig.photo("a-original.jpg", b"original")
-    rig.photo("a.jpg", b"edited.." + b"!" * longer, 2)
-    rig.source_setup = _unreadable("a-original.jpg", OSError(5, "Input/output error"))
-    rig.run(Mode.SYNC)
-    assert rig.statuses() == {"a.jpg": "conflict", "a-original.jpg": "failed"}
-    assert rig.files()["a.jpg"] == b"original"
-    rig.source_setup = lambda _store: None
-    rig.run(Mode.SYNC)
-    rig.run(Mode.SYNC)
-    assert rig.files().pop("a-original.jpg") == b"original"
-    assert len(rig.files()) == 2
-    assert rig.run(Mode.SYNC).status == "nothing"
-
-
 def test_what_was_to_be_trashed_and_is_gone_stops_nothing(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     for name in ("a", "b", "c"):
