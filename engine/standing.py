@@ -69,6 +69,10 @@ def keep_both(transfer: "Transfer", item: Item, found: Fingerprint, package: Pac
         name_beside(transfer, item, found)
     more = beside(item.action.to, item.marker or found.content, transfer.can.names, MORE_DIGITS)
     if item.to == occupied:
+        existing, evidence = _first_equal(transfer, (Entry(occupied),), found)
+        if existing is not None and evidence is not None:
+            adopt(transfer, item, found, existing, evidence)
+            return
         # Somebody edited the file that is kept beside, or it was damaged and its sender killed.
         item.to = more
     elif occupied == more:

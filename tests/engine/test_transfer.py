@@ -661,6 +661,21 @@ def test_a_size_that_was_listed_wrong_hides_no_edit(tmp_path: Path, mode: Mode, 
     assert (b"o" * size in rig.trash().values()) is (mode is Mode.SYNC)
 
 
+@pytest.mark.parametrize("size", [SMALL - 20, len(BIG)])
+def test_a_listing_that_still_shows_the_first_size_makes_no_third_copy(tmp_path: Path, size: int) -> None:
+    """The edited photo is kept beside the first one, whose size is listed again."""
+    rig = Rig(tmp_path)
+    rig.photo("a.jpg", b"1" * (size + 7))
+    rig.run()
+    rig.photo("a.jpg", b"2" * size, 2)
+    rig.run()
+    rig.source_setup = _lying
+    rig.run()
+    assert sorted(rig.files().values()) == [b"1" * (size + 7), b"2" * size]
+    rig.source_setup = lambda _store: None
+    assert rig.run().status == "nothing"
+
+
 def _unreadable(name: str, why: Exception) -> Callable[[SimStore], None]:
     def setup(store: SimStore) -> None:
         real = store.open

@@ -33,7 +33,7 @@ from photosync.engine.target import Target
 from photosync.engine.trash import list_trash
 from photosync.engine.verify import Verify
 from photosync.engine.workers import Workers
-from tests.sim.journal_power import Image, image_of, put_back
+from tests.sim.journal_power import Image, image_of, put_back, synced
 from tests.sim.life import CALM, Life, Step
 from tests.sim.model import MEMORY, Model
 from tests.sim.phone import Phone
@@ -299,8 +299,8 @@ class Household:
             images: of the journals that were being written.
         """
         for path, image in images.items():
-            log = image["-wal"]
-            put_back(path, image, log[: dice.choice([0, len(log), dice.randint(0, len(log))])])
+            log, least = image["-wal"], synced(image)
+            put_back(path, image, log[: dice.choice([least, len(log), dice.randint(least, len(log))])])
         for model in self.models:
             journals = [self._path(machine, model.name) for machine in range(self.life.machines)]
             model.lose_power(dice, [path for path in journals if path.exists()])
