@@ -4,7 +4,9 @@ import re
 
 from photosync.engine.names import NameRules, encode
 
-_SHOWS_CONTENT = re.compile(r"~([0-9a-f]{8})\Z")
+DIGITS, MORE_DIGITS = 8, 16
+"""Of the content id, in a name; and where the name with fewer is taken by other bytes."""
+_SHOWS_CONTENT = re.compile(rf"~([0-9a-f]{{{DIGITS}}}(?:[0-9a-f]{{{MORE_DIGITS - DIGITS}}})?)\Z")
 
 
 def _split(path: str) -> tuple[str, str, str]:
@@ -14,7 +16,7 @@ def _split(path: str) -> tuple[str, str, str]:
     return (folder + slash, stem, dot + extension) if stem else (folder + slash, name, "")
 
 
-def beside(path: str, content: str, rules: NameRules) -> str:
+def beside(path: str, content: str, rules: NameRules, digits: int = DIGITS) -> str:
     """The name under which a file is kept when another has its own.
 
     "a/IMG_1.jpg" with content 3f9a2b7c… becomes "a/IMG_1~3f9a2b7c.jpg".
@@ -23,10 +25,11 @@ def beside(path: str, content: str, rules: NameRules) -> str:
         path: destination path that is taken.
         content: content id of the file to be kept beside it, or of the one that its photo is known by.
         rules: the destination's names; a name too long for them is shortened.
+        digits: of the content id.
     """
     folder, stem, extension = _split(path)
-    made = f"{folder}{_SHOWS_CONTENT.sub('', stem)}~{content[:8]}{extension}"
-    fits = len(f"{stem}{extension}".encode("utf-8", "surrogateescape")) + 9 <= rules.max_component
+    made = f"{folder}{_SHOWS_CONTENT.sub('', stem)}~{content[:digits]}{extension}"
+    fits = len(f"{stem}{extension}".encode("utf-8", "surrogateescape")) + 1 + digits <= rules.max_component
     return made if fits else encode(made, rules)
 
 

@@ -92,9 +92,28 @@ class Item:
         self.source = self.action.entry if isinstance(self.action, Trash) else self.action.source
 
     def saw(self, source: Entry) -> None:
-        """Notes what the file looked like when it was opened."""
-        if self.source is not source and not isinstance(self.action, Trash):
-            self.action, self.source = replace(self.action, source=source), source
+        """Notes what the file looked like when it was opened.
+
+        If its size is not the one that was listed (phones tell wrong ones), what is in its way may be its
+        copy after all, and is compared first.
+        """
+        if self.source is source or isinstance(self.action, Trash):
+            return
+        listed, self.source = self.source.size, source
+        self.action = action = replace(self.action, source=source)
+        if isinstance(action, Copy) and source.size != listed and (action.beside or action.displaces):
+            there = Entry(action.displaces or action.to)
+            self.action = Compare(
+                source,
+                action.to,
+                there,
+                action.reason,
+                replace=not action.beside,
+                elsewhere=action.beside,
+                beside=action.beside,
+                asset=action.asset,
+            )
+            self.to, self.beside, self.content, self.displaces = action.to, False, None, None
 
     @property
     def asset(self) -> str | None:

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
+from unicodedata import normalize
 
 from photosync.engine.assets import Asset, family, pair
 from photosync.engine.beside import beside, marker, unmarked
@@ -145,6 +146,7 @@ class Move:
 
     Attributes:
         origin: the delivery under the old name.
+        also: objects that may be its copy, if the one under the old name is not.
         asset: as in `Copy`.
     """
 
@@ -152,6 +154,7 @@ class Move:
     to: str
     origin: Delivery
     reason: str
+    also: tuple[Entry, ...] = ()
     asset: str | None = None
 
 
@@ -283,6 +286,7 @@ class _Planner:
         self.actions: list[Action] = []
         self.claimed: set[str] = set()
         self.vanished: dict[str, Delivery] = {}
+        self.edited: list[tuple[Entry, Entry]] = []
         self.declined = frozenset(source.declined)
         self.unchanged = 0
 
@@ -309,6 +313,7 @@ class _Planner:
                 self._known(entry, delivery, place)
             elif entry is not None:
                 new.append(entry)
+        self.actions += [self._edited(*each) for each in self.edited]
         self._new(new, logical)
         self.actions += [
             Refuse(entry, entry.note or "not a regular file")
@@ -335,10 +340,24 @@ class _Planner:
                 self.actions.append(self._comparison(entry, existing, "was written, but never proven"))
             else:
                 self.unchanged += 1
-        elif entry.size != existing.size:
-            self.actions.append(self._different(entry, existing, "modified since it was copied"))
         else:
-            self.actions.append(self._comparison(entry, existing, "modified since it was copied"))
+            self.edited.append((entry, existing))
+
+    def _edited(self, entry: Entry, existing: Entry) -> Copy | Compare:
+        """What becomes of a file that was modified; if its copy is kept beside an earlier one, the edit may
+        have been undone."""
+        why = "modified since it was copied"
+        plain = unmarked(existing.path) if self.policy.mode is Mode.COPY else None
+        place = "" if plain is None else match_key(plain, self.rules)
+        first = None if place in self.claimed else self.there.get(place)
+        if first is not None and first.size != entry.size:
+            first = None
+        if entry.size == existing.size:
+            made = self._comparison(entry, existing, why)
+            return made if first is None else replace(made, also=(first,))
+        if first is None:
+            return self._different(entry, existing, why)
+        return Compare(entry, existing.path, first, why, elsewhere=True, beside=True)
 
     def _comparison(self, entry: Entry, existing: Entry, reason: str) -> Compare:
         return Compare(
@@ -393,10 +412,11 @@ class _Planner:
                 self.actions.append(action)
 
     def _tell_twins(self, logical: dict[str, str], unknown: set[str]) -> None:
-        """Corrects what plain names stand for where the destination composes characters.
+        """Corrects what plain names stand for where the destination composes or decomposes characters.
 
         A name is escaped only where another file had the plain one before. So if two objects go by one name,
-        the plain one is the twin's in another normal form, however the destination spells it now.
+        the plain one is the twin's in another normal form, however the destination spells it now. A path that
+        the source does not know stands for a file whose path differs in its normal form alone.
 
         Args:
             logical: by `match_key` of the stored path, as `Names` takes it.
@@ -407,15 +427,33 @@ class _Planner:
             plain = match_key(path, self.rules)
             if plain != place and plain in unknown and logical[plain] == path:
                 mistaken.add(plain)
-        if not mistaken:
+        if not unknown:
+            return
+        accented = [entry.path for entry in self.source.entries if not entry.path.isascii()]
+        shown, named = set(accented), set(logical.values())
+        for path in accented:
+            place = match_key(path, self.rules)
+            if place in mistaken and path not in named:
+                # The first in order is the one that found the name free.
+                logical[place] = path
+                mistaken.remove(place)
+        respelt: dict[str, list[str]] = {}
+        for place in sorted(unknown):
+            if logical[place] not in shown:
+                respelt.setdefault(normalize("NFC", logical[place]), []).append(place)
+        if not respelt:
             return
         named = set(logical.values())
-        for entry in self.source.entries:
-            place = match_key(entry.path, self.rules)
-            if place in mistaken and entry.path not in named:
-                # The first in order is the one that found the name free.
-                logical[place] = entry.path
-                mistaken.remove(place)
+        for exact in (True, False):
+            for path in accented:
+                places = respelt.get(normalize("NFC", path), [])
+                name = path.rpartition("/")[2]
+                for place in places if path not in named else ():
+                    if not exact or logical[place].rpartition("/")[2] == name:
+                        logical[place] = path
+                        named.add(path)
+                        places.remove(place)
+                        break
 
     def _assets(self, new: list[Entry]) -> list[Asset]:
         """The photos that new files belong to, members that are delivered already included."""
@@ -454,6 +492,9 @@ class _Planner:
             to = beside(to, shown, self.rules)
         place = match_key(to, self.rules)
         existing = self.there.get(place)
+        if existing is not None and existing.path != to:
+            # The manifest knows a file by its name as the source spells it.
+            existing = replace(existing, path=to)
         occupied = place in self.placed or (existing is not None and place in self.claimed)
         freed = existing is not None and self._was_freed(place)
         self.placed.add(place)
@@ -464,14 +505,15 @@ class _Planner:
                 return replace(made, replace=False, also=tuple(kept))
             return Copy(entry, to, "another file goes by that name", beside=True)
         self.claimed.add(place)
-        kept = [each for each in kept if each is not existing]
+        kept = [each for each in kept if match_key(each.path, self.rules) != place]
         if existing is None:
             origin = renamed.match(entry)
             if origin is not None:
                 self.claimed.add(match_key(origin.stored, self.rules))
-                return Move(entry, to, origin, f"renamed from {origin.path}")
             if not kept and elsewhere is not None:
                 kept = elsewhere.match(entry)
+            if origin is not None:
+                return Move(entry, to, origin, f"renamed from {origin.path}", tuple(kept))
             return self._found(entry, to, kept) if kept else Copy(entry, to, "new")
         if existing.size == entry.size:
             made = self._comparison(entry, existing, "a file of that name and size is there")

@@ -3,11 +3,12 @@
 Nothing here replaces different bytes.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from photosync.engine import verify
-from photosync.engine.beside import beside
+from photosync.engine.beside import MORE_DIGITS, beside
 from photosync.engine.capabilities import ServerCopies, Store, Stored
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Permanent, SafetyGuard, Transient
@@ -87,14 +88,18 @@ def keep_both(transfer: "Transfer", item: Item, found: Fingerprint, package: Pac
     if item.to == occupied and item.marker is not None:
         item.marker = None
         name_beside(transfer, item, found)
-    # What has a name that shows this content and has other bytes was damaged, or edited by somebody.
-    another = beside(item.action.to, found.content[8:], transfer.can.names)
-    if occupied == another:
+    more = beside(item.action.to, item.marker or found.content, transfer.can.names, MORE_DIGITS)
+    if item.to == occupied:
+        existing, evidence = _first_equal(transfer, (Entry(occupied),), found)
+        if existing is not None and evidence is not None:
+            adopt(transfer, item, found, existing, evidence)
+            return
+        # Somebody edited the file that is kept beside, or it was damaged and its sender killed.
+        item.to = more
+    elif occupied == more:
         raise Permanent(
             f"{occupied} is taken by other bytes although its name shows this content; rename that file"
         )
-    if item.to == occupied:
-        item.to = another
     again(transfer, item, replace(item.as_copy(), beside=True), package)
 
 
@@ -117,17 +122,23 @@ def displace(transfer: "Transfer", item: Item) -> None:
         item.displaces = None
 
 
+def compare_remembered(transfer: "Transfer", item: Item, action: Compare, known: Fingerprint) -> None:
+    """Compares by what an earlier reading said; where that does not agree, the file is read first: its bytes
+    may have changed behind its size and time."""
+    existing, evidence = _first_equal(transfer, (action.existing, *action.also), known)
+    if existing is not None and evidence is not None:
+        adopt(transfer, item, known, existing, evidence)
+    else:
+        item.action = replace(action, reread=True)
+        transfer.repeat(item)
+
+
 def compare(
     transfer: "Transfer", item: Item, action: Compare, found: Fingerprint, package: Package | None
 ) -> None:
     """Compares a file with the objects that may be its copy, and does what follows from it."""
     try:
-        existing, evidence = None, None
-        for candidate in (action.existing, *action.also):
-            existing = transfer.target.look(candidate.path)
-            evidence = None if existing is None else transfer.target.same(existing, found)
-            if evidence is not None:
-                break
+        existing, evidence = _first_equal(transfer, (action.existing, *action.also), found)
         if existing is None and not action.elsewhere:
             again(transfer, item, replace(item.as_copy(), reason="gone from the destination"), package)
         elif existing is not None and evidence is not None:
@@ -148,6 +159,20 @@ def compare(
             transfer.budget.release(package.cost)
 
 
+def _first_equal(
+    transfer: "Transfer", candidates: Iterable[Entry], found: Fingerprint
+) -> tuple[Entry | None, str | None]:
+    """Of objects that may have these bytes, the first that has them, with the evidence; else what the last
+    name that was looked at has, and None."""
+    existing, evidence = None, None
+    for candidate in candidates:
+        existing = transfer.target.look(candidate.path)
+        evidence = None if existing is None else transfer.target.same(existing, found)
+        if evidence is not None:
+            break
+    return existing, evidence
+
+
 def rotten(transfer: "Transfer", item: Item, found: Fingerprint) -> bool:
     """Whether a source file that looks as it did when it was copied has other bytes now."""
     known = transfer.journal.content(transfer.pair.source_id, item.source)
@@ -161,7 +186,11 @@ def move(transfer: "Transfer", item: Item, action: Move, found: Fingerprint, pac
         if found.content == action.origin.content and transfer.can.server_move:
             stored = transfer.target.rename(action.origin.stored, action.to)
         if stored is None:
-            again(transfer, item, replace(item.as_copy(), reason="new"), package)
+            existing, evidence = _first_equal(transfer, action.also, found)
+            if existing is not None and evidence is not None:
+                adopt(transfer, item, found, existing, evidence)
+            else:
+                again(transfer, item, replace(item.as_copy(), reason="new"), package)
             return
         transfer.journal.set_withdrawn(transfer.pair.destination_id, action.origin.stored)
         transfer.prove(item, found, stored)
@@ -172,7 +201,7 @@ def move(transfer: "Transfer", item: Item, action: Move, found: Fingerprint, pac
 
 def trash(transfer: "Transfer", item: Item, action: Trash) -> None:
     """Puts what the source does not have any more into the trash, unless it turned out to be a copy."""
-    if transfer.needs(action.entry.path):
+    if transfer.needs(action.entry):
         transfer.close(item, None)
         return
     transfer.target.set_aside(action.entry.path, action.to)

@@ -42,6 +42,9 @@ def decide(transfer: "Transfer", leader: "Item") -> None:
     Raises:
         Exception: a file could not be read, or the destination not be asked.
     """
+    if _may_be_taken(leader.action):
+        # Reading it may tell that its size is another than was listed, and that it is there after all.
+        _fingerprint(transfer, leader)
     members = [leader, *leader.followers]
     there = [item for item in members if _is_there(transfer, item)]
     apart = [item for item in members if item not in there and _may_be_taken(item.action)]

@@ -15,6 +15,7 @@ from dataclasses import replace
 from photosync.engine import standing, together, verify, within
 from photosync.engine.batches import Batches, Exhausted
 from photosync.engine.capabilities import ServerCopies, Stored
+from photosync.engine.entry import Entry
 from photosync.engine.errors import (
     Corrupt,
     Deferred,
@@ -26,7 +27,7 @@ from photosync.engine.errors import (
     Trouble,
     classify,
 )
-from photosync.engine.events import Event, Finished, Moved, Outcome, Status
+from photosync.engine.events import Event, Finished, Moved, Notice, Outcome, Status
 from photosync.engine.fidelity import lost_place, suspicion
 from photosync.engine.hashing import Fingerprint, fingerprint
 from photosync.engine.item import OVERHEAD, Item, Package, Pair, Settings
@@ -94,6 +95,8 @@ class Transfer:
         self._ended: set[int] = set()
         self._last: list[Item] = []
         self._copies: set[str] = set()
+        self._failed = 0
+        self._refused: set[int] = set()
         self.small = Batches(self)
 
     def run(self, plan: Plan) -> None:
@@ -109,6 +112,8 @@ class Transfer:
                     action.source.path, Status.REFUSED, bytes=action.source.size, error=action.reason
                 )
                 self.emit(Finished(self.pair.name, outcome))
+                if action.source.is_file:
+                    self._refused.add(action.source.size)
             elif isinstance(action, Copy):
                 items.append(Item(action, number, action.to, action.beside, None, action.displaces))
             else:
@@ -211,6 +216,7 @@ class Transfer:
                 return
             self._ended.add(item.number)
             self._open_items -= 1
+            self._note_missing(item, outcome)
             last = self._open_items == 0
             only_last = self._open_items == len(self._last)
         if last:
@@ -222,17 +228,36 @@ class Transfer:
             self.emit(Finished(self.pair.name, outcome))
         self._let_go(item)
 
+    def _note_missing(self, item: Item, outcome: Outcome | None) -> None:
+        if outcome is None or isinstance(item.action, Trash):
+            return
+        if outcome.status is Status.REFUSED:
+            self._refused.add(item.source.size)
+        elif outcome.status in (Status.FAILED, Status.PENDING):
+            self._failed += 1
+
     def _release_last(self) -> None:
         """What nobody needs goes to the trash when all else has ended: until then it may turn out to be the
-        copy of a file whose note was lost."""
+        copy of a file whose note was lost, or all there is of one that was renamed and got no new copy."""
         with self.state:
             items, self._last = self._last, []
+        if items and self._failed and self.source_gone is None:
+            text = (
+                f"{len(items)} files that the source does not show any more stay at {self.pair.name}: "
+                f"{self._failed} others have no copy yet, and may be the same photos under new names. The "
+                "next run that copies everything moves them to the trash."
+            )
+            self.emit(Notice("warning", text))
+            for item in items:
+                self.close(item, None)
+            return
         for item in items:
             self._queue.put(item)
 
-    def needs(self, stored: str) -> bool:
-        """Whether something at the destination is the copy of a file of this run."""
-        return match_key(stored, self.can.names) in self._copies
+    def needs(self, entry: Entry) -> bool:
+        """Whether something at the destination is the copy of a file of this run, or may be all there is of
+        one that cannot be stored under its name."""
+        return match_key(entry.path, self.can.names) in self._copies or entry.size in self._refused
 
     def outcome(self, item: Item, status: Status, evidence: str, stored: str | None) -> Outcome:
         """How an item ended."""
@@ -318,7 +343,7 @@ class Transfer:
             self.send(item, lambda: standing.trash(self, item, action))
             return
         if isinstance(action, Compare) and (known := self._known(item)) is not None:
-            self.send(item, lambda: standing.compare(self, item, action, known, None))
+            self.send(item, lambda: standing.compare_remembered(self, item, action, known))
             return
         if self.within is not None and item.within and not item.beside and not isinstance(action, Move):
             item.within, store = False, self.within
@@ -327,7 +352,11 @@ class Transfer:
             self._take_small(item)
         elif isinstance(action, Copy):
             if item.beside and item.content is None:
-                standing.name_beside(self, item, self.hash(item))
+                found = self.hash(item)
+                if not isinstance(item.action, Copy):
+                    self._hashed(item, found, None)
+                    return
+                standing.name_beside(self, item, found)
             self._take_large(item)
         else:
             self._hashed(item, self.hash(item), None)
@@ -402,7 +431,7 @@ class Transfer:
             data = b"".join(self.source.blocks(file))
             found = fingerprint(data, self.can.hashes)
             self._looked(item, Memory(data))
-            if item.beside:
+            if item.beside and isinstance(item.action, Copy):
                 standing.name_beside(self, item, found)
             package = Package(item, data, found)
         finally:
@@ -431,6 +460,8 @@ class Transfer:
             item.saw(file.entry)
             if file.entry.size <= self.can.small_limit:
                 raise SourceChanged(f"{item.source.path} has shrunk since it was listed")
+            if not isinstance(item.action, Copy):
+                raise SourceChanged(f"{item.source.path} has another size than it was listed with")
             large, glimpse = Large(self, item), Glimpse(file.entry.size)
         except BaseException:
             file.reader.close()

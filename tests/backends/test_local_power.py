@@ -60,6 +60,11 @@ def put(store: LocalStore, path: str, data: bytes = PHOTO) -> None:
     assert isinstance(result, Stored)
 
 
+def read(store: LocalStore, path: str) -> bytes:
+    with contextlib.closing(store.open(path)) as reader:
+        return reader.read(1 << 20)
+
+
 def send(store: LocalStore, path: str, data: bytes) -> None:
     upload = store.start_upload(path, len(data), None)
     upload.send_part(0, data, hashlib.sha256(data).hexdigest())
@@ -76,19 +81,19 @@ def test_what_was_stored_survives(disk: Disk) -> None:
     with disk.power() as root:
         store = store_of(root)
         for number in range(20):
-            assert store.open(f"DCIM/{number % 3}/{number}.jpg").read(1 << 20) == PHOTO
+            assert read(store, f"DCIM/{number % 3}/{number}.jpg") == PHOTO
         send(store, "new/folder/video.mp4", PHOTO)
     with disk.power() as root:
         store = store_of(root)
-        assert store.open("new/folder/video.mp4").read(1 << 20) == PHOTO
+        assert read(store, "new/folder/video.mp4") == PHOTO
         store.move("new/folder/video.mp4", "moved/video.mp4")
     with disk.power() as root:
         store = store_of(root)
-        assert store.open("moved/video.mp4").read(1 << 20) == PHOTO
+        assert read(store, "moved/video.mp4") == PHOTO
         store.copy("moved/video.mp4", "copied/video.mp4")
     with disk.power() as root:
         store = store_of(root)
-        assert store.open("copied/video.mp4").read(1 << 20) == PHOTO
+        assert read(store, "copied/video.mp4") == PHOTO
         version = store.replace_small(".photosync/HEAD", b"one", None)
         store.replace_small(".photosync/HEAD", b"two", version)
     with disk.power() as root:

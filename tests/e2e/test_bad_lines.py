@@ -77,7 +77,9 @@ def test_s3(machine: Photosync, bucket: Bucket, s3_server: Seaweed, tmp_path: Pa
         # The one deletion tidies up after the question what the service heeds, and is not repeated.
         expected = struck.total() - struck["DeleteObject"]
         assert expected > count * LOAD / 2, "the line is bad"
-        assert sum(first.report["retries"][bucket.text].values()) == expected, struck
+        # A question that is struck, too, may be about an upload whose answer was: both are one attempt.
+        told = sum(first.report["retries"][bucket.text].values())
+        assert expected - struck["HeadObject"] <= told <= expected, struck
         line.faults.clear()
         second = machine.copy(source, bucket.text).expect(0)
     assert second.report["unchanged"] == count

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from typing import Literal
+from unicodedata import normalize
 
 import pytest
 
@@ -334,6 +336,28 @@ def test_twins_in_other_normal_forms_are_known_again_without_a_journal(folder: s
     for action in plan(source, at, [], policy, CLOUD).actions:
         assert isinstance(action, Compare)
         assert action.existing.size == action.source.size
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("policy", [COPY, SYNC])
+@pytest.mark.parametrize("twins", [False, True])
+def test_a_name_that_a_disk_gives_back_in_another_normal_form_is_known_again(
+    form: Literal["NFC", "NFD"], policy: Policy, twins: bool
+) -> None:
+    """Without a journal, too; HFS+ decomposes what it lists."""
+    paths = ["\u00dcber/caf\u00e9.jpg", "\u00dcber/Caf\u00e9.jpg"][: 1 + twins]
+    source = listing(
+        *sorted((entry(path, 11 + at) for at, path in enumerate(paths)), key=lambda e: key(e.path))
+    )
+    first = {a.source.path: a.to for a in plan(source, listing(), [], can=CLOUD).actions}  # type: ignore[union-attr]
+    at = listing(*(there(normalize(form, first[e.path]), e.size) for e in source.entries))
+    made = plan(source, at, [], policy, CLOUD)
+    assert len(made.actions) == len(paths)
+    for action in made.actions:
+        assert isinstance(action, Compare)
+        assert action.existing.size == action.source.size
+        # What the manifest calls it is decoded from this.
+        assert action.existing.path == action.to == first[action.source.path]
 
 
 def test_a_twin_of_what_is_delivered_gets_its_own_name() -> None:

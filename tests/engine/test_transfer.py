@@ -1,7 +1,8 @@
 """Carrying out plans in a deterministic world: batches, failures, conflicts, resuming, memory, accounting."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,12 +10,13 @@ import pytest
 from blake3 import blake3
 
 from photosync.engine import batches, standing, transfer
-from photosync.engine.beside import beside
+from photosync.engine.beside import DIGITS, MORE_DIGITS, beside
 from photosync.engine.capabilities import Batch, Blob, Stored, Upload
 from photosync.engine.errors import (
     AlreadyExists,
     DestinationFull,
     DeviceGone,
+    NameRefused,
     Permanent,
     SourceChanged,
     Transient,
@@ -442,6 +444,43 @@ def test_what_is_there_already_is_adopted_without_sending(tmp_path: Path) -> Non
     assert rig.there.things["a"].mtime_ns == 5
 
 
+@pytest.mark.parametrize("size", [SMALL - 10, len(BIG)])
+@pytest.mark.parametrize("longer", [0, 1])
+def test_an_edit_that_is_undone_is_found_under_its_first_name(tmp_path: Path, size: int, longer: int) -> None:
+    rig = Rig(tmp_path)
+    first, edited = b"1" * size, b"e" * (size + longer)
+    for number, data in enumerate((first, edited, first, edited)):
+        rig.photo("a.jpg", data, mtime_ns=number)
+        rig.run()
+        assert sorted(rig.files().values()) == sorted({first, data, *([edited] if number else [])})
+        assert rig.run().status == "nothing"
+
+
+@pytest.mark.parametrize("size", [SMALL - 10, len(BIG)])
+def test_a_name_that_shows_this_content_may_have_other_bytes(tmp_path: Path, size: int) -> None:
+    """Somebody edited what is kept beside: the photo is kept beside that, too."""
+    rig = Rig(tmp_path)
+    rig.photo("a.jpg", b"1" * size)
+    rig.run()
+    rig.photo("a.jpg", b"2" * size, 2)
+    rig.run()
+    edited = next(path for path in rig.files() if "~" in path)
+    rig.there.set(edited, b"somebody's", 3)
+    rig.run()
+    assert sorted(rig.files().values()) == sorted([b"1" * size, b"2" * size, b"somebody's"])
+    assert rig.run().status == "nothing"
+    (tmp_path / "journal.sqlite").unlink()
+    rig.run()
+    assert len(rig.files()) == 3
+    wide = rig.outcomes["a.jpg"].stored
+    assert wide is not None
+    assert rig.files()[wide] == b"2" * size
+    # Twice is enough: no name would be safe from somebody who does that every time.
+    rig.there.set(wide, b"somebody's again", 4)
+    rig.run()
+    assert "rename that file" in str(rig.outcomes["a.jpg"].error)
+
+
 def test_a_time_that_cannot_be_set_does_not_matter(tmp_path: Path) -> None:
     def deny(*_args: object) -> Stored:
         raise PermissionError(1, "Operation not permitted")
@@ -582,6 +621,103 @@ def test_sync_of_equal_size_compares_and_replaces(tmp_path: Path) -> None:
     rig.run(Mode.SYNC)
     assert rig.files() == {"a": b"new"}
     assert list(rig.trash().values()) == [b"old"]
+
+
+def _lying(store: SimStore) -> None:
+    """Listings of an MTP phone tell wrong sizes now and then; an open file tells the right one."""
+    real = store.list_folder
+    store.list_folder = lambda path: [  # type: ignore[method-assign]
+        replace(each, size=each.size + 7) if each.is_file else each for each in real(path)
+    ]
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("size", [SMALL - 10, SMALL, len(BIG)])
+def test_a_size_that_was_listed_wrong_makes_no_second_copy(tmp_path: Path, mode: Mode, size: int) -> None:
+    """Nor does the first one leave its place."""
+    rig = Rig(tmp_path)
+    photo = {f"a.{kind}": kind.encode().ljust(size, b"x") for kind in ("JPG", "AAE")}
+    for path, data in photo.items():
+        rig.photo(path, data)
+    rig.run(mode)
+    rig.source_setup = _lying
+    report = rig.run(mode)
+    assert report.status == "ok"
+    assert rig.files() == photo
+    assert rig.trash() == {}
+    assert set(rig.statuses().values()) == {"verified"}
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("size", [SMALL - 10, len(BIG)])
+def test_a_size_that_was_listed_wrong_hides_no_edit(tmp_path: Path, mode: Mode, size: int) -> None:
+    rig = Rig(tmp_path)
+    rig.photo("a.jpg", b"o" * size)
+    rig.run(mode)
+    rig.photo("a.jpg", b"n" * size, 2)
+    rig.source_setup = _lying
+    rig.run(mode)
+    assert b"n" * size in rig.files().values()
+    assert (b"o" * size in rig.files().values()) is (mode is Mode.COPY)
+    assert (b"o" * size in rig.trash().values()) is (mode is Mode.SYNC)
+
+
+@pytest.mark.parametrize("size", [SMALL - 20, len(BIG)])
+def test_a_listing_that_still_shows_the_first_size_makes_no_third_copy(tmp_path: Path, size: int) -> None:
+    """The edited photo is kept beside the first one, whose size is listed again."""
+    rig = Rig(tmp_path)
+    rig.photo("a.jpg", b"1" * (size + 7))
+    rig.run()
+    rig.photo("a.jpg", b"2" * size, 2)
+    rig.run()
+    rig.source_setup = _lying
+    rig.run()
+    assert sorted(rig.files().values()) == [b"1" * (size + 7), b"2" * size]
+    rig.source_setup = lambda _store: None
+    assert rig.run().status == "nothing"
+
+
+def _unreadable(name: str, why: Exception) -> Callable[[SimStore], None]:
+    def setup(store: SimStore) -> None:
+        real = store.open
+
+        def open_(path: str, offset: int = 0) -> SimReader:
+            if path == name:
+                raise why
+            return real(path, offset)
+
+        store.open = open_  # type: ignore[method-assign]
+
+    return setup
+
+
+@pytest.mark.parametrize("how", ["failed", "refused"])
+def test_sync_keeps_the_old_copy_of_a_renamed_photo_until_the_new_one_is_there(
+    tmp_path: Path, how: str
+) -> None:
+    """The journal is gone, so that nothing tells which of the new photos is the old one."""
+    rig = Rig(tmp_path)
+    rig.photo("old.jpg", b"content")
+    rig.photo("gone.jpg", b"deleted photo")
+    rig.photo("other.jpg", b"other photo")
+    rig.run(Mode.SYNC)
+    (tmp_path / "journal.sqlite").unlink()
+    rig.phone.drop("old.jpg")
+    rig.phone.drop("gone.jpg")
+    rig.photo("new.jpg", b"content")
+
+    refusal = NameRefused("no such name") if how == "refused" else OSError(5, "Input/output error")
+    rig.source_setup = _unreadable("new.jpg", refusal)
+    rig.run(Mode.SYNC)
+    assert rig.statuses()["new.jpg"] == how
+    assert rig.files()["old.jpg"] == b"content"
+    # A name that is refused for ever does not keep others from being tidied up.
+    assert ("gone.jpg" in rig.files()) is (how == "failed")
+    assert any("stay at there" in text for text in rig.notices) is (how == "failed")
+    rig.source_setup = lambda _store: None
+    assert rig.run(Mode.SYNC).status == "ok"
+    assert rig.files() == {"new.jpg": b"content", "other.jpg": b"other photo"}
+    assert sorted(rig.trash().values()) == [b"content", b"deleted photo"]
 
 
 def test_what_was_to_be_trashed_and_is_gone_stops_nothing(tmp_path: Path) -> None:
@@ -1018,7 +1154,7 @@ def test_a_name_that_shows_a_content_which_is_not_there(tmp_path: Path, personal
     rig = Rig(tmp_path, personality)
     mine = b"m" * size
     content = blake3(mine).hexdigest()
-    first, second = (beside("a.jpg", digits, POSIX) for digits in (content, content[8:]))
+    first, second = (beside("a.jpg", content, POSIX, digits) for digits in (DIGITS, MORE_DIGITS))
     others = {"a.jpg": b"t" * size, first: b"e" * size}
     for path, data in others.items():
         rig.there.set(path, data, 1)

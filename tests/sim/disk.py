@@ -246,8 +246,9 @@ class SimDisk:
         _apply(change.folder.kept, change)
         self.pending.remove(change)
 
-    def safe(self) -> set[bytes]:
-        """Bytes of files that are on the medium under a name that stays, whatever happens."""
+    def safe(self) -> dict[str, bytes]:
+        """Files that are on the medium, whatever happens: what they hold, by the name that it has there; a
+        rename that is not synced may replace that, or not."""
         leaving = {
             (change.folder.path, key)
             for change in self.pending
@@ -256,7 +257,7 @@ class SimDisk:
             if found is None and len(change.edits) == 1
         }
         return {
-            bytes(file.kept)
+            path: bytes(file.kept)
             for path, file in _files(self.root, shown=False)
             if not file.pending and _split(path, self.key) not in leaving
         }

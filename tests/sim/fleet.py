@@ -13,7 +13,7 @@ from photosync.engine.mirror import AbsentSource, Destination, MirrorReport, Sta
 from photosync.engine.plan import Policy
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.sync import Job
-from tests.sim.journal_power import Image, image_of, put_back
+from tests.sim.journal_power import Image, image_of, put_back, synced
 from tests.sim.model import MEMORY, Model
 from tests.sim.phone import Phone
 from tests.sim.places import open_store, power_on
@@ -171,7 +171,7 @@ class Fleet:
         for number, (path, image) in enumerate(images.items()):
             log = image["-wal"]
             if number:
-                log = log[: self.dice.randint(0, len(log))]
+                log = log[: self.dice.randint(synced(image), len(log))]
             put_back(path, image, log if number else self.stage_power.log_kept(self.dice, log))
         self.stage_power.cut(self.dice)
         for model in self.models:

@@ -7,10 +7,9 @@ from pathlib import Path
 from photosync.engine.events import Event, Finished, Status
 from photosync.engine.hashing import fingerprint
 from photosync.engine.journal import Journal
-from photosync.engine.names import is_ours
 from photosync.engine.report import Report
 from tests.sim.phone import Phone
-from tests.sim.places import DiskWorld, make
+from tests.sim.places import DiskWorld, make, stays
 from tests.sim.store import CANARY
 
 MEMORY = 40_000
@@ -48,7 +47,7 @@ class Model:
 
     def _stored(self, path: str) -> None:
         """Promise 1, at every instant: whatever gets a final name is whole."""
-        if is_ours(path) and "/trash/" not in path:
+        if not stays(path):
             return
         data = self.there.read(path)
         self.kept.add(data)
@@ -65,15 +64,15 @@ class Model:
             assert self._whole(data), f"{path} holds bytes that no photo ever had: {data[:40]!r}"
 
     def check_still_shown(self, before: dict[str, bytes]) -> None:
-        """Promise 7: what the phone still has, under the same name, does not even go to the trash.
+        """Promise 7: what the phone still has, under whatever name, does not even go to the trash.
 
         Args:
             before: what was there before a run.
         """
-        has, now = self.phone.honest(), set(self.there.visible().values())
+        has = {thing.data for thing in self.phone.honest().values() if len(thing.data) > 1}
+        now = set(self.there.visible().values())
         for path, data in before.items():
-            still = path in has and has[path].data == data and len(data) > 1
-            assert not still or data in now, f"still on the phone, and removed from {self.name}: {path}"
+            assert data not in has or data in now, f"still on the phone, and removed from {self.name}: {path}"
 
     def check_kept(self) -> None:
         """Promises 2, 7 and 8: bytes that stood at the destination still stand there, under some name."""
@@ -115,7 +114,10 @@ class Model:
             listed: files that the source showed.
             still: nobody edited the source's files meanwhile.
         """
-        names = [event.outcome.path for event in outcomes if event.outcome.status is not Status.TRASHED]
+        # What goes to the trash, or could not be moved there, is no file of the source.
+        names = [
+            event.outcome.path for event in outcomes if event.outcome.reason != "not at the source any more"
+        ]
         assert len(names) == len(set(names)), f"more than one outcome: {names}"
         planned = len(names) + report.count(Status.UNCHANGED)
         if report.fatal is None and not report.listing_errors and not report.interrupted:
@@ -152,8 +154,9 @@ class Model:
         """The power fails: what a disk was not made to keep may be gone, but nothing that was promised."""
         if isinstance(self.there, DiskWorld):
             before = self.contents()
-            self.kept &= self.there.safe()
+            self.kept &= self.there.safe_in_place()
             self.there.cut(dice)
+            self.kept |= {thing.data for path, thing in self.there.things.items() if stays(path)}
             self.check_recorded(journals, before)
 
     def check_recorded(self, journals: list[Path], before: set[str]) -> None:

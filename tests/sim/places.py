@@ -16,6 +16,11 @@ from tests.sim.store import PART, SMALL, Faults, SimStore, Thing, World
 ROOT = "backup/photos"
 
 
+def stays(path: str) -> bool:
+    """Whether what has this name is to be kept."""
+    return not is_ours(path) or "/trash/" in path
+
+
 class DiskWorld:
     """A folder on a simulated disk, as a `tests.sim.store.World`.
 
@@ -56,7 +61,16 @@ class DiskWorld:
 
     def safe(self) -> set[bytes]:
         """Bytes that no power cut takes away."""
-        return self.disk.safe()
+        return set(self.disk.safe().values())
+
+    def safe_in_place(self) -> set[bytes]:
+        """Those of them that have a final name, or lie in the trash; what has only a temporary one yet is
+        safe, but nobody's to keep."""
+        return {
+            data
+            for path, data in self.disk.safe().items()
+            if path.startswith(f"{ROOT}/") and stays(path[len(ROOT) + 1 :])
+        }
 
     def set(self, path: str, data: bytes, mtime_ns: int | None) -> None:
         """What another program does, and syncs."""
