@@ -331,7 +331,10 @@ class Household:
             model.extra[thing.data] += 1
             # Under a name that photosync never gave, it is nobody's copy of anything: ``sync`` may trash it.
             model.freed.discard(thing.data)
-            there.set(f"{path}.renamed", thing.data, thing.mtime_ns)
+            name = f"{path}.renamed"
+            while name in there.things:
+                name += ".renamed"
+            there.set(name, thing.data, thing.mtime_ns)
         if how == "edit":
             model.foreign.add(data)
         self._forget(model, path, thing)
