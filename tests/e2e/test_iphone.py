@@ -132,10 +132,7 @@ def test_ifuse_and_then_afc(
 @pytest.mark.root
 @pytest.mark.timeout(900)
 @pytest.mark.route("beyond")
-@pytest.mark.parametrize(
-    "route",
-    [*ROUTES[:3], pytest.param("pymobiledevice3", marks=pytest.mark.slow)],  # it costs a minute
-)
+@pytest.mark.parametrize("route", ROUTES)
 def test_a_video_beyond_4_gib(
     machine: Photosync, plugged: Plugged, local: LocalFolder, tmp_path: Path, route: str
 ) -> None:
