@@ -24,6 +24,7 @@ from photosync.engine.verify import Verify
 from photosync.engine.workers import Workers
 from photosync.output import human_size, json_line, removal_record
 from photosync.places import ONE_FILE, Place, PlaceError, parent, parse
+from photosync.places import Kind as PlaceKind
 from photosync.session import Session
 
 
@@ -249,10 +250,14 @@ def mkdir(session: Session, text: str, *, dry_run: bool) -> str:
         PlaceError: the place can only be read.
         PhotosyncError: it could not be made.
     """
+    read_only = PlaceError(f"{text} can only be read: no folder is made there")
+    if parse(text, session.config).kind is PlaceKind.PHONE:
+        # Opening one looks for the very folder that is to be made.
+        raise read_only
     with session.open(text) as place, session.target(place) as target:
         store = place.store
         if not store.capabilities.writable:
-            raise PlaceError(f"{text} can only be read: no folder is made there")
+            raise read_only
         if store.capabilities.names.flat or not isinstance(store, MakesFolders):
             return f"{text}: folders need not be made there, they come with the first file"
         try:

@@ -428,6 +428,7 @@ def test_mkdir(machine: Photosync, dropbox: DropboxFolder, bucket: Bucket, tmp_p
     assert "need not be made" in machine.run("mkdir", bucket.text).expect(0).out
     (tmp_path / "file").write_bytes(b"")
     machine.run("mkdir", tmp_path / "file").expect(6)
+    assert "can only be read" in machine.run("mkdir", "phone:New").expect(2).err
 
 
 def test_about_as_json(machine: Photosync, tmp_path: Path) -> None:
