@@ -582,15 +582,23 @@ class _Planner:
 
     def _wait(self) -> None:
         """What is replaced may be all there is of a photo that was renamed before its old name was used
-        again: where another file of the run has its size, it goes to the trash last."""
+        again: where another file of the run has its size, it goes to the trash last. What another file is
+        going to be compared with, to be adopted, is not replaced."""
         sizes: Counter[int] | None = None
         for number, action in enumerate(self.actions):
             if isinstance(action, Compare) and action.replace:
-                size = action.existing.size
+                place = match_key(action.existing.path, self.rules)
             elif isinstance(action, Copy) and action.displaces is not None:
-                size = self.there[match_key(action.displaces, self.rules)].size
+                place = match_key(action.displaces, self.rules)
             else:
                 continue
+            if place in self.spared:
+                kept = (
+                    {"replace": False} if isinstance(action, Compare) else {"displaces": None, "beside": True}
+                )
+                self.actions[number] = replace(action, **kept)
+                continue
+            size = self.there[place].size
             if sizes is None:
                 sizes = Counter(each.source.size for each in self.actions if not isinstance(each, Trash))
             if size and sizes[size] > (action.source.size == size):

@@ -13,6 +13,7 @@ from photosync.engine.capabilities import Capabilities
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Permanent, SafetyGuard
 from photosync.engine.journal import Delivery, key
+from photosync.engine.layout import Layout
 from photosync.engine.names import DROPBOX, POSIX, match_key
 from photosync.engine.plan import Compare, Copy, Mode, Move, Plan, Policy, Refuse, Trash, make_plan
 from photosync.engine.scan import Listing, ListingError
@@ -310,6 +311,19 @@ def test_sync_lets_wait_what_may_be_the_copy_of_another_file() -> None:
         action.source.path: action.waits for action in made.actions if isinstance(action, Copy | Compare)
     }
     assert waits == {"a": True, "b": False, "c": False, "new": False}
+
+
+@pytest.mark.parametrize("size", [10, 11])
+def test_sync_does_not_replace_what_another_file_may_adopt(size: int) -> None:
+    """The journal is lost, and the layout puts the first file elsewhere than it lies."""
+    policy = replace(SYNC, layout=Layout.parse("x/{name}"))
+    source = listing(entry("a.jpg"), entry("b.jpg", size, 2))
+    made = plan(source, listing(there("x/b.jpg")), [], policy)
+    found = {action.source.path: action for action in made.actions if isinstance(action, Copy | Compare)}
+    first, second = found["a.jpg"], found["b.jpg"]
+    assert isinstance(first, Compare)
+    assert first.existing.path == "x/b.jpg"
+    assert second.beside if isinstance(second, Copy) else not second.replace
 
 
 @pytest.mark.parametrize("size", [10, 11])

@@ -14,7 +14,7 @@ PLACES = (*KINDS, "objects", "feed", "s3", "dropbox", "drive")
 MEDDLING = ("edit", "delete", "rename", "add")
 SPECIAL = 13
 """Of so many lives, one of each kind is made for what chance alone seldom brings about."""
-CROWDED, CUT_SHORT = 12, 9
+CROWDED, CUT_SHORT = 12, 7
 
 
 @dataclass(frozen=True)
