@@ -288,6 +288,7 @@ class Names:
     ) -> None:
         self._rules = rules
         self._own_name = own_name
+        self._always = _always(rules)
         # Folders are held and kept under their path with a slash at the end.
         self._holders: dict[str, str] = dict(taken or {})
         self._kept: dict[str, str] = {}
@@ -361,7 +362,8 @@ class Names:
             if self._own_name(place) == identity and self._holders.get(place, identity) == identity:
                 kept = place
         chosen = None
-        for form in _forms(identity, name, self._rules, room, shorten):
+        needed = _needed(name, self._rules, self._always)
+        for form in _forms(identity, name, needed, self._rules, room, shorten):
             stored = join(folder, form)
             key = match_key(stored, self._rules)
             if is_folder:
@@ -385,12 +387,14 @@ class Names:
         return stored
 
 
-def _forms(identity: str, name: str, rules: NameRules, room: int, shorten: bool) -> Iterator[str]:
+def _forms(
+    identity: str, name: str, needed: set[int], rules: NameRules, room: int, shorten: bool
+) -> Iterator[str]:
     """Stored forms of one component, from the plain one to the one with everything escaped, then shortened.
 
+    What is ``needed`` is escaped in all of them.
     With everything escaped, two forms have the same match key only if they decode to the same name.
     """
-    needed = _needed(name, rules)
     if not shorten:
         plain = "".join(_escaped(name, needed)) if needed else name
         if _length(plain, rules) <= room:
@@ -432,9 +436,9 @@ def _shortened(pieces: list[str], identity: str, name: str, rules: NameRules, ro
     return "".join(head) + tail
 
 
-def _needed(name: str, rules: NameRules) -> set[int]:
-    """Indexes of the characters that can't be stored as they are."""
-    needed = {found.start() for found in _always(rules).finditer(name)}
+def _needed(name: str, rules: NameRules, always: re.Pattern[str]) -> set[int]:
+    """Indexes of the characters that can't be stored as they are; ``always``: those that never can."""
+    needed = {found.start() for found in always.finditer(name)} if always.search(name) else set()
     if (
         name[0] in rules.leading
         or (rules.reserved and _DEVICE.match(name))

@@ -557,7 +557,8 @@ class _Planner:
                 return replace(made, replace=False, also=tuple(kept))
             return Copy(entry, to, "another file goes by that name", beside=True)
         self.claimed.add(place)
-        kept = [each for each in kept if match_key(each.path, self.rules) != place]
+        if kept:
+            kept = [each for each in kept if match_key(each.path, self.rules) != place]
         if existing is None:
             origin = renamed.match(entry)
             if origin is not None:
@@ -587,6 +588,8 @@ class _Planner:
             for _, each in self.claimed.free("~"):
                 if plain := unmarked(each.path):
                     self.beside.setdefault(match_key(plain, self.rules), []).append(each)
+        if not self.beside:
+            return []
         found = self.beside.get(match_key(to, self.rules), [])
         return [each for each in found if each.size == entry.size][:MOST_COMPARED]
 
