@@ -11,7 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, TypeVar, cast
+
+if TYPE_CHECKING:
+    from photosync.engine.capabilities import Store
 
 T = TypeVar("T")
 CHANGES = 1_000
@@ -51,12 +55,15 @@ def scan(folder: str) -> None:
 
 
 def plan(count: str) -> None:
-    """Plans a run that finds nothing to do but ``CHANGES`` new files, all others being known and there."""
+    """Plans a run that finds nothing to do but ``CHANGES`` new files, all others being known and there.
+
+    Both sides are listed first, from a store that makes its entries up.
+    """
     from photosync.engine.capabilities import Capabilities
     from photosync.engine.entry import Entry
     from photosync.engine.journal import Delivery
     from photosync.engine.plan import Policy, make_plan
-    from photosync.engine.scan import Listing
+    from photosync.engine.scan import Listing, flat
 
     total = int(count)
 
@@ -68,8 +75,11 @@ def plan(count: str) -> None:
             path, at = path_of(number), 1_700_000_000_000_000_000 + number
             yield Delivery(path, 3_000_000 + number, at, None, "0" * 64, path, None, "server-hash:sha256")
 
-    source = Listing([entry(number) for number in range(total)])
-    there = Listing([entry(number) for number in range(total - CHANGES)])
+    def listing(files: int) -> Listing:
+        made_up = SimpleNamespace(list_tree=lambda: map(entry, range(files)))
+        return flat(cast("Store", made_up), check=lambda: None)
+
+    source, there = _timed("list", lambda: (listing(total), listing(total - CHANGES)))
     found = _timed("plan", lambda: make_plan(source, there, known(), Policy(), Capabilities()))
     print(len(found.actions))
 

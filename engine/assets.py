@@ -136,7 +136,7 @@ def pair(entries: Iterable[Entry], facts: Mapping[str, Facts]) -> list[Asset]:
             draft.folder = folder
             loose.append(draft)
     made += [Asset(tuple(draft.members)) for draft in _by_identifier(loose, facts)]
-    made.sort(key=lambda asset: min(order[entry.path] for entry in asset.members))
+    made.sort(key=lambda asset: min([order[entry.path] for entry in asset.members]))
     return made
 
 

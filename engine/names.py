@@ -25,7 +25,7 @@ put files into a folder they never were in. Two folders lose nothing and need no
 
 import re
 import unicodedata
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -276,10 +276,19 @@ class Names:
         taken: `match_key` of a stored path → its logical path, for what is at the destination: the logical
             path from its manifest or the journal where they know, else `decode` of the stored one. Logical
             paths found here keep their stored paths.
+        own_name: `match_key` of a stored path → that path if it is at the destination and is its own logical
+            path, as most are: so that not all of them need be in ``taken``, but one of each folder.
     """
 
-    def __init__(self, rules: NameRules, taken: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        rules: NameRules,
+        taken: Mapping[str, str] | None = None,
+        own_name: Callable[[str], str | None] | None = None,
+    ) -> None:
         self._rules = rules
+        self._own_name = own_name
+        self._always = _always(rules)
         # Folders are held and kept under their path with a slash at the end.
         self._holders: dict[str, str] = dict(taken or {})
         self._kept: dict[str, str] = {}
@@ -310,7 +319,8 @@ class Names:
         while place and logical and f"{logical}/" not in self._kept:
             folder = self._folder_key(place)
             self._kept[f"{logical}/"] = folder
-            self._holders.setdefault(folder, f"{logical}/")
+            if self._own_name is None or self._own_name(folder) is None:
+                self._holders.setdefault(folder, f"{logical}/")
             place, logical = place.rpartition("/")[0], logical.rpartition("/")[0]
 
     def _folder_key(self, key: str) -> str:
@@ -347,13 +357,21 @@ class Names:
         if not is_folder:
             room = min(room, self._rules.max_path - _length(folder, self._rules) - 1)
         kept = self._kept.get(identity)
+        if self._own_name is not None and not is_folder:
+            place = match_key(identity, self._rules)
+            if self._own_name(place) == identity and self._holders.get(place, identity) == identity:
+                kept = place
         chosen = None
-        for form in _forms(identity, name, self._rules, room, shorten):
+        needed = _needed(name, self._rules, self._always)
+        for form in _forms(identity, name, needed, self._rules, room, shorten):
             stored = join(folder, form)
             key = match_key(stored, self._rules)
             if is_folder:
                 key = self._folder_key(key)
-            if self._holders.get(key, identity) != identity:
+            holder = self._holders.get(key)
+            if holder is None and self._own_name is not None:
+                holder = self._own_name(key)
+            if holder is not None and holder != identity:
                 continue
             if chosen is None or key == kept:
                 chosen = key, stored
@@ -369,12 +387,14 @@ class Names:
         return stored
 
 
-def _forms(identity: str, name: str, rules: NameRules, room: int, shorten: bool) -> Iterator[str]:
+def _forms(
+    identity: str, name: str, needed: set[int], rules: NameRules, room: int, shorten: bool
+) -> Iterator[str]:
     """Stored forms of one component, from the plain one to the one with everything escaped, then shortened.
 
+    What is ``needed`` is escaped in all of them.
     With everything escaped, two forms have the same match key only if they decode to the same name.
     """
-    needed = _needed(name, rules)
     if not shorten:
         plain = "".join(_escaped(name, needed)) if needed else name
         if _length(plain, rules) <= room:
@@ -416,9 +436,9 @@ def _shortened(pieces: list[str], identity: str, name: str, rules: NameRules, ro
     return "".join(head) + tail
 
 
-def _needed(name: str, rules: NameRules) -> set[int]:
-    """Indexes of the characters that can't be stored as they are."""
-    needed = {found.start() for found in _always(rules).finditer(name)}
+def _needed(name: str, rules: NameRules, always: re.Pattern[str]) -> set[int]:
+    """Indexes of the characters that can't be stored as they are; ``always``: those that never can."""
+    needed = {found.start() for found in always.finditer(name)} if always.search(name) else set()
     if (
         name[0] in rules.leading
         or (rules.reserved and _DEVICE.match(name))

@@ -314,13 +314,18 @@ def _decode_child(line: _ChildLine, level: int) -> Child:
 # whole nodes
 
 
+def header_line(level: int, count: int) -> bytes:
+    """The canonical first line of a node with so many items."""
+    return _ENCODER.encode(_Header(count, FORMAT, level)) + b"\n"
+
+
 def encode(node: Node) -> bytes:
     """The canonical bytes of a node.
 
     Raises:
         Inconsistent: its entries are not what entries must be (`UnsafePath` if it is a path).
     """
-    header = _ENCODER.encode(_Header(len(node.keys), FORMAT, node.level)) + b"\n"
+    header = header_line(node.level, len(node.keys))
     if node.level:
         body = _ENCODER.encode_lines([_child_line(child) for child in node.children])
     else:

@@ -24,7 +24,7 @@ no D                another size there     copy beside it, or in its place
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
@@ -33,6 +33,7 @@ from unicodedata import normalize
 from photosync.engine.assets import Asset, family, pair
 from photosync.engine.beside import beside, marker, unmarked
 from photosync.engine.capabilities import Capabilities
+from photosync.engine.columns import Columns, Row
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import NameRefused, SafetyGuard
 from photosync.engine.journal import Delivery, key
@@ -41,9 +42,11 @@ from photosync.engine.media import NOTHING, Facts
 from photosync.engine.names import NameRules, Names, decode, is_shortened, match_key
 from photosync.engine.scan import Listing
 from photosync.engine.taken import best, taken
+from photosync.engine.there import Claims, There
 from photosync.engine.trash import TRASH
 from photosync.engine.verify import NONE
 
+_NOBODY: Row = ("", -1, None, None)
 MOST_ALIKE = 256
 """Files of one size at the destination among which one is sought that may have got another name."""
 MOST_COMPARED = 8
@@ -273,9 +276,11 @@ def make_plan(
     return _Planner(source, destination, policy, rules, facts or {}, contents or {}).plan(known)
 
 
-def fresh(entries: Iterable[Entry], known: Iterable[Delivery]) -> list[Entry]:
+def fresh(entries: Sequence[Entry], known: Iterable[Delivery]) -> list[Entry]:
     """Source files that were never delivered; both arguments sorted by `key` of the path."""
-    return [entry for entry, delivery in _join(entries, known) if entry is not None and delivery is None]
+    packed = Columns.of(entries)
+    joined = _join(packed.rows(), known)
+    return [packed[number] for number, _, delivery in joined if number is not None and delivery is None]
 
 
 class _Planner:
@@ -299,9 +304,10 @@ class _Planner:
         self.destination = destination
         self.policy = policy
         self.rules = rules
-        self.there: Mapping[str, Entry] = {match_key(e.path, rules): e for e in destination.entries}
+        self.entries = Columns.of(source.entries)
+        self.there = There(destination.entries, rules)
         self.actions: list[Action] = []
-        self.claimed: set[str] = set()
+        self.claimed = Claims(self.there)
         self.vanished: dict[str, Delivery] = {}
         self.edited: list[tuple[Entry, Entry]] = []
         self.declined = frozenset(source.declined)
@@ -310,14 +316,15 @@ class _Planner:
     def plan(self, known: Iterable[Delivery]) -> Plan:
         new: list[Entry] = []
         logical: dict[str, str] = {}
-        for entry, delivery in _join(self.source.entries, known):
+        for number, delivery in self._unsettled(known, logical):
+            entry = None if number is None else self.entries[number]
             if delivery is not None:
                 # The listing's own strings where they are equal, so that the journal's need not be kept.
                 path = delivery.path if entry is None else entry.path
                 stored = path if delivery.stored == path else delivery.stored
                 place = match_key(stored, self.rules)
                 existing = self.there.get(place)
-                if existing is None or existing.path != stored or "%" in stored or not place.isascii():
+                if existing is None or existing.path != stored or not _is_plain(stored, place):
                     logical[place] = path if is_shortened(stored) else decode(stored)
                 # Else the listing of the destination says all there is to say, see `_new`.
                 if stored is not path and self.policy.mode is Mode.COPY and (shown := marker(path, stored)):
@@ -343,6 +350,49 @@ class _Planner:
         order = {Move: 0, Compare: 1, Copy: 1, Refuse: 2, Trash: 3}
         self.actions.sort(key=lambda action: order[type(action)])
         return Plan(self.actions, self.unchanged, self.facts)
+
+    def _unsettled(
+        self, known: Iterable[Delivery], logical: dict[str, str]
+    ) -> Iterator[tuple[int | None, Delivery | None]]:
+        """Rows of the source and deliveries, without those that are on both sides as they were delivered.
+
+        Nearly all files are so in nearly all runs: they are told by comparing columns, and nothing is made of
+        them.
+
+        Args:
+            logical: gets what names stand for that are not plain.
+        """
+        trusting = not (self.policy.checksum or self.policy.anew)
+        prove, hidden = self.policy.prove, self.there.shadowed()
+        theirs = enumerate(self.there.columns.rows())
+        at, there = next(theirs, (0, _NOBODY))
+        for number, row, delivery in _join(self.entries.rows(), known):
+            if row is None or delivery is None:
+                yield number, delivery
+                continue
+            path, size, mtime_ns, version = row
+            if there[0] != path:
+                name = key(path)
+                while there[0] and key(there[0]) < name:
+                    at, there = next(theirs, (0, _NOBODY))
+            if (
+                there[0] == path == delivery.stored
+                and size == delivery.size == there[1]
+                and mtime_ns == delivery.mtime_ns
+                and version == delivery.version
+                and there[3] == delivery.stored_version
+                and trusting
+                and not (prove and delivery.evidence == NONE)
+                and at not in hidden
+            ):
+                self.unchanged += 1
+                self.claimed.settle(at)
+                if "%" in path or not path.isascii():
+                    place = match_key(path, self.rules)
+                    if not _is_plain(path, place):
+                        logical[place] = path if is_shortened(path) else decode(path)
+            else:
+                yield number, delivery
 
     def _known(self, entry: Entry, delivery: Delivery, place: str) -> None:
         existing = self.there.get(place)
@@ -405,16 +455,16 @@ class _Planner:
         if not new:
             return
         unknown: set[str] = set()
-        for place, entry in self.there.items():
+        for place, path in self.there.names():
             if place not in logical:
-                logical[place] = entry.path if self.rules.plain else decode(entry.path)
+                logical[place] = path if self.rules.plain else decode(path)
                 if not place.isascii():
                     unknown.add(place)
         if self.rules.fold_unicode and not self.rules.plain:
             self._tell_twins(logical, unknown)
-        names = Names(self.rules, logical)
+        names = Names(self.rules, logical, self.there.own_name if len(self.there) else None)
         renamed = _Renames(self._movable() if self.source.complete else ())
-        elsewhere = _Elsewhere(self.there, self.claimed, self.rules) if self.policy.layout else None
+        elsewhere = _Elsewhere(self.claimed, self.rules) if self.policy.layout else None
         fresh = {entry.path for entry in new}
         for asset in self._assets(new):
             for entry in asset.members:
@@ -449,7 +499,7 @@ class _Planner:
                 mistaken.add(plain)
         if not unknown:
             return
-        accented = [entry.path for entry in self.source.entries if not entry.path.isascii()]
+        accented = [path for path in self.entries.paths() if not path.isascii()]
         shown, named = set(accented), set(logical.values())
         for path in accented:
             place = match_key(path, self.rules)
@@ -477,14 +527,16 @@ class _Planner:
 
     def _assets(self, new: list[Entry]) -> list[Asset]:
         """The photos that new files belong to, members that are delivered already included."""
-        if len(new) == len(self.source.entries):
-            return pair(self.source.entries, self.facts)
+        if len(new) == len(self.entries):
+            return pair(new, self.facts)
         folders = {entry.path.rpartition("/")[0] for entry in new}
         families = {family(entry.path) for entry in new}
         near = (
-            entry
-            for entry in self.source.entries
-            if entry.path.rpartition("/")[0] in folders and family(entry.path) in families
+            self.entries[row]
+            for run in self.entries.runs()
+            if run.folder in folders
+            for row, path in enumerate(self.entries.paths(run.start, run.stop), run.start)
+            if family(path) in families
         )
         return pair(near, self.facts)
 
@@ -525,7 +577,8 @@ class _Planner:
                 return replace(made, replace=False, also=tuple(kept))
             return Copy(entry, to, "another file goes by that name", beside=True)
         self.claimed.add(place)
-        kept = [each for each in kept if match_key(each.path, self.rules) != place]
+        if kept:
+            kept = [each for each in kept if match_key(each.path, self.rules) != place]
         if existing is None:
             origin = renamed.match(entry)
             if origin is not None:
@@ -552,9 +605,11 @@ class _Planner:
         not live to write it down."""
         if self.beside is None:
             self.beside = {}
-            for place, each in self.there.items():
-                if "~" in each.path and place not in self.claimed and (plain := unmarked(each.path)):
+            for _, each in self.claimed.free("~"):
+                if plain := unmarked(each.path):
                     self.beside.setdefault(match_key(plain, self.rules), []).append(each)
+        if not self.beside:
+            return []
         found = self.beside.get(match_key(to, self.rules), [])
         return [each for each in found if each.size == entry.size][:MOST_COMPARED]
 
@@ -619,8 +674,8 @@ class _Planner:
         }
         extra = [
             entry
-            for place, entry in self.there.items()
-            if not (place in self.claimed or place in self.spared or self._was_freed(place))
+            for place, entry in self.claimed.free()
+            if not (place in self.spared or self._was_freed(place))
             and entry.size not in astray
             and self._in_scope(place, entry)
         ]
@@ -694,12 +749,11 @@ class _Elsewhere:
     """Finds what a lost journal knew: a file that lies at the destination under a name that it would not get
     today. Same size; those of the same name first, then those of the same time."""
 
-    def __init__(self, there: Mapping[str, Entry], claimed: set[str], rules: NameRules) -> None:
+    def __init__(self, claimed: Claims, rules: NameRules) -> None:
         self._claimed, self._rules = claimed, rules
         self._of_size: dict[int, list[Entry]] = {}
-        for place, entry in there.items():
-            if place not in claimed:
-                self._of_size.setdefault(entry.size, []).append(entry)
+        for _, entry in claimed.free():
+            self._of_size.setdefault(entry.size, []).append(entry)
 
     def match(self, entry: Entry) -> list[Entry]:
         free = [
@@ -726,32 +780,38 @@ def _likenesses(file: Entry | Delivery) -> Iterator[tuple[object, ...]]:
     yield "size", file.size
 
 
+def _is_plain(stored: str, place: str) -> bool:
+    """Whether the path of what is there tells by itself what it stands for."""
+    return "%" not in stored and place.isascii()
+
+
 def _join(
-    entries: Iterable[Entry], known: Iterable[Delivery]
-) -> Iterator[tuple[Entry | None, Delivery | None]]:
-    """Merge join of two iterables sorted by `key` of the path."""
+    rows: Iterable[Row], known: Iterable[Delivery]
+) -> Iterator[tuple[int | None, Row | None, Delivery | None]]:
+    """Merge join of two iterables sorted by `key` of the path; rows come with their number."""
     right = iter(known)
     delivery = next(right, None)
     place: bytes | None = None
-    for entry in entries:
-        if delivery is not None and delivery.path == entry.path:
+    for number, row in enumerate(rows):
+        path = row[0]
+        if delivery is not None and delivery.path == path:
             # Nearly always, and without making a key of either.
-            yield entry, delivery
+            yield number, row, delivery
             delivery, place = next(right, None), None
             continue
-        here = key(entry.path)
+        here = key(path)
         if place is None:
             place = b"" if delivery is None else key(delivery.path)
         while delivery is not None and place < here:
-            yield None, delivery
+            yield None, None, delivery
             delivery = next(right, None)
             place = b"" if delivery is None else key(delivery.path)
         if delivery is None or place > here:
-            yield entry, None
+            yield number, row, None
         else:
-            yield entry, delivery
+            yield number, row, delivery
             delivery, place = next(right, None), None
     if delivery is not None:
-        yield None, delivery
+        yield None, None, delivery
     for delivery in right:
-        yield None, delivery
+        yield None, None, delivery

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from photosync.engine.capabilities import Readable, Store
+from photosync.engine.columns import Columns
 from photosync.engine.entry import LARGEST, Entry, Kind
 from photosync.engine.errors import Fatal, NameRefused, Permanent, PhotosyncError, Transient, classify
-from photosync.engine.journal import Journal, key
+from photosync.engine.journal import Journal
 from photosync.engine.names import OURS, check_relative, is_ours
 
 DEEPEST = 2048
@@ -73,7 +74,7 @@ class _Collector:
         self.wants = wants
         self._is_own = own
         self._is_source = is_source
-        self.entries: list[Entry] = []
+        self.entries = Columns()
         self.others: list[Entry] = []
         self.errors: list[ListingError] = []
         self.own: list[Entry] = []
@@ -106,8 +107,7 @@ class _Collector:
         return self._is_source or not self._is_own(folder) or folder == OURS
 
     def listing(self) -> Listing:
-        self.entries.sort(key=lambda entry: key(entry.path))
-        return Listing(self.entries, self.others, self.errors, self.own, self.declined)
+        return Listing(self.entries.sorted(), self.others, self.errors, self.own, self.declined)
 
 
 def _everything(_entry: Entry) -> bool:

@@ -435,6 +435,6 @@ def test_rules_travel_to_other_processes() -> None:
 
 def test_a_destination_that_claims_every_spelling_is_told() -> None:
     taken = {match_key(form, WINDOWS): "x" for form in ("a", "%61", encode("a" * 300, WINDOWS))}
-    forms = list(names._forms("a", "a", WINDOWS, 255, False))
+    forms = list(names._forms("a", "a", set(), WINDOWS, 255, False))
     with pytest.raises(NameRefused, match="no free name"):
         Names(WINDOWS, taken | {match_key(form, WINDOWS): "x" for form in forms}).assign("a")
