@@ -122,6 +122,7 @@ class LocalStore:
         """Direct children; links, pipes and devices are `Kind.OTHER`."""
         self._count("list")
         entries = []
+        inside, entry = join(path, ""), self._tree.entry
         with self._tree.folder(path) as folder, os.scandir(folder) as children:
             for child in children:
                 try:
@@ -129,7 +130,7 @@ class LocalStore:
                 except FileNotFoundError:
                     # Removed during the listing, so it is simply not there; all other errors are raised.
                     continue
-                entries.append(self._tree.entry(join(path, child.name), found))
+                entries.append(entry(inside + child.name, found))
         return entries
 
     def list_tree(self) -> Iterator[Entry]:
