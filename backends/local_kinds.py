@@ -1,5 +1,6 @@
 """What kinds of disks can do."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -54,6 +55,12 @@ _BY_TYPE: Mapping[str, Capabilities] = {
 Times: ext2 and ext3 may keep whole seconds, FAT two of them, exFAT 10 ms, NTFS 100 ns.
 """
 
+_QUICK = {
+    "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "tmpfs", "xfs", "zfs",
+}  # fmt: skip
+"""Disks of this machine, where a call is over so soon that more threads than processors only take the
+interpreter's lock from each other. A network's answer is waited for: there more are better."""
+
 
 def known() -> Mapping[str, Capabilities]:
     """What is declared of each kind of file system; of any other under ""."""
@@ -64,4 +71,15 @@ def kind_of(root: str) -> tuple[Capabilities, bool]:
     """What may be declared of a folder, by the file system it is on or will be made on, and whether that has
     change times worth the name: a FUSE program often makes them up, anew at every look."""
     kind = posix.filesystem_type(root)
-    return _BY_TYPE.get(kind, _UNKNOWN), not kind.startswith("fuse.")
+    can = _BY_TYPE.get(kind, _UNKNOWN)
+    if kind in _QUICK:
+        can = replace(
+            can,
+            read_concurrency=min(can.read_concurrency, _processors()),
+            write_concurrency=min(can.write_concurrency, _processors()),
+        )
+    return can, not kind.startswith("fuse.")
+
+
+def _processors() -> int:
+    return max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -37,18 +37,40 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class LocalReader:
-    """An open regular file."""
+    """An open regular file.
 
-    def __init__(self, tree: Tree, path: str, fd: int) -> None:
+    Args:
+        tree: where it is.
+        path: below the tree's root.
+        fd: its descriptor, which is closed with the reader.
+        found: what it looked like when it was opened.
+        offset: where it is read from.
+    """
+
+    def __init__(self, tree: Tree, path: str, fd: int, found: os.stat_result, offset: int) -> None:
         self._tree = tree
         self._path = path
         self._fd = fd
+        self._opened: os.stat_result | None = found
+        self._left = max(found.st_size - offset, 0)
+        self._ended = False
 
     def read(self, size: int, /) -> bytes:
-        return os.read(self._fd, size)
+        self._opened = None
+        if self._ended:
+            return b""
+        # What is asked for is allocated, and a small file is asked for a megabyte.
+        size = min(size, self._left + 1)
+        data = os.read(self._fd, size)
+        self._left = max(self._left - len(data), 0)
+        # Some file systems read less than they could; at the end that the file was said to have, none does.
+        self._ended = len(data) < size and not self._left
+        return data
 
     def stat(self) -> Entry | None:
-        return self._tree.entry(self._path, os.fstat(self._fd))
+        # Before anything was read, what opening it found is as good.
+        found, self._opened = self._opened, None
+        return self._tree.entry(self._path, found or os.fstat(self._fd))
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -100,6 +122,7 @@ class LocalStore:
         """Direct children; links, pipes and devices are `Kind.OTHER`."""
         self._count("list")
         entries = []
+        inside, entry = join(path, ""), self._tree.entry
         with self._tree.folder(path) as folder, os.scandir(folder) as children:
             for child in children:
                 try:
@@ -107,7 +130,7 @@ class LocalStore:
                 except FileNotFoundError:
                     # Removed during the listing, so it is simply not there; all other errors are raised.
                     continue
-                entries.append(self._tree.entry(join(path, child.name), found))
+                entries.append(entry(inside + child.name, found))
         return entries
 
     def list_tree(self) -> Iterator[Entry]:
@@ -129,10 +152,10 @@ class LocalStore:
             NameRefused: it is a link, pipe or device, or a link leads to it.
         """
         self._count("open")
-        fd, _ = self._open(path)
+        fd, found = self._open(path)
         if offset:
             os.lseek(fd, offset, os.SEEK_SET)
-        return LocalReader(self._tree, path, fd)
+        return LocalReader(self._tree, path, fd, found, offset)
 
     def _open(self, path: str) -> tuple[int, os.stat_result]:
         parent, _, name = check_relative(path).rpartition("/")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 
 from photosync.engine.capabilities import Buffer
-from photosync.engine.entry import Entry, Kind
+from photosync.engine.entry import NO_DIGESTS, Entry, Kind
 
 NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
@@ -148,7 +148,7 @@ def entry_of(path: str, found: os.stat_result, change_times: bool = True) -> Ent
     """
     if stat.S_ISREG(found.st_mode):
         changed = found.st_ctime_ns if change_times else found.st_mtime_ns
-        return Entry(path, found.st_size, found.st_mtime_ns, version=str(changed))
+        return Entry(path, found.st_size, found.st_mtime_ns, NO_DIGESTS, str(changed))
     return entry_of_no_file(path, found.st_mode)
 
 

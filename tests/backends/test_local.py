@@ -748,3 +748,56 @@ def test_notes_that_a_kill_left_beside_a_published_file_are_swept(store: LocalSt
     assert sorted(os.listdir(root / PARTIAL)) == sorted(["0" * 32, "somebody's", under_way.token])
     under_way.send_part(0, b"video", hashlib.sha256(b"video").hexdigest())
     under_way.commit({})
+
+
+def test_a_file_that_grows_while_it_is_read(root: Path, store: LocalStore) -> None:
+    (root / "photo").write_bytes(b"1234")
+    reader = store.open("photo")
+    before = reader.stat()
+    assert reader.read(2) == b"12"
+    with (root / "photo").open("ab") as file:
+        file.write(b"5678")
+    assert b"".join(iter(lambda: reader.read(1 << 20), b"")) == b"345678"
+    after = reader.stat()
+    assert before is not None and after is not None and (before.size, after.size) == (4, 8)
+    reader.close()
+
+
+def test_a_read_asks_for_no_more_than_there_is(
+    root: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A megabyte of memory for each small file, and another call to learn that nothing follows, add up."""
+    (root / "photo").write_bytes(b"1234")
+    asked: list[int] = []
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda fd, size: asked.append(size) or read(fd, size))
+    reader = store.open("photo", 1)
+    assert [reader.read(1 << 20), reader.read(1 << 20), asked] == [b"234", b"", [4]]
+    reader.close()
+
+
+def test_a_short_read_is_not_the_end(root: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As FUSE programs and network disks may answer."""
+    (root / "photo").write_bytes(b"1234")
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda fd, size: read(fd, min(size, 3)))
+    reader = store.open("photo")
+    assert [reader.read(1 << 20) for _ in range(3)] == [b"123", b"4", b""]
+    reader.close()
+
+
+@pytest.mark.parametrize(("processors", "threads"), [(1, 2), (2, 2), (3, 3), (64, 4)])
+def test_no_more_threads_than_processors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processors: int, threads: int
+) -> None:
+    monkeypatch.setattr(posix, "filesystem_type", lambda _root: "ext4")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(processors)))
+    can = LocalStore(str(tmp_path)).capabilities
+    assert (can.read_concurrency, can.write_concurrency) == (threads, threads)
+
+
+def test_a_network_is_waited_for_by_more_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posix, "filesystem_type", lambda _root: "nfs4")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0})
+    can = LocalStore(str(tmp_path)).capabilities
+    assert (can.read_concurrency, can.write_concurrency) == (4, 4)
