@@ -653,7 +653,8 @@ class _Planner:
                 )
                 self.actions[number] = replace(action, **kept)
                 continue
-            size = self.there[place].size
+            existing = self.there.get(place)
+            size = 0 if existing is None else existing.size
             if sizes is None:
                 sizes = Counter(each.source.size for each in self.actions if not isinstance(each, Trash))
             if size and sizes[size] > (action.source.size == size):
@@ -711,10 +712,14 @@ class _Planner:
                 touched.add(match_key(action.to, self.rules))
             if isinstance(action, Move):
                 touched.add(match_key(action.origin.stored, self.rules))
-        for place, kept in self.there.items():
-            if kept.size not in of_size or place not in self.claimed or place in touched:
+        for path, size, _, _ in self.there.columns.rows():
+            if size not in of_size:
                 continue
-            for entry in of_size[kept.size]:
+            place = self.there.place(path)
+            kept = self.there.get(place)
+            if kept is None or place not in self.claimed or place in touched:
+                continue
+            for entry in of_size[size]:
                 others = found.setdefault(entry.path, [])
                 if len(others) < MOST_COMPARED and equal_there(entry, kept):
                     others.append(kept)
