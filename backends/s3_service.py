@@ -10,6 +10,7 @@ from photosync.backends.s3_errors import status_of, translated
 from photosync.backends.s3_lane import Lane
 from photosync.backends.s3_options import Keeping
 from photosync.backends.s3_pages import take_page, timestamp
+from photosync.backends.s3_signing import install
 from photosync.backends.tls import ca_bundle
 from photosync.engine.errors import Fatal, Permanent, Transient, Trouble
 
@@ -211,6 +212,7 @@ class Service:
             # Over TLS botocore leaves bodies unsigned if they have a checksum of its own making; ours are
             # as good, and hashing them a second time would cost as much as everything else here.
             client.meta.config.s3["payload_signing_enabled"] = False
+        install(client.meta.events)
         client.meta.events.register_last("before-call.s3", _hurry)
         client.meta.events.register("before-send.s3", self._count)
         client.meta.events.register("after-call.s3", self._note_date)

@@ -28,6 +28,7 @@ from photosync.backends.s3_objects import (
 )
 from photosync.backends.s3_probe import probe_crc64, probe_multipart, probe_put
 from photosync.backends.s3_service import IN_FLIGHT, Service
+from photosync.backends.s3_signing import PARAMETER
 from photosync.backends.s3_upload import S3Upload, Target, start
 from photosync.engine.capabilities import Blob, Capabilities, Changes, Store, Stored, Usage
 from photosync.engine.entry import NO_DIGESTS, Entry, Kind
@@ -260,7 +261,8 @@ class S3Store:
         sums = {"ChecksumSHA256": to_base64(sha256)} if checked else {}
         done = self._service.call(
             "put_object", doing,
-            **place, **conditions, **sums, Body=body(blob.data), Metadata=metadata(blob.mtime_ns),
+            **place, **conditions, **sums, **{PARAMETER: sha256}, Body=body(blob.data),
+            Metadata=metadata(blob.mtime_ns),
         )  # fmt: skip
         digests = {"sha256": sha256} if checked else NO_DIGESTS
         return Stored(blob.path, len(blob.data), version_of(done), digests, blob.mtime_ns)

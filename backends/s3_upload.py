@@ -15,6 +15,7 @@ from photosync.backends.s3_objects import body, metadata, part_size_for, to_base
 from photosync.backends.s3_probe import CRC64 as _CRC64_ASKED
 from photosync.backends.s3_probe import reported
 from photosync.backends.s3_service import Service
+from photosync.backends.s3_signing import PARAMETER
 from photosync.engine.capabilities import Buffer, Stored
 from photosync.engine.entry import NO_DIGESTS
 from photosync.engine.errors import AlreadyExists, Corrupt, Fatal, PhotosyncError, Transient
@@ -152,14 +153,10 @@ class S3Upload:
             raise ValueError(f"part {index} of {self._name} cannot have {len(data)} bytes")
         checksum = to_base64(sha256) if self._target.sums == SHA256 else None
         if self._crc64 is not None:
-            if hashlib.sha256(data).hexdigest() != sha256:
-                raise Corrupt(
-                    f"part {index + 1} of {self._name} is not those bytes that were read: read it anew"
-                )
             checksum = self._crc64(data)
         sums = {self._target.sums: checksum} if checksum else {}
         sent = self._call("upload_part", f"sending part {index + 1} of",
-                          PartNumber=index + 1, Body=body(data), **sums)  # fmt: skip
+                          PartNumber=index + 1, Body=body(data), **{PARAMETER: sha256}, **sums)  # fmt: skip
         with self._lock:
             self._parts[index] = _Part(len(data), sent["ETag"], checksum)
             if self._remembers and checksum:

@@ -98,8 +98,9 @@ class Located:
         self._normal: dict[str, list[Entry]] = {}
         if rules.fold_unicode:
             for entry in listing.entries:
-                if not entry.path.isascii():
-                    self._normal.setdefault(_normal(decode(entry.path)), []).append(entry)
+                # One of two twins has its accents escaped.
+                if not (path := decode(entry.path)).isascii():
+                    self._normal.setdefault(_normal(path), []).append(entry)
             for each in entries:
                 if not each.path.isascii() and each.stored is None and each.path not in self._logical:
                     self._compose(each.path)

@@ -33,6 +33,22 @@ def beside(path: str, content: str, rules: NameRules, digits: int = DIGITS) -> s
     return made if fits else encode(made, rules)
 
 
+def waiting(path: str, stamp: str, rules: NameRules) -> str:
+    """The name under which an object that was replaced waits for the end of the run.
+
+    "a/IMG_1.jpg" becomes "a/IMG_1~20261125T081500Z.jpg".
+
+    Args:
+        path: where it was.
+        stamp: of the run.
+        rules: as for `beside`.
+    """
+    folder, stem, extension = _split(path)
+    name = f"{stem}~{stamp}{extension}"
+    fits = len(name.encode("utf-8", "surrogateescape")) <= rules.max_component
+    return folder + name if fits else encode(folder + name, rules)
+
+
 def marker(source: str, stored: str) -> str | None:
     """What `beside` put into the name of a file that is stored, or None if it has its own name."""
     shown = _SHOWS_CONTENT.search(_split(stored)[1])

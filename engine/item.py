@@ -64,6 +64,7 @@ class Item:
         beside: it is kept beside another file of its name.
         content: content id that ``to`` shows, for ``beside``.
         displaces: object to be moved to the trash before this one is published.
+        waits: that object goes to the trash when all else has ended.
         attempt: reads so far.
         sent: bytes sent.
         within: copying it within the service, where that is possible, was not tried yet.
@@ -80,6 +81,7 @@ class Item:
     beside: bool = False
     content: str | None = None
     displaces: str | None = None
+    waits: bool = field(init=False)
     attempt: int = 1
     sent: int = 0
     within: bool = True
@@ -90,6 +92,7 @@ class Item:
 
     def __post_init__(self) -> None:
         self.source = self.action.entry if isinstance(self.action, Trash) else self.action.source
+        self.waits = isinstance(self.action, Copy | Compare) and self.action.waits
 
     def saw(self, source: Entry) -> None:
         """Notes what the file looked like when it was opened.

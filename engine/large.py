@@ -37,7 +37,8 @@ class Large:
         self._noted: dict[int, str] = {}
         self._held: dict[int, int] = {}
         self._next = 0
-        self._buffer = bytearray()
+        self._blocks: list[bytes] = []
+        self._gathered = 0
         self._waiting: deque[tuple[int, bytes, str]] = deque()
         self._flying = 0
         self._read = False
@@ -86,14 +87,22 @@ class Large:
         if self._error is not None:
             raise self._error
         self._hasher.update(block)
-        self._buffer += block
-        while len(self._buffer) >= self._upload.part_size:
-            self._part(self._upload.part_size)
+        size = self._upload.part_size
+        while self._gathered + len(block) >= size:
+            cut = size - self._gathered
+            self._blocks.append(block[:cut])
+            block = block[cut:]
+            self._part()
+        if block:
+            self._blocks.append(block)
+            self._gathered += len(block)
 
-    def _part(self, size: int) -> None:
+    def _part(self) -> None:
         t = self._t
-        data = bytes(memoryview(self._buffer)[:size])
-        del self._buffer[:size]
+        # Joining a part's blocks once moves each byte once.
+        data = b"".join(self._blocks)
+        size = len(data)
+        self._blocks, self._gathered = [], 0
         index, self._next = self._next, self._next + 1
         digest = hashlib.sha256(data).hexdigest()
         held, noted = self._held.get(index) == size, self._noted.get(index)
@@ -151,8 +160,8 @@ class Large:
 
     def read_to_end(self) -> None:
         """The source was read whole, and stayed the same meanwhile."""
-        if self._buffer:
-            self._part(len(self._buffer))
+        if self._blocks:
+            self._part()
         self._found = self._hasher.finish()
         self._read = True
         self._pump()

@@ -23,6 +23,7 @@ no D                another size there     copy beside it, or in its place
 "In its place" means that the old object goes to the trash first: nothing is ever overwritten.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -107,6 +108,7 @@ class Copy:
         reason: why.
         beside: ``to`` is taken by other bytes: keep both, this one under a name with its content id.
         displaces: path of the object that goes to the trash first.
+        waits: that object may be the copy of another file of the run: it goes to the trash last.
         asset: path of the file that its photo is known by, if that consists of several.
     """
 
@@ -115,6 +117,7 @@ class Copy:
     reason: str
     beside: bool = False
     displaces: str | None = None
+    waits: bool = False
     asset: str | None = None
 
 
@@ -128,7 +131,7 @@ class Compare:
         elsewhere: ``existing`` does not have the name ``to``.
         beside: ``to`` is taken by other bytes; else, with ``elsewhere``, it is free.
         also: others that may have the bytes.
-        asset: as in `Copy`.
+        waits, asset: as in `Copy`.
     """
 
     source: Entry
@@ -140,6 +143,7 @@ class Compare:
     elsewhere: bool = False
     beside: bool = False
     also: tuple[Entry, ...] = ()
+    waits: bool = False
     asset: str | None = None
 
 
@@ -163,11 +167,17 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Trash:
-    """Move an object at the destination to the trash."""
+    """Move an object at the destination to the trash.
+
+    Attributes:
+        alike: objects with the same bytes that stay. If none of them is there any more, this one is, under
+            another name, what the source still has.
+    """
 
     entry: Entry
     to: str
     reason: str
+    alike: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +189,8 @@ class Refuse:
 
 
 Action: TypeAlias = Copy | Compare | Move | Trash | Refuse
+NOT_AT_SOURCE = "not at the source any more"
+"""Why something goes to the trash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +235,11 @@ class Plan:
             if isinstance(action, Move):
                 row["from"] = action.origin.stored
             yield row
+
+
+def equal_there(one: Entry, other: Entry) -> bool:
+    """Whether two objects have the same bytes, by what the destination says of both."""
+    return one.size == other.size and not one.digests.items().isdisjoint(other.digests.items())
 
 
 def same_there(existing: Entry, delivery: Delivery) -> bool:
@@ -327,6 +344,7 @@ class _Planner:
             if entry.kind is Kind.OTHER
         ]
         if self.policy.mode is Mode.SYNC:
+            self._wait()
             self._trash()
         order = {Move: 0, Compare: 1, Copy: 1, Refuse: 2, Trash: 3}
         self.actions.sort(key=lambda action: order[type(action)])
@@ -380,6 +398,8 @@ class _Planner:
 
     def _known(self, entry: Entry, delivery: Delivery, place: str) -> None:
         existing = self.there.get(place)
+        if existing is not None and existing.path != delivery.stored:
+            existing = replace(existing, path=delivery.stored)
         if existing is None:
             gone = "gone from the destination" if delivery.of(entry) else "modified since it was copied"
             self.actions.append(Copy(entry, delivery.stored, gone))
@@ -617,6 +637,30 @@ class _Planner:
         delivery = self.vanished.get(place)
         return place in self.freed or (delivery is not None and delivery.path in self.policy.kept)
 
+    def _wait(self) -> None:
+        """What is replaced may be all there is of a photo that was renamed before its old name was used
+        again: where another file of the run has its size, it goes to the trash last. What another file is
+        going to be compared with, to be adopted, is not replaced."""
+        sizes: Counter[int] | None = None
+        for number, action in enumerate(self.actions):
+            if isinstance(action, Compare) and action.replace:
+                place = match_key(action.existing.path, self.rules)
+            elif isinstance(action, Copy) and action.displaces is not None:
+                place = match_key(action.displaces, self.rules)
+            else:
+                continue
+            if place in self.spared:
+                kept = (
+                    {"replace": False} if isinstance(action, Compare) else {"displaces": None, "beside": True}
+                )
+                self.actions[number] = replace(action, **kept)
+                continue
+            size = self.there[place].size
+            if sizes is None:
+                sizes = Counter(each.source.size for each in self.actions if not isinstance(each, Trash))
+            if size and sizes[size] > (action.source.size == size):
+                self.actions[number] = replace(action, waits=True)
+
     def _trash(self) -> None:
         if not self.source.complete:
             first = self.source.errors[0]
@@ -646,10 +690,37 @@ class _Planner:
                 f"more than the limit of {limit}; nothing was changed. If that is right, run it again with "
                 f"--max-delete {len(extra)}."
             )
+        alike = self._alike(extra)
         for entry in extra:
-            self.actions.append(
-                Trash(entry, f"{TRASH}/{self.policy.stamp}/{entry.path}", "not at the source any more")
-            )
+            to = f"{TRASH}/{self.policy.stamp}/{entry.path}"
+            self.actions.append(Trash(entry, to, NOT_AT_SOURCE, tuple(alike.get(entry.path, ()))))
+
+    def _alike(self, extra: list[Entry]) -> dict[str, list[Entry]]:
+        """What stays as it is and has the same bytes as something that does not, where listings say so.
+
+        Such listings may lag: if somebody has renamed a copy, they show both names for a while.
+        """
+        found: dict[str, list[Entry]] = {}
+        of_size: dict[int, list[Entry]] = {}
+        for entry in extra:
+            if entry.size and entry.digests:
+                of_size.setdefault(entry.size, []).append(entry)
+        if not of_size:
+            return found
+        touched: set[str] = set()
+        for action in self.actions:
+            if isinstance(action, Copy | Compare | Move):
+                touched.add(match_key(action.to, self.rules))
+            if isinstance(action, Move):
+                touched.add(match_key(action.origin.stored, self.rules))
+        for place, kept in self.there.items():
+            if kept.size not in of_size or place not in self.claimed or place in touched:
+                continue
+            for entry in of_size[kept.size]:
+                others = found.setdefault(entry.path, [])
+                if len(others) < MOST_COMPARED and equal_there(entry, kept):
+                    others.append(kept)
+        return found
 
 
 class _Renames:

@@ -144,6 +144,7 @@ def record(destination: str, journal: Journal, target: Target, seam: Seam, devic
         except HeadMoved:
             if attempt == TRIES:
                 raise
+            target.give_way(attempt)
             continue
         journal.set_recorded(destination, written.number, written.root)
         return written != head

@@ -31,6 +31,10 @@ class RetryPolicy:
         """Seconds to wait after failed call number ``attempt`` (from 1)."""
         if error.retry_after is not None:
             return min(error.retry_after, self.longest_wait)
+        return self.pause(attempt, jitter)
+
+    def pause(self, attempt: int, jitter: float) -> float:
+        """The same where nobody said how long; ``jitter``: 0 ≤ x < 1."""
         ceiling = min(self.longest_wait, self.first_wait * 2.0 ** (attempt - 1))
         return ceiling / 2 + ceiling / 2 * jitter
 

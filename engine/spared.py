@@ -113,7 +113,7 @@ def edit(target: Target, add: Iterable[str], remove: Iterable[str] = ()) -> froz
     """
     files = TargetFiles(target)
     added, removed = frozenset(add), frozenset(remove)
-    for _ in range(TRIES):
+    for attempt in range(1, TRIES + 1):
         token: str | None = None
         before: frozenset[str] = frozenset()
         try:
@@ -127,6 +127,8 @@ def edit(target: Target, add: Iterable[str], remove: Iterable[str] = ()) -> froz
         try:
             files.write(FILE, encode(after), token)
         except (Changed, FileExistsError):
+            if attempt < TRIES:
+                target.give_way(attempt)
             continue
         return added - before
     raise HeadMoved(f"others write {_WHAT} all the time")

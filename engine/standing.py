@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from photosync.engine import verify
-from photosync.engine.beside import MORE_DIGITS, beside
+from photosync.engine.beside import MORE_DIGITS, beside, waiting
 from photosync.engine.capabilities import ServerCopies, Store, Stored
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Permanent, SafetyGuard, Transient
@@ -16,7 +16,7 @@ from photosync.engine.events import Notice, Status
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.item import Item, Package
 from photosync.engine.names import printable
-from photosync.engine.plan import Compare, Copy, Move, Trash
+from photosync.engine.plan import NOT_AT_SOURCE, Compare, Copy, Move, Trash, equal_there
 from photosync.engine.target import as_stored
 from photosync.engine.trash import TRASH
 
@@ -116,10 +116,19 @@ def again(transfer: "Transfer", item: Item, copy: Copy, package: Package | None)
 
 
 def displace(transfer: "Transfer", item: Item) -> None:
-    """``sync``: the object in the way goes to the trash before the new one is published."""
-    if item.displaces is not None:
-        transfer.target.set_aside(item.displaces, f"{TRASH}/{transfer.settings.stamp}/{item.displaces}")
-        item.displaces = None
+    """``sync``: the object in the way goes to the trash before the new one is published; or, if it may be
+    another file's copy, gets another name, and goes to the trash when all else has ended."""
+    if item.displaces is None:
+        return
+    stamp, trash = transfer.settings.stamp, f"{TRASH}/{transfer.settings.stamp}/{item.displaces}"
+    if item.waits:
+        kept = transfer.target.rename(item.displaces, waiting(item.displaces, stamp, transfer.can.names))
+        if kept is not None:
+            transfer.trash_last(Trash(Entry(kept.path, kept.size), trash, NOT_AT_SOURCE))
+            item.displaces = None
+            return
+    transfer.target.set_aside(item.displaces, trash)
+    item.displaces = None
 
 
 def compare_remembered(transfer: "Transfer", item: Item, action: Compare, known: Fingerprint) -> None:
@@ -204,6 +213,19 @@ def trash(transfer: "Transfer", item: Item, action: Trash) -> None:
     if transfer.needs(action.entry):
         transfer.close(item, None)
         return
+    if action.alike and not any(_is_still_there(transfer, each) for each in action.alike):
+        text = (
+            f"{action.entry.path} stays at {transfer.pair.name}: it has the bytes of {action.alike[0].path}, "
+            "which was listed and is not there. Perhaps somebody has renamed it. Run again later."
+        )
+        transfer.emit(Notice("warning", text))
+        transfer.close(item, None)
+        return
     transfer.target.set_aside(action.entry.path, action.to)
     transfer.journal.set_withdrawn(transfer.pair.destination_id, action.entry.path)
     transfer.close(item, transfer.outcome(item, Status.TRASHED, verify.NONE, action.to))
+
+
+def _is_still_there(transfer: "Transfer", listed: Entry) -> bool:
+    there = transfer.target.look(listed.path)
+    return there is not None and equal_there(there, listed)

@@ -78,6 +78,11 @@ class Target:
         self._in_vain = 0
         return True
 
+    def give_way(self, attempt: int) -> None:
+        """Waits after try number ``attempt`` (from 1) of something in which another machine was first: all
+        of them together would only lose again."""
+        self._workers.sleep(self.retries.pause(attempt, self._workers.seam.random()))
+
     def look(self, path: str) -> Entry | None:
         """What has that name, or None."""
         try:

@@ -93,6 +93,7 @@ class Transfer:
         self.senders = Senders(workers, self.target.gate.width)
         self._open_items = 0
         self._ended: set[int] = set()
+        self._items: list[Item] = []
         self._last: list[Item] = []
         self._copies: set[str] = set()
         self._failed = 0
@@ -105,7 +106,7 @@ class Transfer:
         Raises:
             Fatal: the destination cannot be used any further; what was not reached is pending.
         """
-        items: list[Item] = []
+        items = self._items
         for number, action in enumerate(plan.actions):
             if isinstance(action, Refuse):
                 outcome = Outcome(
@@ -243,7 +244,7 @@ class Transfer:
             items, self._last = self._last, []
         if items and self._failed and self.source_gone is None:
             text = (
-                f"{len(items)} files that the source does not show any more stay at {self.pair.name}: "
+                f"{len(items)} files that the source does not have any more stay at {self.pair.name}: "
                 f"{self._failed} others have no copy yet, and may be the same photos under new names. The "
                 "next run that copies everything moves them to the trash."
             )
@@ -253,6 +254,14 @@ class Transfer:
             return
         for item in items:
             self._queue.put(item)
+
+    def trash_last(self, action: Trash) -> None:
+        """Adds something that goes to the trash when all else has ended, an item under way included."""
+        with self.state:
+            item = Item(action, -len(self._items), action.to)
+            self._items.append(item)
+            self._last.append(item)
+            self._open_items += 1
 
     def needs(self, entry: Entry) -> bool:
         """Whether something at the destination is the copy of a file of this run, or may be all there is of

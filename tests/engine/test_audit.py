@@ -227,6 +227,13 @@ def test_a_service_that_composes_names(
     assert located(DROPBOX, *there, held=held) == expected
 
 
+def test_a_name_whose_accents_are_escaped_is_alike_too() -> None:
+    """Two machines may have escaped different ones of two names that differ in their normal form only."""
+    twins = NFD, "Cafe%CC%81.jpg"
+    found = audit.Located(scan.Listing([Entry(path) for path in twins]), [entry_of(NFD)], DROPBOX)
+    assert {entry.path for entry in found.alike(entry_of(NFD))} == set(twins)
+
+
 def test_a_disk_that_composes_nothing() -> None:
     assert located(POSIX, NFC, held=(NFD, NFC)) == {NFD: None, NFC: NFC}
     assert located(POSIX, NFC, NFD, held=(NFD, NFC)) == {NFD: NFD, NFC: NFC}

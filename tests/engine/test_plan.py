@@ -13,6 +13,7 @@ from photosync.engine.capabilities import Capabilities
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Permanent, SafetyGuard
 from photosync.engine.journal import Delivery, key
+from photosync.engine.layout import Layout
 from photosync.engine.names import DROPBOX, POSIX, match_key
 from photosync.engine.plan import Compare, Copy, Mode, Move, Plan, Policy, Refuse, Trash, make_plan
 from photosync.engine.scan import Listing, ListingError
@@ -49,6 +50,10 @@ def plan(
 def only(made: Plan) -> object:
     assert len(made.actions) == 1, made.actions
     return made.actions[0]
+
+
+def listed(path: str, digest: str, size: int = 10) -> Entry:
+    return Entry(path, size, 1, {"dropbox": digest}, "v1")
 
 
 # the table
@@ -279,6 +284,55 @@ def test_copy_never_trashes() -> None:
 def test_sync_trashes_what_the_source_lacks() -> None:
     made = plan(listing(entry("a")), listing(there("a"), there("d/b")), [delivered("a")], SYNC)
     assert made.actions == [Trash(there("d/b"), ".photosync/trash/s/d/b", "not at the source any more")]
+
+
+def test_sync_says_what_has_the_bytes_of_that_which_it_trashes() -> None:
+    """Then the listing may lag, and show both names of a copy that somebody has renamed."""
+    at = listing(
+        listed("a", "one"),
+        listed("b", "two"),
+        listed("c", "one"),
+        listed("a.renamed", "one"),
+        listed("d", "3"),
+    )
+    source = listing(entry("a"), entry("b"), entry("c", mtime_ns=2))
+    made = plan(source, at, [delivered(name) for name in "abc"], SYNC)
+    found = {action.entry.path: action.alike for action in made.actions if isinstance(action, Trash)}
+    # What becomes of "c" is decided in this run.
+    assert found == {"a.renamed": (listed("a", "one"),), "d": ()}
+
+
+def test_sync_lets_wait_what_may_be_the_copy_of_another_file() -> None:
+    at = listing(there("a", 10), there("b", 20), there("c", 30), there("e", 50))
+    known = [delivered("a", 10), delivered("b", 20), delivered("c", 30), delivered("e", 50)]
+    source = listing(entry("a", 11), entry("b", 21), entry("c", 30, 2), entry("e", 50), entry("new", 10))
+    made = plan(source, at, known, SYNC)
+    waits = {
+        action.source.path: action.waits for action in made.actions if isinstance(action, Copy | Compare)
+    }
+    assert waits == {"a": True, "b": False, "c": False, "new": False}
+
+
+@pytest.mark.parametrize("size", [10, 11])
+def test_sync_does_not_replace_what_another_file_may_adopt(size: int) -> None:
+    """The journal is lost, and the layout puts the first file elsewhere than it lies."""
+    policy = replace(SYNC, layout=Layout.parse("x/{name}"))
+    source = listing(entry("a.jpg"), entry("b.jpg", size, 2))
+    made = plan(source, listing(there("x/b.jpg")), [], policy)
+    found = {action.source.path: action for action in made.actions if isinstance(action, Copy | Compare)}
+    first, second = found["a.jpg"], found["b.jpg"]
+    assert isinstance(first, Compare)
+    assert first.existing.path == "x/b.jpg"
+    assert second.beside if isinstance(second, Copy) else not second.replace
+
+
+@pytest.mark.parametrize("size", [10, 11])
+def test_a_modified_file_keeps_its_name_as_it_is_recorded(size: int) -> None:
+    """Whatever the destination makes of it: else the manifest had the file under both."""
+    composed, decomposed = "caf\u00e9.jpg", "cafe\u0301.jpg"
+    source = listing(entry(composed, size, 2))
+    made = plan(source, listing(there(decomposed)), [delivered(composed)], SYNC, CLOUD)
+    assert stored_names(made) == [composed]
 
 
 @pytest.mark.parametrize(

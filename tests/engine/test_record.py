@@ -1,5 +1,6 @@
 """Bringing the manifest up to date: after crashes, beside other machines, against rollback."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,33 @@ def test_a_snapshot_written_in_between_is_merged(tmp_path: Path) -> None:
     assert report.clean
     assert report.snapshot == 2
     assert told(one) == {"a": 1, "b": 2}
+
+
+def test_whoever_comes_second_waits_longer_each_time(tmp_path: Path) -> None:
+    """Many machines that end at the same moment would only lose to each other again."""
+    one, two = two_machines(tmp_path)
+    tried: list[float] = []
+
+    def setup(store: SimStore) -> None:
+        real = store.replace_small
+
+        def replace_small(path: str, data: bytes, replaces: str | None) -> str | None:
+            if path.endswith("HEAD"):
+                tried.append(store.scheduler.now)
+                if len(tried) < record.TRIES:
+                    two.photo(f"b{len(tried)}", b"22")
+                    assert two.run().clean
+            return real(path, data, replaces)
+
+        store.replace_small = replace_small  # type: ignore[method-assign]
+
+    one.setup = setup
+    one.photo("a", b"1")
+    assert one.run().clean
+    assert set(told(one)) == {"a", "b1", "b2", "b3", "b4"}
+    pauses = [later - earlier for earlier, later in pairwise(tried)]
+    # The rig begins with 0.1 s.
+    assert all(0.05 * 2**number <= pause < 0.1 * 2**number for number, pause in enumerate(pauses)), pauses
 
 
 def test_two_machines_copy_the_same_phone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from photosync.engine import batches, standing, transfer
 from photosync.engine.beside import DIGITS, MORE_DIGITS, beside
-from photosync.engine.capabilities import Batch, Blob, Stored, Upload
+from photosync.engine.capabilities import Batch, Blob, Changes, Stored, Upload
 from photosync.engine.errors import (
     AlreadyExists,
     DestinationFull,
@@ -718,6 +718,82 @@ def test_sync_keeps_the_old_copy_of_a_renamed_photo_until_the_new_one_is_there(
     assert rig.run(Mode.SYNC).status == "ok"
     assert rig.files() == {"new.jpg": b"content", "other.jpg": b"other photo"}
     assert sorted(rig.trash().values()) == [b"content", b"deleted photo"]
+
+
+@pytest.mark.parametrize("how", ["failed", "refused", "verified"])
+@pytest.mark.parametrize("size", [SMALL - 20, len(BIG)])
+@pytest.mark.parametrize("personality", ["disk", "dropbox"])
+def test_sync_keeps_what_it_replaces_until_the_renamed_photo_has_a_copy(
+    tmp_path: Path, how: str, size: int, personality: str
+) -> None:
+    """An editor renamed the photo and gave its old name to the edited one."""
+    old, edited = b"o" * size, b"edited" * size
+    rig = Rig(tmp_path, personality)
+    rig.photo("a.jpg", old)
+    rig.photo("b.jpg", b"unconcerned")
+    rig.run(Mode.SYNC)
+    rig.photo("a.jpg", edited, 2)
+    rig.photo("a-original.jpg", old)
+    refusal = NameRefused("no such name") if how == "refused" else OSError(5, "Input/output error")
+    if how != "verified":
+        rig.source_setup = _unreadable("a-original.jpg", refusal)
+    rig.run(Mode.SYNC)
+    assert rig.statuses()["a-original.jpg"] == how
+    assert rig.files()["a.jpg"] == edited
+    if how != "verified":
+        assert rig.files()["a~run2.jpg"] == old
+        assert rig.trash() == {}
+        rig.source_setup = lambda _store: None
+        assert rig.run(Mode.SYNC).status == "ok"
+    assert rig.files() == {"a.jpg": edited, "a-original.jpg": old, "b.jpg": b"unconcerned"}
+    assert list(rig.trash().values()) == [old]
+    assert rig.run(Mode.SYNC).status == "nothing"
+
+
+def test_what_is_replaced_and_cannot_wait_under_another_name_goes_to_the_trash_at_once(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path)
+    rig.photo("a.jpg", b"old")
+    rig.run(Mode.SYNC)
+    rig.photo("a.jpg", b"edited", 2)
+    rig.photo("a-original.jpg", b"old")
+    rig.there.set("a~run2.jpg", b"somebody else's", 5)
+    assert rig.run(Mode.SYNC).status == "ok"
+    assert rig.files() == {"a.jpg": b"edited", "a-original.jpg": b"old"}
+    assert rig.trash()[".photosync/trash/run2/a.jpg"] == b"old"
+
+
+def _lagging(store: SimStore) -> None:
+    """The change feed does not tell the last change yet."""
+    real = store.changes
+
+    def changes(cursor: str | None) -> Changes:
+        log, store.world.log = store.world.log, store.world.log[:-1]
+        try:
+            return real(cursor)
+        finally:
+            store.world.log = log
+
+    store.changes = changes  # type: ignore[method-assign]
+
+
+def test_sync_keeps_a_copy_that_somebody_renamed_while_the_listing_lags(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "dropbox")
+    rig.photo("a.jpg", b"content")
+    rig.photo("b.jpg", b"other content")
+    rig.run(Mode.SYNC)
+    rig.run(Mode.SYNC)
+    rig.there.set("a-renamed.jpg", b"content", 1)
+    rig.there.drop("a.jpg")
+    rig.setup = _lagging
+    rig.run(Mode.SYNC)
+    assert set(rig.files()) == {"a-renamed.jpg", "b.jpg"}
+    assert [text for text in rig.notices if "a-renamed.jpg stays at there" in text]
+    rig.setup = lambda _store: None
+    rig.run(Mode.SYNC)
+    assert rig.files() == {"a.jpg": b"content", "b.jpg": b"other content"}
+    assert list(rig.trash().values()) == [b"content"]
 
 
 def test_what_was_to_be_trashed_and_is_gone_stops_nothing(tmp_path: Path) -> None:

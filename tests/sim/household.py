@@ -1,5 +1,6 @@
 """A phone, its destinations, the machines that copy it, and everybody who meddles: one life, step by step."""
 
+import functools
 import hashlib
 import os
 import random
@@ -15,7 +16,7 @@ from photosync.engine import manifest, retry, scan
 from photosync.engine.assets import pair
 from photosync.engine.entry import Entry
 from photosync.engine.errors import PhotosyncError, SourceChanged
-from photosync.engine.events import Event, Finished
+from photosync.engine.events import Event, Finished, Phase
 from photosync.engine.freeup import Copies, FreeUp, choose, recover
 from photosync.engine.item import Pair, Settings
 from photosync.engine.journal import Journal, key
@@ -37,7 +38,7 @@ from tests.sim.journal_power import Image, image_of, put_back, synced
 from tests.sim.life import CALM, Life, Step
 from tests.sim.model import MEMORY, Model
 from tests.sim.phone import Phone
-from tests.sim.places import DiskWorld, open_store, power_on
+from tests.sim.places import DiskWorld, open_store, power_on, stays
 from tests.sim.scheduler import Crashed, Scheduler
 from tests.sim.store import SimStore, Thing, World
 
@@ -162,7 +163,7 @@ class Household:
         """Runs a program; False if it was killed, or the power failed."""
         self.runs += 1
         scheduler = Scheduler(step.seed)
-        scheduler.crash_at = step.crash_at
+        scheduler.crash_at, scheduler.crash_unsynced = step.crash_at, step.unsynced
         places = {model.name: model.there for model in self.models}
         for model in self.models:
             model.damaged = model.damaged or step.faults[1].damage > 0
@@ -213,7 +214,14 @@ class Household:
             model.check_still_shown(before)
         return reports[0] if alive else None
 
-    def _copy(self, step: Step, model: Model, scheduler: Scheduler, machine: int) -> Report:
+    def _copy(
+        self,
+        step: Step,
+        model: Model,
+        scheduler: Scheduler,
+        machine: int,
+        meeting: "_Meeting | None" = None,
+    ) -> Report:
         source = SimStore(self.phone.world, scheduler, step.faults[0])
         if len(self.phone.world.things) % 3 == 0:
             # Its card in a reader: several files are read at once, and may be sent by whoever read them.
@@ -224,6 +232,8 @@ class Household:
             model.heard(event)
             if isinstance(event, Finished):
                 outcomes.append(event)
+            elif meeting is not None and isinstance(event, Phase) and event.name == "snapshot":
+                meeting.wait(machine)
 
         journal = self._journal(machine, model.name, scheduler)
         report = run(self._job(model, source, scheduler, step), journal, scheduler, listen)
@@ -237,12 +247,17 @@ class Household:
         """Two machines copy to one place at the same time."""
 
         def body(scheduler: Scheduler) -> None:
+            meeting = _Meeting(scheduler)
+
+            def copy(machine: int) -> None:
+                try:
+                    self._copy(step, model, scheduler, machine, meeting if step.how == "meet" else None)
+                finally:
+                    meeting.leave(machine)
+
             with Workers(scheduler) as workers:
                 for machine in range(2):
-                    workers.start(
-                        lambda machine=machine: self._copy(step, model, scheduler, machine) and None,
-                        f"machine-{machine}",
-                    )
+                    workers.start(functools.partial(copy, machine), f"machine-{machine}")
 
         self._process(step, body)
 
@@ -279,7 +294,8 @@ class Household:
                 )
                 recover(ledger, "phone", {entry.path: entry for entry in listing.entries})
                 chosen = [each for each in candidates if dice.random() < 0.6]
-                left = len(listing.entries) - sum(len(each.members) for each in chosen)
+                # What a listing shows may be gone.
+                left = len(self.phone.world.things) - sum(len(each.members) for each in chosen)
                 for freed in freeing.run(chosen if left else chosen[1:]):
                     assert freed.reason or len(freed.deleted) == len(freed.members)
                 for journal, identity in witnesses:
@@ -344,7 +360,7 @@ class Household:
             there.drop(path)
 
     def _forget(self, model: Model, path: str, thing: Thing) -> None:
-        others = [each.data for name, each in model.there.things.items() if name != path]
+        others = [each.data for name, each in model.there.things.items() if name != path and stays(name)]
         if thing.data not in others:
             model.kept.discard(thing.data)
             model.promised.discard(thing.data)
@@ -393,6 +409,26 @@ class Household:
             plain = self.life.mode is Mode.SYNC and self.layout is None and not model.damaged
             if plain and not any(step.what == "free" for step in self.life.steps):
                 assert found.get(path) == thing.data, f"{path} is restored under another name"
+
+
+class _Meeting:
+    """Where two machines wait for each other before they write the manifest."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._monitor = scheduler.monitor()
+        self._here: set[int] = set()
+
+    def wait(self, machine: int) -> None:
+        with self._monitor:
+            self.leave(machine)
+            while len(self._here) < 2:
+                self._monitor.wait()
+
+    def leave(self, machine: int) -> None:
+        """The other one need not wait any longer."""
+        with self._monitor:
+            self._here.add(machine)
+            self._monitor.notify_all()
 
 
 class _Remover:

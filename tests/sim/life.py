@@ -12,6 +12,9 @@ from tests.sim.store import Faults
 CALM = (Faults(), Faults())
 PLACES = (*KINDS, "objects", "feed", "s3", "dropbox", "drive")
 MEDDLING = ("edit", "delete", "rename", "add")
+SPECIAL = 13
+"""Of so many lives, one of each kind is made for what chance alone seldom brings about."""
+CROWDED, CUT_SHORT = 12, 7
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,10 @@ class Step:
         what: "run", "together" (two machines at once), "free" (free-up), "phone", "remote", "cut" (the power
             fails), "lose" (a machine's state, and the phone was restored), "zone" (another time zone).
         seed: decides everything within.
-        how: what happens on the phone or at the destination.
+        how: what happens on the phone or at the destination; "meet": two machines end together.
         faults: of the phone, and of every destination.
         crash_at: effect at which the process dies.
+        unsynced: it dies before any name that it gave on a disk is synced.
         power: it dies because the power fails.
         place, machine: by number.
     """
@@ -34,6 +38,7 @@ class Step:
     how: str = ""
     faults: tuple[Faults, Faults] = CALM
     crash_at: int | None = None
+    unsynced: bool = False
     power: bool = False
     place: int = 0
     machine: int = 0
@@ -45,6 +50,8 @@ class Step:
             told += [f"{name}: {f.name} {v:g}" for f in fields(faults) if (v := getattr(faults, f.name))]
         if self.crash_at is not None:
             told.append(f"{'power cut' if self.power else 'killed'} at effect {self.crash_at}")
+        if self.unsynced:
+            told.append("killed before names are synced")
         return ", ".join(told)
 
 
@@ -87,6 +94,10 @@ def storm(dice: random.Random, phone: str = "phone") -> tuple[Faults, Faults]:
 def draw(seed: int) -> Life:
     """The life of a seed."""
     dice = random.Random(f"life {seed}")
+    if seed % SPECIAL == CROWDED:
+        return _crowded(seed, dice)
+    if seed % SPECIAL == CUT_SHORT:
+        return _cut_short(seed, dice)
     places = [PLACES[seed % len(PLACES)]]
     if dice.random() < 0.3:
         places.append(dice.choice(PLACES))
@@ -113,6 +124,29 @@ def draw(seed: int) -> Life:
                 steps.append(Step(what, dice.randrange(2**32), machine=dice.randrange(machines)))
         if dice.random() < 0.4:
             steps.append(replace(_running(dice, life, 150), what="free"))
+    return replace(life, steps=tuple(steps))
+
+
+def _crowded(seed: int, dice: random.Random) -> Life:
+    """Two machines that end at the same time, and each could read what the other could not."""
+    life = Life(seed, (dice.choice(PLACES),), "phone", Mode.COPY, None, 2)
+    steps = []
+    for _ in range(6):
+        faults = storm(dice) if dice.random() < 0.2 else (Faults(read_error=0.2), Faults())
+        steps.append(Step("together", dice.randrange(2**32), "meet", faults))
+        steps.append(Step("phone", dice.randrange(2**32), dice.choice(("new", "edit", "rename", "variant"))))
+    return replace(life, steps=tuple(steps))
+
+
+def _cut_short(seed: int, dice: random.Random) -> Life:
+    """A disk, and runs that are killed before names are synced; the next one goes on, and the power fails."""
+    life = Life(seed, (dice.choice(sorted(KINDS)),), "phone", Mode.COPY, None, 1)
+    steps = []
+    for _ in range(4):
+        steps.append(Step("phone", dice.randrange(2**32), "new"))
+        steps.append(Step("run", dice.randrange(2**32), unsynced=dice.random() < 0.7))
+        steps.append(Step("run", dice.randrange(2**32)))
+        steps.append(Step("cut", dice.randrange(2**32)))
     return replace(life, steps=tuple(steps))
 
 
@@ -169,6 +203,6 @@ def _simpler(step: Step) -> list[Step]:
                 calmer = replace(step.faults[side], **{each.name: 0.0})
                 both = (calmer, step.faults[1]) if side == 0 else (step.faults[0], calmer)
                 found.append(replace(step, faults=both))
-    if step.crash_at is not None:
-        found.append(replace(step, crash_at=None, power=False))
+    if step.crash_at is not None or step.unsynced:
+        found.append(replace(step, crash_at=None, unsynced=False, power=False))
     return found

@@ -1,5 +1,6 @@
 """A destination under the eyes of an oracle that checks the promises, whatever its own code says."""
 
+import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.sim.places import DiskWorld, make, stays
 from tests.sim.store import CANARY
 
 MEMORY = 40_000
+HEAD = ".photosync/HEAD"
 
 
 class Model:
@@ -43,16 +45,34 @@ class Model:
         self.extra: Counter[bytes] = Counter()
         self.damaged = self.meddled = self.shared = False
         self._broken: list[str] = []
+        self._head: dict[str, object] = {}
         self.there = make(personality, name, self._stored)
 
     def _stored(self, path: str) -> None:
         """Promise 1, at every instant: whatever gets a final name is whole."""
+        if path == HEAD:
+            self._followed()
         if not stays(path):
             return
         data = self.there.read(path)
         self.kept.add(data)
         if not self._whole(data):
             self._broken.append(f"{path} held bytes that no photo ever had: {data[:40]!r}")
+
+    def _snapshot(self) -> dict[str, object]:
+        """Of the newest snapshot, what tells it from others; nothing where there is none that can be read."""
+        try:
+            told = json.loads(self.there.read(HEAD))["snapshot"]
+        except (FileNotFoundError, KeyError, ValueError):
+            return {}
+        return {name: told[name] for name in ("number", "root", "parent")}
+
+    def _followed(self) -> None:
+        """Promise 14: a snapshot follows the one that it replaces, whoever wrote that."""
+        before, self._head = self._head, self._snapshot()
+        after = self._head
+        if before and after and before != after and after["parent"] != before["root"]:
+            self._broken.append(f"snapshot {after} replaced {before}, on which it is not built")
 
     def _whole(self, data: bytes) -> bool:
         return self.damaged or data in self.phone.ever or data in self.foreign
@@ -156,6 +176,7 @@ class Model:
             before = self.contents()
             self.kept &= self.there.safe_in_place()
             self.there.cut(dice)
+            self._head = self._snapshot()
             self.kept |= {thing.data for path, thing in self.there.things.items() if stays(path)}
             self.check_recorded(journals, before)
 

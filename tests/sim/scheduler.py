@@ -36,6 +36,10 @@ class Scheduler:
     Args:
         seed: decides every choice.
         limit: most effects before the run counts as livelocked.
+
+    Attributes:
+        crash_at: effect at which the process dies.
+        crash_unsynced: it dies when a name that it gave is to be synced.
     """
 
     def __init__(self, seed: int, limit: int = 200_000) -> None:
@@ -43,7 +47,9 @@ class Scheduler:
         self.now = 1_000.0
         self.effects = 0
         self.crash_at: int | None = None
+        self.crash_unsynced = False
         self.crashed = False
+        self._named = False
         self._limit = limit
         self._tasks: list[_Task] = []
         self._threads: list[threading.Thread] = []
@@ -100,7 +106,9 @@ class Scheduler:
         self.alive()
         self.effects += 1
         self._trace.update(f"{self._name()}:{label};".encode())
-        if self.effects == self.crash_at:
+        self._named = self._named or label.endswith((".rename", ".link"))
+        unsynced = self.crash_unsynced and self._named and label.endswith(".fsync")
+        if self.effects == self.crash_at or unsynced:
             self.crashed = True
             self._release_all()
             raise Crashed
