@@ -149,11 +149,15 @@ class Columns(Sequence[Entry]):
         return len(self._ends)
 
     def __iter__(self) -> Iterator[Entry]:
-        for row, (path, size, mtime_ns, version) in enumerate(self.rows()):
-            if row in self._odd:
-                yield self._odd[row]
-            else:
-                yield Entry(path, size, mtime_ns, self._known(row), version)
+        for number, row in enumerate(self.rows()):
+            yield self.entry(number, row)
+
+    def entry(self, number: int, row: Row) -> Entry:
+        """As by index, where `rows` has told most of it already."""
+        if number in self._odd:
+            return self._odd[number]
+        path, size, mtime_ns, version = row
+        return Entry(path, size, mtime_ns, self._known(number), version)
 
     def _known(self, row: int) -> Mapping[str, str]:
         digests = self._digests.get(row)

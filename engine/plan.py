@@ -316,8 +316,7 @@ class _Planner:
     def plan(self, known: Iterable[Delivery]) -> Plan:
         new: list[Entry] = []
         logical: dict[str, str] = {}
-        for number, delivery in self._unsettled(known, logical):
-            entry = None if number is None else self.entries[number]
+        for entry, delivery in self._unsettled(known, logical):
             if delivery is not None:
                 # The listing's own strings where they are equal, so that the journal's need not be kept.
                 path = delivery.path if entry is None else entry.path
@@ -353,8 +352,8 @@ class _Planner:
 
     def _unsettled(
         self, known: Iterable[Delivery], logical: dict[str, str]
-    ) -> Iterator[tuple[int | None, Delivery | None]]:
-        """Rows of the source and deliveries, without those that are on both sides as they were delivered.
+    ) -> Iterator[tuple[Entry | None, Delivery | None]]:
+        """Files of the source and deliveries, without those that are on both sides as they were delivered.
 
         Nearly all files are so in nearly all runs: they are told by comparing columns, and nothing is made of
         them.
@@ -367,8 +366,11 @@ class _Planner:
         theirs = enumerate(self.there.columns.rows())
         at, there = next(theirs, (0, _NOBODY))
         for number, row, delivery in _join(self.entries.rows(), known):
-            if row is None or delivery is None:
-                yield number, delivery
+            if number is None or row is None:
+                yield None, delivery
+                continue
+            if delivery is None:
+                yield self.entries.entry(number, row), None
                 continue
             path, size, mtime_ns, version = row
             if there[0] != path:
@@ -392,7 +394,7 @@ class _Planner:
                     if not _is_plain(path, place):
                         logical[place] = path if is_shortened(path) else decode(path)
             else:
-                yield number, delivery
+                yield self.entries.entry(number, row), delivery
 
     def _known(self, entry: Entry, delivery: Delivery, place: str) -> None:
         existing = self.there.get(place)

@@ -37,6 +37,12 @@ class There:
         row = self.row(place)
         return None if row is None else self.columns[row]
 
+    def __getitem__(self, place: str) -> Entry:
+        entry = self.get(place)
+        if entry is None:
+            raise KeyError(place)
+        return entry
+
     def __contains__(self, place: str) -> bool:
         return self.row(place) is not None
 
@@ -65,6 +71,10 @@ class There:
         for row in dict.fromkeys(rows):
             if row is not None:
                 yield row, self.columns.path(row)
+
+    def items(self) -> Iterator[tuple[str, Entry]]:
+        """Key and entry of all that `get` gives."""
+        return ((self.place(path), self.columns[row]) for row, path in self.files())
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Key and path of what may stand for another name than its own, and of one file of each folder."""

@@ -82,6 +82,7 @@ def test_files_are_found_as_in_a_dictionary(entries: list[Entry], rules: NameRul
     known = {match_key(entry.path, rules): entry for entry in expected}
     there = There(entries, rules)
     assert len(there) == len(known)
+    assert list(there.items()) == list(known.items())
     for place in [*known, "nothing", "a/nothing"]:
         assert there.get(place) == known.get(place)
         assert (place in there) == (place in known)
