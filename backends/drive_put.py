@@ -1,14 +1,14 @@
 """Small files, one request each, and what else changes the tree."""
 
 import hashlib
-import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from photosync.backends.drive_body import whole
 from photosync.backends.drive_client import Account
 from photosync.backends.drive_errors import IdTaken
 from photosync.backends.drive_folders import Folder, Folders
-from photosync.backends.drive_metadata import BYTES, FIELDS, Item, checked, item_of, split, stored_of, times
+from photosync.backends.drive_metadata import FIELDS, Item, checked, item_of, split, stored_of, times
 from photosync.engine.capabilities import Blob, Buffer, Stored
 from photosync.engine.entry import join
 from photosync.engine.errors import AlreadyExists, Corrupt, NameRefused, Permanent, Transient
@@ -100,16 +100,7 @@ def create(account: Account, body: dict[str, Any], data: Buffer, path: str) -> I
     Raises:
         IdTaken: there is a file with that id.
     """
-    from googleapiclient.http import MediaIoBaseUpload
-
-    media = MediaIoBaseUpload(io.BytesIO(data), BYTES, resumable=False)
-    return item_of(
-        account.run(
-            lambda api: api.files.create(body=body, media_body=media, fields=FIELDS, supportsAllDrives=True),
-            "writing",
-            path,
-        )
-    )
+    return item_of(account.run(lambda api: whole(api, body, data), "writing", path))
 
 
 def _content(blob: Blob) -> str:

@@ -31,7 +31,10 @@ from photosync.engine.errors import NameRefused
 from photosync.engine.names import DRIVE, printable
 
 CONCURRENCY = 6
-"""Calls worth having in flight: more meet the limit on a user's writes rather than a faster line."""
+"""Reads worth having in flight."""
+
+WRITES = 12
+"""Writes worth having in flight at most; where that meets the limit on a user's writes, fewer are left."""
 
 SMALL = 5_000_000
 """Bytes up to which Google recommends to send a file in one request."""
@@ -50,7 +53,7 @@ CAPABILITIES = Capabilities(
     flat_listing=True,
     change_feed=True,
     read_concurrency=CONCURRENCY,
-    write_concurrency=CONCURRENCY,
+    write_concurrency=WRITES,
 )
 
 

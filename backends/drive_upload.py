@@ -10,13 +10,13 @@ Source: "Perform a resumable upload" of the Drive API's guides.
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
+from photosync.backends.drive_body import beginning
 from photosync.backends.drive_client import Account
 from photosync.backends.drive_errors import status_error
 from photosync.backends.drive_folders import Folders
-from photosync.backends.drive_metadata import BYTES, FIELDS, Item, checked, item_of, split, stored_of, times
+from photosync.backends.drive_metadata import BYTES, Item, checked, item_of, split, stored_of, times
 from photosync.engine.capabilities import Buffer, Stored
 from photosync.engine.entry import join
 from photosync.engine.errors import AlreadyExists, Corrupt, Permanent, Transient
@@ -71,8 +71,6 @@ class SessionUpload:
         )
 
     def _begin(self, mtime_ns: int | None) -> str:
-        from googleapiclient.http import MediaIoBaseUpload
-
         above, name = split(self._full)
         try:
             folder = self._folders.ensure(above)
@@ -80,8 +78,7 @@ class SessionUpload:
             raise self._folders.gone(above) from None
         body = {"id": self._id, "name": name, "parents": [folder.id], **times(mtime_ns, created=True)}
         with self._account.calling("starting the upload of", self._path) as service:
-            media = MediaIoBaseUpload(_Nothing(), BYTES, resumable=True)
-            request = service.files.create(body=body, media_body=media, fields=FIELDS, supportsAllDrives=True)
+            request = beginning(service, body)
             headers = {
                 **request.headers,
                 "X-Upload-Content-Type": BYTES,
@@ -235,16 +232,6 @@ class SessionUpload:
             )
         if reply.status not in (*_DONE, *_CANCELLED, 404, 410):
             raise status_error(reply.status, reply, content, "cancelling the upload of", self._path)
-
-
-class _Nothing:
-    """The stream of a request whose bytes go on their own."""
-
-    def seek(self, *_: Any) -> int:
-        return 0
-
-    def tell(self) -> int:
-        return 0
 
 
 def _google(host: str | None) -> bool:

@@ -46,10 +46,12 @@ def added(here: Bench) -> Iterator[Round]:
         at: dict[Peer, tuple[Ready, dict[str, str]]] = {}
         for peer in contestants:
             place, emulator = accounts.enter_context(places.dropbox())
-            _fill(emulator, source)
             at[peer] = place, sign_in(place, here.folder / f"dropbox-{peer.program}")
             if peer.own:
+                # It brings them itself, in batches: to take over what is there it asks for each file.
                 prepare(peer, place, here.folder, source, at[peer][1])
+            else:
+                _fill(emulator, source)
 
         def turns(number: int) -> Iterator[Go]:
             add(source)

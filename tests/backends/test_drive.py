@@ -46,6 +46,15 @@ def put(store: DriveStore, path: str, data: bytes) -> Stored:
     return stored(store.put([blob(path, data)]))[0]
 
 
+# Bytes as they are
+
+
+@pytest.mark.parametrize("data", [b"\r\n--", b"--\r\n\r\n{}\r\n----\r\n", b"\nFrom me\n\r\r\n\x00", b""])
+def test_bytes_that_look_like_the_parts_of_a_message_arrive(rig: Rig, store: DriveStore, data: bytes) -> None:
+    put(store, "a.jpg", data)
+    assert rig.content()["Photos/a.jpg"] == [data]
+
+
 # Nothing twice
 
 

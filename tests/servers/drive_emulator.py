@@ -27,7 +27,7 @@ from .api_emulator import ApiEmulator
 from .drive_auth import GoogleAuth
 from .drive_http import HOSTS, Connection
 from .drive_routes import Api
-from .drive_state import APPS, FOLDER, SHORTCUT, Item
+from .drive_state import APPS, FOLDER, SHORTCUT, Item, revision_of
 from .dropbox_content import Content
 
 OTHER_APP = "another-app"
@@ -104,10 +104,11 @@ class DriveEmulator(ApiEmulator):
     def put(self, path: str, data: bytes, *, app: str = OTHER_APP, drive: str | None = None) -> str:
         """Makes a file as another app would (`app`: its client id), past HTTP and accounting. Missing folders
         are made, a file of that name is not replaced. Returns its id."""
+        revision = revision_of(Content(data))
         with self.api.drive.lock:
             folder, _, name = path.strip("/").rpartition("/")
             item = self._item(name, "image/jpeg", self._folder(folder, app, drive), app)
-            item.revision = self.api.drive.revision(Content(data))
+            item.revision = revision
             return self.api.drive.add(item).id
 
     def mkdir(self, path: str, *, app: str = OTHER_APP, drive: str | None = None) -> str:

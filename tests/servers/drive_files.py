@@ -7,7 +7,7 @@ from .drive_discovery import DISCOVERY
 from .drive_errors import bad_request, forbidden, invalid, refusal
 from .drive_resource import EXPORTS, file_resource
 from .drive_routes import Api, Call, Download, changeable, endpoint, find
-from .drive_state import APPS, FOLDER, SHORTCUT, Item
+from .drive_state import APPS, FOLDER, SHORTCUT, Item, revision_of
 from .drive_times import parse_time
 from .dropbox_content import Content
 
@@ -121,7 +121,7 @@ def _create(api: Api, call: Call) -> Any:
     elif call.media is not None and mime.startswith(APPS):
         pass
     elif not mime.startswith(APPS):
-        item.revision = drive.revision(call.media or Content())
+        item.revision = call.media or revision_of(Content())
     _apply(api, call, item)
     drive.generated.discard(item.id)
     return file_resource(drive, drive.add(item), call.caller)
@@ -145,7 +145,7 @@ def _update(api: Api, call: Call) -> Any:
     if call.media is not None:
         if item.mime.startswith(APPS):
             raise bad_request("This file has no content of its own.")
-        api.drive.replace(item, api.drive.revision(call.media))
+        api.drive.replace(item, call.media)
         item.modified = api.drive.now()
     if "name" in call.body:
         item.name = call.body["name"] or "Untitled"

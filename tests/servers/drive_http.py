@@ -1,8 +1,8 @@
 """The HTTP side of the Drive emulator: hosts, authorization, parameters, uploads and replies."""
 
-import email
-import email.policy
 import json
+from email.message import Message
+from email.parser import BytesHeaderParser
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -13,6 +13,7 @@ from .drive_errors import bad_request, insufficient_scope, invalid, limited, ref
 from .drive_fields import parse_fields, select
 from .drive_files import check_new, check_update
 from .drive_routes import ENDPOINTS, WRITES, Call, Download
+from .drive_state import revision_of
 from .drive_uploads import Session
 from .dropbox_content import Content
 from .tls_proxy import ResetConnection
@@ -167,11 +168,12 @@ class Connection(ApiConnection):
     def _one_request(self, parameters: dict[str, Any], caller: Caller) -> Call:
         kind = self.headers["Content-Type"] or ""
         if self._query.get("uploadType") == "media":
-            return Call(caller, parameters, {}, Content(self._body()), kind)
+            return Call(caller, parameters, {}, revision_of(Content(self._body())), kind)
         if self._query.get("uploadType") != "multipart" or not kind.startswith("multipart/"):
             raise bad_request("Malformed multipart body.")
         # A mail's parser would take line ends apart, so the parts are cut by hand.
-        message = email.message_from_string(f"Content-Type: {kind}\n\n", policy=email.policy.HTTP)
+        message = Message()
+        message["Content-Type"] = kind
         boundary = b"--" + str(message.get_boundary("")).encode()
         pieces = (b"\r\n" + self._body()).split(b"\r\n" + boundary)
         if len(pieces) != 4 or not pieces[3].startswith(b"--"):
@@ -179,7 +181,7 @@ class Connection(ApiConnection):
         if len(pieces) != 4 or not pieces[3].startswith(b"--"):
             raise bad_request("Missing end boundary in multipart body.")
         (_, metadata), (media_type, media) = (_part(each) for each in pieces[1:3])
-        return Call(caller, parameters, _json(metadata), Content(media), media_type)
+        return Call(caller, parameters, _json(metadata), revision_of(Content(media)), media_type)
 
     def _start(self, method: Method, parameters: dict[str, Any], caller: Caller) -> Any:
         call = Call(caller, parameters, self._json())
@@ -228,7 +230,8 @@ class Connection(ApiConnection):
             raise
         most = min((fault.truncate for fault in self._faults if fault.truncate is not None), default=None)
         uploads.take(session, header, data, most)
-        call = Call(session.caller, session.query, session.body, session.content, session.media_type)
+        revision = revision_of(session.content)
+        call = Call(session.caller, session.query, session.body, revision, session.media_type)
         with self._service.api.drive.lock:
             answer = ENDPOINTS[session.method.name](self._service.api, call)
         session.answer = self._masked(session.method, answer, session.query["fields"])
@@ -256,7 +259,7 @@ def _part(piece: bytes) -> tuple[str, bytes]:
     for blank in (b"\r\n\r\n", b"\n\n"):
         head, found, body = piece.partition(blank)
         if found:
-            message = email.message_from_bytes(head.strip() + b"\n\n", policy=email.policy.HTTP)
+            message = BytesHeaderParser().parsebytes(head.strip() + b"\n\n")
             return message.get("Content-Type", ""), body
     raise bad_request("Malformed multipart body.")
 

@@ -20,7 +20,7 @@ from .drive_errors import (
     refusal,
 )
 from .drive_resource import EXPORTS, USER, drive_resource, file_resource, sees
-from .drive_state import APPS, Drive, Item
+from .drive_state import APPS, Drive, Item, Revision
 from .drive_uploads import Uploads
 from .dropbox_content import Content
 
@@ -77,13 +77,13 @@ class Api:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request: who makes it, its parameters (of the path and the query, checked), its JSON body, the bytes
-    that are uploaded with it, and how many of the latest changes a listing shall miss."""
+    """A request: who makes it, its parameters (of the path and the query, checked), its JSON body, what the
+    bytes uploaded with it make, and how many of the latest changes a listing shall miss."""
 
     caller: Caller
     parameters: Mapping[str, Any]
     body: dict[str, Any] = field(default_factory=dict)
-    media: Content | None = None
+    media: Revision | None = None
     media_type: str = ""
     stale: int = 0
 
