@@ -7,7 +7,9 @@ a gigabyte, and what compares them looks at the columns.
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, repeat
+from functools import partial
+from itertools import accumulate, chain, islice, repeat
+from operator import eq
 from typing import overload
 
 import msgspec
@@ -82,6 +84,9 @@ class Columns(Sequence[Entry]):
 
     Args:
         entries: in any order; what comes sorted is not sorted again. No path holds NUL.
+
+    Attributes:
+        repeats: whether a path is there twice, as far as `sorted` or the order of the rows tells.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
@@ -96,6 +101,7 @@ class Columns(Sequence[Entry]):
         self._runs: list[Run] | None = None
         self._last = b""
         self._sorted = True
+        self.repeats = False
         for entry in entries:
             self.append(entry)
 
@@ -107,8 +113,9 @@ class Columns(Sequence[Entry]):
 
     def append(self, entry: Entry) -> None:
         row, name = len(self._ends), entry.path.encode("utf-8", "surrogateescape")
-        if name < self._last:
-            self._sorted = False
+        if name <= self._last:
+            self.repeats = self.repeats or name == self._last
+            self._sorted = self._sorted and name == self._last
         self._last = name
         self._paths += name
         self._paths.append(0)
@@ -143,6 +150,8 @@ class Columns(Sequence[Entry]):
         if self._odd:
             made._odd = {at: self._odd[row] for at, row in enumerate(order) if row in self._odd}
         made._last = bytes(names[order[-1]])
+        ordered = partial(map, names.__getitem__)
+        made.repeats = any(map(eq, ordered(order), ordered(islice(order, 1, None))))
         return made
 
     def __len__(self) -> int:

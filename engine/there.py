@@ -53,7 +53,9 @@ class There:
         """Rows that `row` never gives, because a later one has the same key."""
         if self._shadowed is None:
             found: set[int] = set()
-            for runs in self._by_folder().values() if self._folds else ():
+            # Some places list a name twice when it is renamed or replaced meanwhile.
+            meet = self._folds or self.columns.repeats
+            for runs in self._by_folder().values() if meet else ():
                 places = [self._places(run) for run in runs]
                 if len(set().union(*places)) < sum(map(len, places)):
                     rows = [row for run in runs for row in range(run.start, run.stop)]

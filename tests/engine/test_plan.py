@@ -10,6 +10,7 @@ from unicodedata import normalize
 import pytest
 
 from photosync.engine.capabilities import Capabilities
+from photosync.engine.columns import Columns
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Permanent, SafetyGuard
 from photosync.engine.journal import Delivery, key
@@ -284,6 +285,16 @@ def test_copy_never_trashes() -> None:
 def test_sync_trashes_what_the_source_lacks() -> None:
     made = plan(listing(entry("a")), listing(there("a"), there("d/b")), [delivered("a")], SYNC)
     assert made.actions == [Trash(there("d/b"), ".photosync/trash/s/d/b", "not at the source any more")]
+
+
+@pytest.mark.parametrize("order", [("a", "a", "b"), ("b", "a", "a"), ("a", "b", "a")])
+def test_sync_does_not_trash_what_is_listed_twice(order: tuple[str, ...]) -> None:
+    destination = Columns(map(there, order)).sorted()
+    made = plan(listing(entry("a")), Listing(destination), [delivered("a")], SYNC)
+    action = only(made)
+    assert isinstance(action, Trash)
+    assert action.entry.path == "b"
+    assert made.unchanged == 1
 
 
 def test_sync_says_what_has_the_bytes_of_that_which_it_trashes() -> None:
