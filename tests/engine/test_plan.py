@@ -338,6 +338,19 @@ def test_sync_does_not_replace_what_another_file_may_adopt(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [10, 11])
+def test_sync_does_not_replace_what_a_renamed_file_may_adopt(size: int) -> None:
+    """The file may be kept beside another already, under the very name that a new file has."""
+    beside = "a~0123456789abcdef.jpg"
+    source = listing(entry("a.jpg"), entry(beside, size, 2))
+    made = plan(source, listing(there("old.jpg"), there(beside)), [delivered("old.jpg")], SYNC)
+    found = {action.source.path: action for action in made.actions if not isinstance(action, Trash)}
+    first, second = found["a.jpg"], found[beside]
+    assert isinstance(first, Move)
+    assert [each.path for each in first.also] == [beside]
+    assert second.beside if isinstance(second, Copy) else isinstance(second, Compare) and not second.replace
+
+
+@pytest.mark.parametrize("size", [10, 11])
 def test_a_modified_file_keeps_its_name_as_it_is_recorded(size: int) -> None:
     """Whatever the destination makes of it: else the manifest had the file under both."""
     composed, decomposed = "caf\u00e9.jpg", "cafe\u0301.jpg"
