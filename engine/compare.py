@@ -144,9 +144,10 @@ def _unlike(old: Child, new: Child, nodes: NodeStore) -> tuple[Node, Node]:
 
 
 def _rows(data: bytes, leaf: Child) -> list[bytes]:
-    """The lines of a leaf's entries; none if it has not so many as its parent says."""
+    """The lines of a leaf's entries; none if it has not so many as its parent says, or one of them twice."""
     head, *rows = data.splitlines(keepends=True) or [b""]
-    return rows if head == header_line(0, leaf.entries) and len(rows) == leaf.entries else []
+    sound = head == header_line(0, leaf.entries) and len(rows) == leaf.entries == len(set(rows))
+    return rows if sound else []
 
 
 def _without(common: Container[bytes], rows: Sequence[bytes], leaf: Child) -> Node | None:

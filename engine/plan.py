@@ -642,8 +642,12 @@ class _Planner:
         again: where another file of the run has its size, it goes to the trash last. What another file is
         going to be compared with, to be adopted, is not replaced."""
         sizes: Counter[int] | None = None
-        others = (each for action in self.actions if isinstance(action, Compare | Move) for each in action.also)
-        adoptable = self.spared.union(match_key(each.path, self.rules) for each in others)
+        adoptable = self.spared.union(
+            match_key(each.path, self.rules)
+            for action in self.actions
+            if isinstance(action, Compare | Move)
+            for each in action.also
+        )
         for number, action in enumerate(self.actions):
             if isinstance(action, Compare) and action.replace:
                 place = match_key(action.existing.path, self.rules)

@@ -98,6 +98,7 @@ def lies() -> dict[str, tuple[list[bytes], dict[str, object]]]:
         ),
         "an entry too few, and the sizes fit": ([*lines[:5], *lines[6:]], {"size": first.size - 100}),
         "an entry twice": ([*lines[:6], lines[5], *lines[7:]], {}),
+        "an entry twice, and the sizes fit": ([*lines[:6], lines[5], *lines[7:]], {"size": first.size - 100}),
         "not in canonical form": ([*lines[:6], spaced, *lines[7:]], {}),
         "cut off": ([*lines[:-1], lines[-1][:-1]], {}),
         "out of order": ([*lines[:6], line(entry("DCIM/0000009x.jpg")), *lines[7:]], {}),
