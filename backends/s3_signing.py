@@ -1,8 +1,8 @@
 """Signs requests with the SHA-256 that their bodies are known to have, instead of hashing them once more.
 
-A signature names the body's SHA-256, and the service refuses a body that has another ("Authenticating
-Requests (AWS Signature Version 4)", Amazon S3 API Reference). So a body that changed since it was read is
-refused, too.
+A signature names the body's SHA-256, and Amazon refuses a body that has another ("Authenticating Requests
+(AWS Signature Version 4)", Amazon S3 API Reference), so one that changed since it was read. SeaweedFS takes
+it all the same. So nothing is claimed on this ground: what proves an object is its checksum, or reading back.
 """
 
 from functools import cache
