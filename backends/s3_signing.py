@@ -2,7 +2,8 @@
 
 A signature names the body's SHA-256, and Amazon refuses a body that has another ("Authenticating Requests
 (AWS Signature Version 4)", Amazon S3 API Reference), so one that changed since it was read. SeaweedFS takes
-it all the same. So nothing is claimed on this ground: what proves an object is its checksum, or reading back.
+it all the same. So nothing is claimed on this ground: what proves an object is its checksum, or reading it
+back.
 """
 
 from functools import cache

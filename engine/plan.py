@@ -708,12 +708,13 @@ class _Planner:
         Such listings may lag: if somebody has renamed a copy, they show both names for a while.
         """
         found: dict[str, list[Entry]] = {}
-        of_size: dict[int, list[Entry]] = {}
+        like: dict[tuple[int, str, str], list[Entry]] = {}
         for entry in extra:
-            if entry.size and entry.digests:
-                of_size.setdefault(entry.size, []).append(entry)
-        if not of_size:
+            for digest in entry.digests.items() if entry.size else ():
+                like.setdefault((entry.size, *digest), []).append(entry)
+        if not like:
             return found
+        sizes = {size for size, _, _ in like}
         touched: set[str] = set()
         for action in self.actions:
             if isinstance(action, Copy | Compare | Move):
@@ -721,16 +722,17 @@ class _Planner:
             if isinstance(action, Move):
                 touched.add(match_key(action.origin.stored, self.rules))
         for path, size, _, _ in self.there.columns.rows():
-            if size not in of_size:
+            if size not in sizes:
                 continue
             place = self.there.place(path)
             kept = self.there.get(place)
             if kept is None or place not in self.claimed or place in touched:
                 continue
-            for entry in of_size[size]:
-                others = found.setdefault(entry.path, [])
-                if len(others) < MOST_COMPARED and equal_there(entry, kept):
-                    others.append(kept)
+            for digest in kept.digests.items():
+                for entry in like.get((kept.size, *digest), ()):
+                    others = found.setdefault(entry.path, [])
+                    if len(others) < MOST_COMPARED and kept not in others:
+                        others.append(kept)
         return found
 
 

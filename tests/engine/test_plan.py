@@ -313,6 +313,19 @@ def test_sync_says_what_has_the_bytes_of_that_which_it_trashes() -> None:
     assert found == {"a.renamed": (listed("a", "one"),), "d": ()}
 
 
+def test_what_has_the_bytes_of_thousands_of_one_size_is_found_quickly() -> None:
+    many = range(5_000)
+    at = listing(
+        *[listed(f"a/{number:05}", f"kept {number}") for number in many],
+        *[listed(f"b/{number:05}", f"kept {number}" if number % 2 else "other") for number in many],
+    )
+    source = listing(*[entry(f"a/{number:05}") for number in many])
+    known = [delivered(f"a/{number:05}") for number in many]
+    made = plan(source, at, known, replace(SYNC, max_delete=len(many)))
+    found = {action.entry.path: len(action.alike) for action in made.actions if isinstance(action, Trash)}
+    assert found == {f"b/{number:05}": number % 2 for number in many}
+
+
 def test_sync_lets_wait_what_may_be_the_copy_of_another_file() -> None:
     at = listing(there("a", 10), there("b", 20), there("c", 30), there("e", 50))
     known = [delivered("a", 10), delivered("b", 20), delivered("c", 30), delivered("e", 50)]
