@@ -7,6 +7,7 @@ from photosync.engine.names import NameRules, encode
 DIGITS, MORE_DIGITS = 8, 16
 """Of the content id, in a name; and where the name with fewer is taken by other bytes."""
 _SHOWS_CONTENT = re.compile(rf"~([0-9a-f]{{{DIGITS}}}(?:[0-9a-f]{{{MORE_DIGITS - DIGITS}}})?)\Z")
+_SHOWS_STAMP = re.compile(r"~\d{8}T\d{6}Z\Z")
 
 
 def _split(path: str) -> tuple[str, str, str]:
@@ -47,6 +48,15 @@ def waiting(path: str, stamp: str, rules: NameRules) -> str:
     name = f"{stem}~{stamp}{extension}"
     fits = len(name.encode("utf-8", "surrogateescape")) <= rules.max_component
     return folder + name if fits else encode(folder + name, rules)
+
+
+def waited(stored: str) -> str | None:
+    """Where an object was that has such a name as `waiting` gives, or None if it has another."""
+    if "~" not in stored:
+        return None
+    folder, stem, extension = _split(stored)
+    plain = _SHOWS_STAMP.sub("", stem)
+    return None if plain == stem else f"{folder}{plain}{extension}"
 
 
 def marker(source: str, stored: str) -> str | None:

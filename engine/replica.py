@@ -12,6 +12,7 @@ from blake3 import blake3
 
 from photosync.engine import manifest
 from photosync.engine.audit import Located
+from photosync.engine.beside import waited
 from photosync.engine.capabilities import Capabilities, Reader, Store
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Fatal, Permanent, PhotosyncError, SourceChanged, Unsupported, classify
@@ -71,7 +72,8 @@ def find_places(
     """Where each wanted content may lie, the likeliest path first.
 
     That is: under names that the newest manifest gives it, under its own name, in any spelling where the
-    place respells names, in the trash under its own name, in the trash under any.
+    place respells names, in the trash under its own name, in the trash under any. What was replaced and waits
+    to be moved to the trash is looked for as if it were there.
 
     Args:
         wanted: entries of any snapshot of the place.
@@ -82,9 +84,11 @@ def find_places(
     located = Located(holdings.listing, held, holdings.rules)
     by_name: dict[str, list[Entry]] = {}
     by_size: dict[int, list[Entry]] = {}
-    for trashed in sorted(holdings.trash, key=lambda each: each.path, reverse=True):
-        by_name.setdefault(decode(name_before(trashed.path)), []).append(trashed)
-        by_size.setdefault(trashed.size, []).append(trashed)
+    gone = [(name_before(each.path), each) for each in holdings.trash]
+    gone += [(name, each) for each in holdings.listing.entries if (name := waited(each.path)) is not None]
+    for name, each in sorted(gone, key=lambda pair: pair[1].path, reverse=True):
+        by_name.setdefault(decode(name), []).append(each)
+        by_size.setdefault(each.size, []).append(each)
     entries = list(wanted)
     contents = {entry.content for entry in entries}
     here: dict[str, list[Entry | None]] = {}

@@ -1,0 +1,31 @@
+"""Where the files of a snapshot are looked for."""
+
+import pytest
+from blake3 import blake3
+
+from photosync.engine.beside import waiting
+from photosync.engine.entry import Entry
+from photosync.engine.manifest import ManifestEntry, MemoryNodes, build
+from photosync.engine.names import DROPBOX, POSIX, NameRules, decode
+from photosync.engine.replica import Holdings, find_places
+from photosync.engine.scan import Listing
+
+STAMP = "20261125T081500Z"
+
+
+def recorded(path: str, data: bytes) -> ManifestEntry:
+    digest = blake3(data).hexdigest()
+    return ManifestEntry(path, len(data), 1, digest, digest, (digest[:32],))
+
+
+@pytest.mark.parametrize("rules", [POSIX, DROPBOX])
+@pytest.mark.parametrize("name", ["a/b.jpg", "a.b/c", "~x~.jpg", ".hidden", "b~0123abcd.jpg", "%C3%A9.jpg"])
+def test_what_was_replaced_and_waits_is_found_for_an_earlier_snapshot(rules: NameRules, name: str) -> None:
+    """Its run failed, so that it is not in the trash yet."""
+    nodes = MemoryNodes()
+    old, new = recorded(decode(name), b"old"), recorded(decode(name), b"edited")
+    at = waiting(name, STAMP, rules)
+    listing = Listing([Entry(name, 6), Entry(at, 3), Entry("z.jpg", 3)])
+    holdings = Holdings(listing, [], build([new], nodes), rules)
+    assert find_places([old], holdings, nodes) == {old.content: [at]}
+    assert find_places([new], holdings, nodes) == {new.content: [name]}
