@@ -84,9 +84,6 @@ class Columns(Sequence[Entry]):
 
     Args:
         entries: in any order; what comes sorted is not sorted again. No path holds NUL.
-
-    Attributes:
-        repeats: whether a path is there twice, as far as `sorted` or the order of the rows tells.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
@@ -101,21 +98,19 @@ class Columns(Sequence[Entry]):
         self._runs: list[Run] | None = None
         self._last = b""
         self._sorted = True
-        self.repeats = False
         for entry in entries:
             self.append(entry)
 
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> "Columns":
-        """The entries, sorted and packed if they are not."""
+        """The entries, `sorted` and packed if they are not."""
         packed = entries if isinstance(entries, cls) else cls(entries)
         return packed if packed._sorted else packed.sorted()
 
     def append(self, entry: Entry) -> None:
         row, name = len(self._ends), entry.path.encode("utf-8", "surrogateescape")
         if name <= self._last:
-            self.repeats = self.repeats or name == self._last
-            self._sorted = self._sorted and name == self._last
+            self._sorted = False
         self._last = name
         self._paths += name
         self._paths.append(0)
@@ -135,11 +130,18 @@ class Columns(Sequence[Entry]):
         self._runs = None
 
     def sorted(self) -> "Columns":
-        """These files in order."""
+        """These files in order; of a path that is there twice, the later one.
+
+        Some places list a name twice when files are renamed meanwhile.
+        """
         if self._sorted:
             return self
         names = self._paths.split(b"\0")[:-1]
         order = sorted(range(len(names)), key=names.__getitem__)
+        ordered = partial(map, names.__getitem__)
+        if any(map(eq, ordered(order), ordered(islice(order, 1, None)))):
+            last = {bytes(names[row]): row for row in order}
+            order = list(last.values())
         made = Columns()
         made._paths = bytearray(b"\0").join([*map(names.__getitem__, order), b""])
         made._ends = array("Q", accumulate(len(names[row]) + 1 for row in order))
@@ -150,8 +152,6 @@ class Columns(Sequence[Entry]):
         if self._odd:
             made._odd = {at: self._odd[row] for at, row in enumerate(order) if row in self._odd}
         made._last = bytes(names[order[-1]])
-        ordered = partial(map, names.__getitem__)
-        made.repeats = any(map(eq, ordered(order), ordered(islice(order, 1, None))))
         return made
 
     def __len__(self) -> int:

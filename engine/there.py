@@ -53,9 +53,7 @@ class There:
         """Rows that `row` never gives, because a later one has the same key."""
         if self._shadowed is None:
             found: set[int] = set()
-            # Some places list a name twice when it is renamed or replaced meanwhile.
-            meet = self._folds or self.columns.repeats
-            for runs in self._by_folder().values() if meet else ():
+            for runs in self._by_folder().values() if self._folds else ():
                 places = [self._places(run) for run in runs]
                 if len(set().union(*places)) < sum(map(len, places)):
                     rows = [row for run in runs for row in range(run.start, run.stop)]

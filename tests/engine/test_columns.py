@@ -43,6 +43,14 @@ def test_what_went_in_comes_out_in_order(entries: list[Entry]) -> None:
     assert packed != expected[1:] or not expected
 
 
+@given(st.lists(files, max_size=40))
+@unhurried
+def test_of_a_path_that_is_there_twice_the_later_one_counts(entries: list[Entry]) -> None:
+    last = {entry.path: entry for entry in entries}
+    expected = sorted(last.values(), key=lambda entry: key(entry.path))
+    assert list(Columns(entries).sorted()) == list(Columns.of(entries)) == expected
+
+
 def test_more_rows_than_are_made_together() -> None:
     entries = [
         Entry(f"{n // 900:02d}/{n:05d}", n, n % 7 or None, version="v" if n % 5 == 4 else None)
@@ -75,7 +83,7 @@ def test_runs_are_the_files_of_one_folder(entries: list[Entry]) -> None:
         assert before.folder != after.folder
 
 
-@given(st.lists(files, max_size=40), st.sampled_from([ANY, DROPBOX, POSIX, S3, DRIVE]), st.sets(paths))
+@given(listings, st.sampled_from([ANY, DROPBOX, POSIX, S3, DRIVE]), st.sets(paths))
 @unhurried
 def test_files_are_found_as_in_a_dictionary(entries: list[Entry], rules: NameRules, claims: set[str]) -> None:
     expected = sorted(entries, key=lambda entry: key(entry.path))

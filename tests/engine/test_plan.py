@@ -297,6 +297,14 @@ def test_sync_does_not_trash_what_is_listed_twice(order: tuple[str, ...]) -> Non
     assert made.unchanged == 1
 
 
+def test_what_the_source_lists_twice_is_one_file() -> None:
+    twice = Listing([entry("a"), entry("a"), entry("b"), entry("b")])
+    made = plan(twice, listing(there("a")), [delivered("a")], SYNC)
+    action = only(made)
+    assert isinstance(action, Copy)
+    assert (action.to, made.unchanged) == ("b", 1)
+
+
 def test_sync_says_what_has_the_bytes_of_that_which_it_trashes() -> None:
     """Then the listing may lag, and show both names of a copy that somebody has renamed."""
     at = listing(
