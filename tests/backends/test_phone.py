@@ -428,7 +428,7 @@ def test_the_usb_tells_of_an_unplugging_before_the_mount_does(phone: FuseLibrary
 
 @pytest.mark.row(10)
 def test_a_mount_that_hangs_costs_no_more_than_the_patience(phone: FuseLibrary, opened: Opened) -> None:
-    store = opened(phone, patience=0.5)
+    store = opened(phone, patience=2.0)
     reader = store.open(IMAGE)
     phone.unplug("hang")
     began = time.monotonic()
@@ -439,7 +439,7 @@ def test_a_mount_that_hangs_costs_no_more_than_the_patience(phone: FuseLibrary, 
         store.list_folder(f"{STORAGE}/DCIM")
     reader.close()
     store.close()
-    assert first < 5
+    assert first < 10
     assert time.monotonic() - began < first + 2, "each further question waited again"
     found = find_devices(replace(gather_facts(), patience=1.0))
     hints = [device.hint or "" for device in found if device.path == str(phone.mount)]

@@ -33,8 +33,12 @@ def test_a_place_is_measured_and_left_as_it_was(machine: Photosync, place: Where
     assert {speed["what"] for speed in speeds} == {"upload", "download", "parts"}
     assert all(speed["bytes_per_second"] > 0 for speed in speeds)
     levels = [speed["at_once"] for speed in speeds if speed["what"] == "download"]
-    assert levels[:3] == [1, 2, 4]
-    assert levels[-1] == done.report["default_transfers"]
+    most = done.report["default_transfers"]
+    # On this machine's disks no more than there are processors.
+    doubled = [level for level in (1, 2, 4) if level <= most]
+    assert len(doubled) > 1
+    assert levels[: len(doubled)] == doubled
+    assert levels[-1] == most
     assert len({speed["size"] for speed in speeds if speed["what"] == "upload"}) > 2
     latency = next(event for event in done.events if event["event"] == "latency")
     assert len(latency["seconds"]) > 5
@@ -67,7 +71,7 @@ def test_people_are_told_in_words(machine: Photosync, tmp_path: Path) -> None:
     folder.mkdir()
     done = machine.run("benchmark", folder, "--size", "64K").expect(0)
     assert "one request takes" in done.out
-    assert "4 at once,  64.0 KiB each:" in done.out
+    assert "2 at once,  64.0 KiB each:" in done.out
     assert "Upload of a large file in parts" in done.out
     assert ("Nothing need be set" in done.out) != ("--transfers" in done.out)
     assert ("[defaults]\ntransfers = " in done.out) == ("--transfers" in done.out)
