@@ -27,9 +27,9 @@ faults are made to happen by at least one test, {partly} of those only in part, 
 say why. ★: only in the long suite (`make test-long`). How the simulation works, what it can see, and how to
 repeat its figures: [testing.md](testing.md). What somebody may do on purpose: [THREATS.md](../THREATS.md).
 
-`python -m pytest -m row` runs the tests of this page. `photosync-sim --seeds 10000` lives the simulated lives 0 to
-9,999, and `photosync-sim --bugs` shows within how many of them each planted bug is seen; what came of it last, and when:
-[the figures](testing.md#the-figures-and-how-to-repeat-them).
+`python -m pytest -m row` runs the tests of this page. `photosync-sim --seeds 10000` lives the simulated lives
+0 to 9,999, and `photosync-sim --bugs` shows within how many of them each planted bug is seen; what came of
+it last, and when: [the figures](testing.md#the-figures-and-how-to-repeat-them).
 
 | # | Fault | What must happen | Tests |
 |--:|---|---|---|
