@@ -59,8 +59,9 @@ class LocalReader:
         self._opened = None
         if self._ended:
             return b""
-        # What is asked for is allocated, and a small file is asked for a megabyte.
-        size = min(size, self._left + 1)
+        if self._left:
+            # What is asked for is allocated, and a small file is asked for a megabyte.
+            size = min(size, self._left + 1)
         data = os.read(self._fd, size)
         self._left = max(self._left - len(data), 0)
         # Some file systems read less than they could; at the end that the file was said to have, none does.

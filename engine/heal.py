@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import xxhash
 from blake3 import blake3
 
+from photosync.engine.actions import Copy, Plan
 from photosync.engine.audit import Finding, Result
 from photosync.engine.capabilities import Capabilities, Parts, Reader
 from photosync.engine.entry import Entry
@@ -17,7 +18,6 @@ from photosync.engine.errors import Fatal, Permanent, PhotosyncError, Unsupporte
 from photosync.engine.hashing import CHUNK
 from photosync.engine.names import ANY, printable
 from photosync.engine.nodes import ManifestEntry
-from photosync.engine.plan import Copy, Plan
 from photosync.engine.readonly import ReadOnlyStore
 from photosync.engine.replica import Replica, listed
 from photosync.engine.workers import Seam

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field, replace
 
+from photosync.engine.actions import Compare, Copy, Move, Trash
 from photosync.engine.capabilities import Readable, Store
 from photosync.engine.entry import Entry
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.media import Facts
-from photosync.engine.plan import Compare, Copy, Move, Trash
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.verify import Verify
 

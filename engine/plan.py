@@ -27,9 +27,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TypeAlias
 from unicodedata import normalize
 
+from photosync.engine.actions import (
+    NOT_AT_SOURCE,
+    Action,
+    Compare,
+    Copy,
+    Move,
+    Plan,
+    Refuse,
+    Trash,
+    same_there,
+)
 from photosync.engine.assets import Asset, family, pair
 from photosync.engine.beside import beside, marker, unmarked
 from photosync.engine.capabilities import Capabilities
@@ -40,6 +50,7 @@ from photosync.engine.journal import Delivery, key
 from photosync.engine.layout import Layout
 from photosync.engine.media import NOTHING, Facts
 from photosync.engine.names import NameRules, Names, decode, is_shortened, match_key
+from photosync.engine.renames import MOST_COMPARED, Elsewhere, Renames
 from photosync.engine.scan import Listing
 from photosync.engine.taken import best, taken
 from photosync.engine.there import Claims, There
@@ -47,10 +58,6 @@ from photosync.engine.trash import TRASH
 from photosync.engine.verify import NONE
 
 _NOBODY: Row = ("", -1, None, None)
-MOST_ALIKE = 256
-"""Files of one size at the destination among which one is sought that may have got another name."""
-MOST_COMPARED = 8
-"""Of those, so many are compared by content."""
 
 
 class Mode(StrEnum):
@@ -96,155 +103,6 @@ class Policy:
     spared: frozenset[str] = frozenset()
     shared: frozenset[str] = frozenset()
     plain_names: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """Send a file.
-
-    Attributes:
-        source: the file.
-        to: final path at the destination.
-        reason: why.
-        beside: ``to`` is taken by other bytes: keep both, this one under a name with its content id.
-        displaces: path of the object that goes to the trash first.
-        waits: that object may be the copy of another file of the run: it goes to the trash last.
-        asset: path of the file that its photo is known by, if that consists of several.
-    """
-
-    source: Entry
-    to: str
-    reason: str
-    beside: bool = False
-    displaces: str | None = None
-    waits: bool = False
-    asset: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Compare:
-    """Find out whether the destination's object has the source's bytes; adopt it, or keep both.
-
-    Attributes:
-        replace: if they differ, the destination's object goes to the trash (``sync``).
-        reread: read the source even if its size and time are as they were.
-        elsewhere: ``existing`` does not have the name ``to``.
-        beside: ``to`` is taken by other bytes; else, with ``elsewhere``, it is free.
-        also: others that may have the bytes.
-        waits, asset: as in `Copy`.
-    """
-
-    source: Entry
-    to: str
-    existing: Entry
-    reason: str
-    replace: bool = False
-    reread: bool = False
-    elsewhere: bool = False
-    beside: bool = False
-    also: tuple[Entry, ...] = ()
-    waits: bool = False
-    asset: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A file was renamed at the source: rename it at the destination once its bytes are proven equal.
-
-    Attributes:
-        origin: the delivery under the old name.
-        also: objects that may be its copy, if the one under the old name is not.
-        asset: as in `Copy`.
-    """
-
-    source: Entry
-    to: str
-    origin: Delivery
-    reason: str
-    also: tuple[Entry, ...] = ()
-    asset: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Trash:
-    """Move an object at the destination to the trash.
-
-    Attributes:
-        alike: objects with the same bytes that stay. If none of them is there any more, this one is, under
-            another name, what the source still has.
-    """
-
-    entry: Entry
-    to: str
-    reason: str
-    alike: tuple[Entry, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """A source entry that cannot be stored."""
-
-    source: Entry
-    reason: str
-
-
-Action: TypeAlias = Copy | Compare | Move | Trash | Refuse
-NOT_AT_SOURCE = "not at the source any more"
-"""Why something goes to the trash."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Actions in the order in which they are carried out, and what needs none.
-
-    Attributes:
-        facts: what was known of the files, by source path.
-    """
-
-    actions: list[Action]
-    unchanged: int
-    facts: Mapping[str, Facts] = field(default_factory=dict)
-
-    @property
-    def bytes(self) -> int:
-        """Bytes to read at the source, if every comparison needs them."""
-        return sum(action.source.size for action in self.actions if isinstance(action, Copy | Compare | Move))
-
-    def describe(self) -> Iterator[dict[str, object]]:
-        """One JSON-able object an action."""
-        for action in self.actions:
-            if isinstance(action, Trash):
-                yield {
-                    "action": "trash",
-                    "path": action.entry.path,
-                    "to": action.to,
-                    "bytes": action.entry.size,
-                    "reason": action.reason,
-                }
-                continue
-            row: dict[str, object] = {
-                "action": type(action).__name__.lower(),
-                "path": action.source.path,
-                "bytes": action.source.size,
-                "reason": action.reason,
-            }
-            if not isinstance(action, Refuse):
-                source = action.source
-                when = taken(source.path, source.mtime_ns, self.facts.get(source.path, NOTHING))
-                row |= {"to": action.to, "taken": when.text, "taken_from": when.source, "asset": action.asset}
-            if isinstance(action, Move):
-                row["from"] = action.origin.stored
-            yield row
-
-
-def equal_there(one: Entry, other: Entry) -> bool:
-    """Whether two objects have the same bytes, by what the destination says of both."""
-    return one.size == other.size and not one.digests.items().isdisjoint(other.digests.items())
-
-
-def same_there(existing: Entry, delivery: Delivery) -> bool:
-    """Whether the destination's object is still the one that was proven."""
-    return existing.size == delivery.size and existing.version == delivery.stored_version
 
 
 def make_plan(
@@ -465,8 +323,8 @@ class _Planner:
         if self.rules.fold_unicode and not self.rules.plain:
             self._tell_twins(logical, unknown)
         names = Names(self.rules, logical, self.there.own_name if len(self.there) else None)
-        renamed = _Renames(self._movable() if self.source.complete else ())
-        elsewhere = _Elsewhere(self.claimed, self.rules) if self.policy.layout else None
+        renamed = Renames(self._movable() if self.source.complete else ())
+        elsewhere = Elsewhere(self.claimed, self.rules) if self.policy.layout else None
         fresh = {entry.path for entry in new}
         for asset in self._assets(new):
             for entry in asset.members:
@@ -554,7 +412,7 @@ class _Planner:
         return layout.path(entry.path, when, about, self.contents.get(entry.path, ""))
 
     def _place(
-        self, entry: Entry, to: str, shown: str | None, renamed: "_Renames", elsewhere: "_Elsewhere | None"
+        self, entry: Entry, to: str, shown: str | None, renamed: Renames, elsewhere: Elsewhere | None
     ) -> Copy | Compare | Move:
         """What becomes of a new file that goes by the name ``to``; ``shown``: beside that, with the rest of
         its photo."""
@@ -734,65 +592,6 @@ class _Planner:
                     if len(others) < MOST_COMPARED and kept not in others:
                         others.append(kept)
         return found
-
-
-class _Renames:
-    """Pairs new files with copies whose source vanished: same size and time, else same size; of several,
-    one of the same name, else the first. Each is used once."""
-
-    def __init__(self, vanished: Iterable[Delivery]) -> None:
-        self._like: dict[tuple[object, ...], list[Delivery]] = {}
-        self._used: set[str] = set()
-        for delivery in reversed(list(vanished)):
-            for likeness in _likenesses(delivery):
-                self._like.setdefault(likeness, []).append(delivery)
-
-    def match(self, entry: Entry) -> Delivery | None:
-        if not self._like:
-            return None
-        for likeness in _likenesses(entry):
-            candidates = self._like.get(likeness, [])
-            while candidates:
-                best = candidates.pop()
-                if best.path not in self._used:
-                    self._used.add(best.path)
-                    return best
-        return None
-
-
-class _Elsewhere:
-    """Finds what a lost journal knew: a file that lies at the destination under a name that it would not get
-    today. Same size; those of the same name first, then those of the same time."""
-
-    def __init__(self, claimed: Claims, rules: NameRules) -> None:
-        self._claimed, self._rules = claimed, rules
-        self._of_size: dict[int, list[Entry]] = {}
-        for _, entry in claimed.free():
-            self._of_size.setdefault(entry.size, []).append(entry)
-
-    def match(self, entry: Entry) -> list[Entry]:
-        free = [
-            each
-            for each in self._of_size.get(entry.size, ())[:MOST_ALIKE]
-            if match_key(each.path, self._rules) not in self._claimed
-        ]
-        name = entry.path.rpartition("/")[2]
-        named = {
-            each.path: decode(unmarked(each.path) or each.path).rpartition("/")[2] == name for each in free
-        }
-        if not entry.size:
-            # An empty file has no content by which to know it again.
-            free = [each for each in free if named[each.path]]
-        free.sort(key=lambda each: (not named[each.path], each.mtime_ns != entry.mtime_ns))
-        return free[:MOST_COMPARED]
-
-
-def _likenesses(file: Entry | Delivery) -> Iterator[tuple[object, ...]]:
-    name = file.path.rpartition("/")[2]
-    yield "time and name", file.size, file.mtime_ns, name
-    yield "time", file.size, file.mtime_ns
-    yield "name", file.size, name
-    yield "size", file.size
 
 
 def _is_plain(stored: str, place: str) -> bool:

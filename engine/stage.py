@@ -20,12 +20,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from photosync.engine.actions import same_there
 from photosync.engine.capabilities import Readable
 from photosync.engine.entry import Entry
 from photosync.engine.errors import PhotosyncError
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.journal import Delivery, Journal
-from photosync.engine.plan import same_there
 from photosync.engine.stage_files import StageFiles
 from photosync.engine.stage_listing import StageListing
 from photosync.engine.staged import Copy, File, Pass, State, Unwanted

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from photosync.engine import verify
+from photosync.engine.actions import NOT_AT_SOURCE, Compare, Copy, Move, Trash, equal_there
 from photosync.engine.beside import MORE_DIGITS, beside, waiting
 from photosync.engine.capabilities import ServerCopies, Store, Stored
 from photosync.engine.entry import Entry
@@ -16,7 +17,6 @@ from photosync.engine.events import Notice, Status
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.item import Item, Package
 from photosync.engine.names import printable
-from photosync.engine.plan import NOT_AT_SOURCE, Compare, Copy, Move, Trash, equal_there
 from photosync.engine.target import as_stored
 from photosync.engine.trash import TRASH
 

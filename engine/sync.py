@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from photosync.engine import record, retry, scan, spared
+from photosync.engine.actions import Compare, Move, Plan
 from photosync.engine.capabilities import Probes, Remarks, Repeats, Settles, Store, Sweeps
 from photosync.engine.choosing import Choice
 from photosync.engine.entry import Entry, Kind
@@ -18,7 +19,7 @@ from photosync.engine.limits import Gate, Timetable
 from photosync.engine.looking import Looker
 from photosync.engine.names import is_ours, is_ours_among_plain
 from photosync.engine.nodes import ManifestError, NewerFormat
-from photosync.engine.plan import Compare, Mode, Move, Plan, Policy, make_plan
+from photosync.engine.plan import Mode, Policy, make_plan
 from photosync.engine.report import Report, Tally
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.scan import Listing

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from photosync.engine.actions import Action, Compare, Copy
 from photosync.engine.hashing import Fingerprint
-from photosync.engine.plan import Action, Compare, Copy
 
 if TYPE_CHECKING:
     from photosync.engine.item import Item

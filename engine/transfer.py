@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from photosync.engine import standing, together, verify, within
+from photosync.engine.actions import Compare, Copy, Move, Plan, Refuse, Trash
 from photosync.engine.batches import Batches, Exhausted
 from photosync.engine.capabilities import ServerCopies, Stored
 from photosync.engine.entry import Entry
@@ -36,7 +37,6 @@ from photosync.engine.large import Large
 from photosync.engine.limits import Gate
 from photosync.engine.media import NOTHING, look
 from photosync.engine.names import match_key
-from photosync.engine.plan import Compare, Copy, Move, Plan, Refuse, Trash
 from photosync.engine.senders import Senders
 from photosync.engine.source import Source, SourceGone
 from photosync.engine.taken import taken

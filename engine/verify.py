@@ -5,7 +5,7 @@ computed over what it holds, or the digest of everything read back from it. Thre
 equal, different (`Corrupt`), and not known.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 
 from blake3 import blake3
@@ -64,28 +64,28 @@ def reread(
 ) -> Fingerprint:
     """Reads a file to its end and closes it."""
     hasher = Hasher(names)
-    try:
-        while data := reader.read(BLOCK):
-            hasher.update(data)
-            if check is not None:
-                check()
-    finally:
-        reader.close()
+    for data in _all(reader, check):
+        hasher.update(data)
     return hasher.finish()
 
 
 def _content(reader: Reader, check: Callable[[], None] | None) -> tuple[int, str]:
     """Bytes and content id of a file, read to its end and closed: all that a proof compares."""
     size, digest = 0, blake3()
+    for data in _all(reader, check):
+        size += len(data)
+        digest.update(data)
+    return size, digest.hexdigest()
+
+
+def _all(reader: Reader, check: Callable[[], None] | None) -> Iterator[bytes]:
     try:
         while data := reader.read(BLOCK):
-            size += len(data)
-            digest.update(data)
+            yield data
             if check is not None:
                 check()
     finally:
         reader.close()
-    return size, digest.hexdigest()
 
 
 def prove(

@@ -7,12 +7,12 @@ a name is taken, the file is read and sent like any other.
 from typing import TYPE_CHECKING
 
 from photosync.engine import standing
+from photosync.engine.actions import Compare
 from photosync.engine.capabilities import Readable, ServerCopies, Store, Stored
 from photosync.engine.entry import Entry
 from photosync.engine.errors import AlreadyExists, SourceChanged, Unsupported
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.journal import Delivery
-from photosync.engine.plan import Compare
 from photosync.engine.target import as_stored
 from photosync.engine.verify import Verify
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from photosync.audits import distrust, look
 from photosync.engine import manifest, sync
+from photosync.engine.actions import Plan, Refuse
 from photosync.engine.audit import Finding, Result
 from photosync.engine.entry import Entry
 from photosync.engine.events import Notice
 from photosync.engine.heal import Healing, Wound, plan_of, wound_of
 from photosync.engine.item import Pair, Settings
 from photosync.engine.names import Names, decode, match_key, printable
-from photosync.engine.plan import Plan, Refuse
 from photosync.engine.replica import Replica, find_places
 from photosync.engine.report import Exit
 from photosync.engine.scan import Listing

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -801,3 +802,13 @@ def test_a_network_is_waited_for_by_more_threads(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0})
     can = LocalStore(str(tmp_path)).capabilities
     assert (can.read_concurrency, can.write_concurrency) == (4, 4)
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="no /proc")
+def test_a_file_that_says_it_is_empty_is_read_in_large_pieces() -> None:
+    """As some FUSE mounts do of all their files; the engine then refuses what is longer than was said."""
+    with closing(LocalStore("/proc").open("version")) as reader:
+        told = reader.stat()
+        assert told is not None and told.size == 0
+        assert reader.read(1 << 20) == Path("/proc/version").read_bytes()
+        assert reader.read(1 << 20) == b""

@@ -125,7 +125,7 @@ class Refusing:
 @pytest.fixture(scope="module")
 def refusing() -> Iterator[Refusing]:
     with canned(lambda _: said.answer) as backend:
-        said = Refusing(backend.store("bucket/root"), Answer())
+        said = Refusing(backend.store("bucket/album"), Answer())
         said.store.probed = {"checksum": True, "if_none_match": True, "if_match": True}
         yield said
 
@@ -162,7 +162,7 @@ def test_refusals_find_their_place_in_the_tree(
     with pytest.raises(expected, match=words) as caught:
         put(refusing.store, "a.jpg", b"x")
     assert type(caught.value) is expected
-    assert "bucket/root/a.jpg" in str(caught.value)
+    assert "bucket/album/a.jpg" in str(caught.value)
 
 
 @pytest.mark.parametrize(("said", "seconds"), [("7", 7.0), ("Mon, 23 Nov 2026 12:00:00 GMT", None)])

@@ -169,7 +169,7 @@ def test_answers_of_an_earlier_run_are_taken(s3: S3Backend, bucket: str) -> None
 def test_nothing_is_claimed_of_a_careless_service() -> None:
     service = Careless()
     with canned(service) as backend:
-        store = backend.store("bucket/root")
+        store = backend.store("bucket/album")
         stored = put(store, "a.jpg", b"first")
         assert store.probed == {"checksum": False, "if_none_match": False, "if_match": False}
         assert stored.digests == {}
@@ -182,7 +182,7 @@ def test_nothing_is_claimed_of_a_careless_service() -> None:
             store.replace_small("HEAD", b"2", "another version")
         with pytest.raises(AlreadyExists):
             store.replace_small("HEAD", b"2", None)
-    assert service.objects == {"/bucket/root/a.jpg": b"first", "/bucket/root/HEAD": b"1"}
+    assert service.objects == {"/bucket/album/a.jpg": b"first", "/bucket/album/HEAD": b"1"}
 
 
 def test_headers_that_a_service_refuses_are_not_sent_to_it() -> None:

@@ -9,6 +9,7 @@ from unicodedata import normalize
 
 import pytest
 
+from photosync.engine.actions import Compare, Copy, Move, Plan, Refuse, Trash
 from photosync.engine.capabilities import Capabilities
 from photosync.engine.columns import Columns
 from photosync.engine.entry import Entry, Kind
@@ -16,7 +17,7 @@ from photosync.engine.errors import Permanent, SafetyGuard
 from photosync.engine.journal import Delivery, key
 from photosync.engine.layout import Layout
 from photosync.engine.names import DROPBOX, POSIX, match_key
-from photosync.engine.plan import Compare, Copy, Mode, Move, Plan, Policy, Refuse, Trash, make_plan
+from photosync.engine.plan import Mode, Policy, make_plan
 from photosync.engine.scan import Listing, ListingError
 from tests.engine.rig import entry
 

@@ -19,6 +19,7 @@ from photosync.engine import (
     journal_rows,
     plan,
     record,
+    renames,
     scan,
     source,
     sync,
@@ -338,7 +339,7 @@ def leave_followers_behind(patch: pytest.MonkeyPatch) -> None:
 
 def forget_where_it_lies(patch: pytest.MonkeyPatch) -> None:
     """A library that was laid out is not found again once the state is lost."""
-    patch.setattr(plan._Elsewhere, "match", lambda *_args: [])
+    patch.setattr(renames.Elsewhere, "match", lambda *_args: [])
 
 
 def tell_addresses(patch: pytest.MonkeyPatch) -> None:
