@@ -1,8 +1,10 @@
 """Bugs planted in the engine, each of which the simulation must find: the proof that it can see."""
 
+import inspect
 import json
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -23,6 +25,31 @@ QUICK = 40
 )
 def test_planted_bug_is_found(plant: Plant) -> None:
     assert seeds_needed(plant, BUGS[plant]) is not None, f"not noticed in {BUGS[plant]} seeds"
+
+
+class Recorder:
+    """Takes what a bug would plant, and plants nothing."""
+
+    def __init__(self) -> None:
+        self.planted: list[tuple[Any, Any]] = []
+
+    def setattr(self, owner: Any, name: str, value: Any) -> None:
+        self.planted.append((getattr(owner, name), value))
+
+
+@pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
+def test_what_is_planted_can_be_called_as_what_it_stands_for(plant: Plant) -> None:
+    """Else every life fails at once, with an error that nobody planted, and proves nothing."""
+    recorder = Recorder()
+    plant(cast(pytest.MonkeyPatch, recorder))
+    assert recorder.planted
+    for real, planted in recorder.planted:
+        if inspect.isfunction(real) and callable(planted):
+            asked = inspect.signature(real).parameters.values()
+            must = [each for each in asked if each.default is each.empty]
+            given = [None for each in must if each.kind is each.POSITIONAL_OR_KEYWORD]
+            named = {each.name: None for each in must if each.kind is each.KEYWORD_ONLY}
+            inspect.signature(planted).bind(*given, **named)
 
 
 def test_a_failure_is_made_small_and_kept(
