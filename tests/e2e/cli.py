@@ -55,8 +55,14 @@ class Done:
         return dict(found)
 
     def expect(self, code: int) -> Self:
-        assert self.code == code, f"exit code {self.code}, not {code}\n{self.out[-4000:]}\n{self.err[-4000:]}"
+        assert self.code == code, (
+            f"exit code {self.code}, not {code}\n{self._errors()}\n{self.out[-4000:]}\n{self.err[-4000:]}"
+        )
         return self
+
+    def _errors(self) -> str:
+        """Lines that tell an error: among thousands they would not be within the end of the output."""
+        return "\n".join(line for line in self.out.splitlines() if '"error": "' in line)[:4000]
 
 
 def program(name: str) -> str:
