@@ -2,7 +2,7 @@
 
 import re
 
-from photosync.engine.names import NameRules, encode
+from photosync.engine.names import NameRules, encode, shortened
 
 DIGITS, MORE_DIGITS = 8, 16
 """Of the content id, in a name; and where the name with fewer is taken by other bytes."""
@@ -44,14 +44,13 @@ def waiting(path: str, stamp: str, rules: NameRules) -> str:
         stamp: of the run.
         rules: as for `beside`.
     """
-    folder, stem, extension = _split(path)
-    name = f"{stem}~{stamp}{extension}"
-    fits = len(name.encode("utf-8", "surrogateescape")) <= rules.max_component
-    return folder + name if fits else encode(folder + name, rules)
+    folder, stem, extension = _split(shortened(path, rules, 1 + len(stamp)))
+    return f"{folder}{stem}~{stamp}{extension}"
 
 
 def waited(stored: str) -> str | None:
-    """Where an object was that has such a name as `waiting` gives, or None if it has another."""
+    """Where an object was that has such a name as `waiting` gives, as far as that shows; None if it has
+    another."""
     if "~" not in stored:
         return None
     folder, stem, extension = _split(stored)

@@ -9,7 +9,7 @@ travel in parallel where the service allows it.
 Every action ends in exactly one `Outcome`; what was not reached ends as pending.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from photosync.engine import standing, together, verify, within
@@ -65,6 +65,7 @@ class Transfer:
         source_bytes: bytes read at the source.
         within: the destination, while its service can copy from the source by itself and prove it.
         unread: files that the service proved by itself, so that no manifest can list them yet.
+        leaving: see `photosync.engine.standing.leaving`.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Transfer:
         self._items: list[Item] = []
         self._last: list[Item] = []
         self._copies: set[str] = set()
+        self.leaving: Mapping[str, int] = {}
         self._failed = 0
         self._refused: set[int] = set()
         self.small = Batches(self)
@@ -120,6 +122,7 @@ class Transfer:
             else:
                 items.append(Item(action, number, action.to))
         self._open_items = len(items)
+        self.leaving = standing.leaving(items, self.can.names)
         reading = [item for item in items if not isinstance(item.action, Trash)]
         self._last = [item for item in items if isinstance(item.action, Trash)]
         wanted = [item.source for item in reading if self._known(item) is None]

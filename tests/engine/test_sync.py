@@ -248,6 +248,35 @@ def test_sync_trashes_no_copy_that_it_adopts(tmp_path: Path, seed: int) -> None:
     assert rig.run(Mode.SYNC).status == "nothing"
 
 
+@pytest.mark.parametrize("personality", ["disk", "s3", "dropbox"])
+@pytest.mark.parametrize(("mode", "renamed"), [(Mode.SYNC, False), (Mode.SYNC, True), (Mode.COPY, True)])
+def test_nothing_is_adopted_that_another_file_of_the_run_replaces_or_renames(
+    tmp_path: Path, personality: str, mode: Mode, renamed: bool
+) -> None:
+    """Two photos of one name, one of them kept beside the other; that one is edited or renamed, and a third
+    of that name has its old bytes. Whoever comes first, what is told in the end is there."""
+    for seed in range(8):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        rig = Rig(folder, personality)
+        policy = Policy(mode=mode, stamp="s", layout=Layout.parse("all/{name}"))
+        rig.photo("a/1.jpg", b"first")
+        rig.run(policy=policy)
+        rig.photo("b/1.jpg", b"second")
+        rig.run(policy=policy)
+        if renamed:
+            rig.phone.drop("b/1.jpg")
+            rig.photo("b/2.jpg", b"second")
+        else:
+            rig.photo("b/1.jpg", b"second, edited", mtime_ns=2)
+        rig.photo("c/1.jpg", b"second", mtime_ns=3)
+        rig.run(policy=policy, seed=seed)
+        for path, thing in rig.phone.things.items():
+            outcome = rig.outcomes.get(path)
+            assert outcome is None or rig.files()[outcome.stored or ""] == thing.data, outcome
+        assert rig.run(policy=policy).status == "nothing"
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 def test_what_is_not_the_photo_that_was_renamed_is_sought_elsewhere(tmp_path: Path, mode: Mode) -> None:
     """A photo of its size vanished; its own copy lies where a layout had put it before the state was lost."""
