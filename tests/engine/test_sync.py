@@ -12,6 +12,7 @@ from photosync.engine.layout import Layout
 from photosync.engine.plan import Mode, Policy
 from photosync.engine.report import Exit
 from tests.engine.rig import Rig
+from tests.sim.drive import DriveWorld
 from tests.sim.store import Faults, SimStore
 
 
@@ -245,6 +246,32 @@ def test_sync_trashes_no_copy_that_it_adopts(tmp_path: Path, seed: int) -> None:
     rig.there.set("left.jpg", b"left", 1)
     rig.run(Mode.SYNC, seed=seed)
     assert sorted(rig.files().values()) == [b"new one", b"old", b"other"]
+    assert rig.run(Mode.SYNC).status == "nothing"
+
+
+@pytest.mark.parametrize("older", [b"another one", b"its size"])
+@pytest.mark.parametrize("forgotten", [False, True])
+@pytest.mark.parametrize("freed", [False, True])
+@pytest.mark.row(47)
+def test_sync_trashes_no_copy_that_an_older_file_of_its_name_hides(
+    tmp_path: Path, older: bytes, forgotten: bool, freed: bool
+) -> None:
+    """At Google Drive names are shared, and the file that was created first is shown under theirs."""
+    rig = Rig(tmp_path, "drive")
+    rig.photo("a.jpg", b"my photo", mtime_ns=5)
+    rig.photo("b.jpg", b"b")
+    rig.run(Mode.SYNC)
+    if freed:
+        rig.free("a.jpg")
+        rig.run(Mode.SYNC)
+    if forgotten:
+        (tmp_path / "journal.sqlite").unlink()
+    assert isinstance(rig.there, DriveWorld)
+    rig.there.add("a.jpg", older, 0)
+    assert rig.files()["a.jpg"] == older
+    for _ in range(3):
+        rig.run(Mode.SYNC)
+        assert b"my photo" in rig.files().values()
     assert rig.run(Mode.SYNC).status == "nothing"
 
 
