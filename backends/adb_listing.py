@@ -77,7 +77,8 @@ def parse(answer: Answer, folder: str, deep: bool) -> Tree:
         folder, deep: as for `script`.
 
     Raises:
-        Transient: the two passes told different things: something changed meanwhile, or a part is missing.
+        Transient: the two passes told different things: something changed meanwhile, or a part is missing;
+            or something that does not lie in the folder.
         OSError: the folder itself can't be listed.
     """
     names, separator, lines = answer.out.partition(b"\0\0")
@@ -97,6 +98,8 @@ def parse(answer: Answer, folder: str, deep: bool) -> Tree:
         told = Told(int(line[1], 16), int(line[2]), mtime - (1 << 64) if mtime >> 63 else mtime)
         path = _path(name)
         if path != top:
+            if not path.startswith(top if top == "/" else f"{top}/") or path == "/":
+                raise _unfinished(answer, folder)
             parent, _, child = path.rpartition("/")
             tree.folders.setdefault(parent or "/", {})[child] = told
             if deep and stat.S_ISDIR(told.mode) and not housekeeping(path):

@@ -2,11 +2,12 @@
 
 import re
 
-from photosync.engine.names import NameRules, encode
+from photosync.engine.names import NameRules, encode, shortened
 
 DIGITS, MORE_DIGITS = 8, 16
 """Of the content id, in a name; and where the name with fewer is taken by other bytes."""
 _SHOWS_CONTENT = re.compile(rf"~([0-9a-f]{{{DIGITS}}}(?:[0-9a-f]{{{MORE_DIGITS - DIGITS}}})?)\Z")
+_SHOWS_ID = re.compile(r"~id-[0-9a-f]{8}[0-9a-f-]*\Z")
 _SHOWS_STAMP = re.compile(r"~\d{8}T\d{6}Z\Z")
 
 
@@ -44,14 +45,13 @@ def waiting(path: str, stamp: str, rules: NameRules) -> str:
         stamp: of the run.
         rules: as for `beside`.
     """
-    folder, stem, extension = _split(path)
-    name = f"{stem}~{stamp}{extension}"
-    fits = len(name.encode("utf-8", "surrogateescape")) <= rules.max_component
-    return folder + name if fits else encode(folder + name, rules)
+    folder, stem, extension = _split(shortened(path, rules, 1 + len(stamp)))
+    return f"{folder}{stem}~{stamp}{extension}"
 
 
 def waited(stored: str) -> str | None:
-    """Where an object was that has such a name as `waiting` gives, or None if it has another."""
+    """Where an object was that has such a name as `waiting` gives, as far as that shows; None if it has
+    another."""
     if "~" not in stored:
         return None
     folder, stem, extension = _split(stored)
@@ -71,3 +71,17 @@ def unmarked(stored: str) -> str | None:
     folder, stem, extension = _split(stored)
     plain = _SHOWS_CONTENT.sub("", stem)
     return None if plain == stem else f"{folder}{plain}{extension}"
+
+
+def unshared(stored: str) -> str | None:
+    """The path that an object would have if it, or a folder that it is in, did not share its name with
+    another one, see `photosync.engine.capabilities.SharesNames`; None if all of them have their own."""
+    if "~id-" not in stored:
+        return None
+    plain = "/".join(map(_unshared, stored.split("/")))
+    return None if plain == stored else plain
+
+
+def _unshared(name: str) -> str:
+    _, stem, extension = _split(name)
+    return f"{_SHOWS_ID.sub('', stem)}{extension}"

@@ -279,7 +279,11 @@ class Remarks(Protocol):
 
 @runtime_checkable
 class SharesNames(Protocol):
-    """A store where several objects may have one name: all but one are shown under another."""
+    """A store where several objects may have one name: all but one are shown under another.
+
+    That is the name with a mark that stays with the object, eight hexadecimal digits or more:
+    ``IMG_1~id-3f9a2b7c.jpg``. Which one is shown under the name itself may change.
+    """
 
     def shared_names(self) -> Mapping[str, str]:
         """What the last listing or change feed showed to share its name: path → the path that all of those

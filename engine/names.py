@@ -132,6 +132,7 @@ _ESCAPE = re.compile(rb"%(?!2[Ff]|00)([0-9A-Fa-f]{2})")
 # A per cent sign that could be taken for the start of an escape, also after non-ASCII characters that fold to
 # hex digits (U+FB00 folds to "ff") have been folded.
 _PERCENT = r"%(?=[0-9A-Fa-f]{2}|[0-9A-Fa-f]?[^\x00-\x7f]|~)"
+_PIECES = re.compile("%[0-9A-Fa-f]{2}|.", re.DOTALL)
 _DIGITS = 20
 _SHORTENED = re.compile(rf"%~[0-9a-f]{{{_DIGITS}}}(?:\.[0-9A-Za-z]{{1,8}})?(?=/|\Z)", re.IGNORECASE)
 _TEMPORARY = re.compile(re.escape(OURS) + r"-[0-9a-f]+\.part\Z")
@@ -241,6 +242,24 @@ def encode(path: str, rules: NameRules) -> str:
         NameRefused: see `check_relative`.
     """
     return Names(rules).assign(path)
+
+
+def shortened(stored: str, rules: NameRules, room: int) -> str:
+    """A stored path cut to make room for more, as `encode` cuts what is too long; the deepest of its folders
+    are left out if need be.
+
+    Args:
+        stored: any path at the destination, escapes and all.
+        rules: the destination's.
+        room: to be left in the name and in the path, in the rules' unit.
+    """
+    folder, _, name = stored.rpartition("/")
+    while folder and rules.max_path - room - _length(folder, rules) - 1 < _MIN_ROOM:
+        folder = folder.rpartition("/")[0]
+    left = min(rules.max_component, rules.max_path - _length(join(folder, ""), rules)) - room
+    if _length(name, rules) > left or join(folder, name) != stored:
+        name = _shortened(_PIECES.findall(name), stored, name, rules, left)
+    return join(folder, name)
 
 
 def decode(stored: str) -> str:

@@ -41,7 +41,7 @@ from photosync.engine.actions import (
     same_there,
 )
 from photosync.engine.assets import Asset, family, pair
-from photosync.engine.beside import beside, marker, unmarked
+from photosync.engine.beside import beside, marker, unmarked, unshared
 from photosync.engine.capabilities import Capabilities
 from photosync.engine.columns import Columns, Row
 from photosync.engine.entry import Entry, Kind
@@ -57,6 +57,7 @@ from photosync.engine.there import Claims, There
 from photosync.engine.trash import TRASH
 from photosync.engine.verify import NONE
 
+_NOTHING = Entry("", -1)
 _NOBODY: Row = ("", -1, None, None)
 
 
@@ -495,6 +496,11 @@ class _Planner:
         delivery = self.vanished.get(place)
         return place in self.freed or (delivery is not None and delivery.path in self.policy.kept)
 
+    def _shares_with_freed(self, entry: Entry) -> bool:
+        """Whether something shares its name with a copy whose original was freed: it may be that copy."""
+        plain = unshared(entry.path)
+        return plain is not None and self._was_freed(match_key(plain, self.rules))
+
     def _wait(self) -> None:
         """What is replaced may be all there is of a photo that was renamed before its old name was used
         again: where another file of the run has its size, it goes to the trash last. What another file is
@@ -533,16 +539,17 @@ class _Planner:
                 f"the source could not be listed completely ({first.path or '/'}: {first.error}), so nothing "
                 "is deleted and nothing was changed. Mend that, or use `photosync copy`, which never deletes."
             )
-        # Somebody may have renamed, at the destination, a copy whose original was freed.
+        # Somebody may have renamed, at the destination, a copy whose original was freed; or stored another
+        # file of its name, which is shown in its place.
         astray = {
             delivery.size
             for place, delivery in self.vanished.items()
-            if place not in self.there and self._was_freed(place)
+            if self._was_freed(place) and not same_there(self.there.get(place) or _NOTHING, delivery)
         }
         extra = [
             entry
             for place, entry in self.claimed.free()
-            if not (place in self.spared or self._was_freed(place))
+            if not (place in self.spared or self._was_freed(place) or self._shares_with_freed(entry))
             and entry.size not in astray
             and self._in_scope(place, entry)
         ]

@@ -73,7 +73,9 @@ def find_places(
 
     That is: under names that the newest manifest gives it, under its own name, in any spelling where the
     place respells names, in the trash under its own name, in the trash under any. What was replaced and waits
-    to be moved to the trash is looked for as if it were there.
+    to be moved to the trash is looked for as if it were there; and so is, last of all, what no entry of the
+    newest manifest stands for: somebody may have renamed it, or, where names are shared, stored an older file
+    of its name.
 
     Args:
         wanted: entries of any snapshot of the place.
@@ -92,9 +94,15 @@ def find_places(
     entries = list(wanted)
     contents = {entry.content for entry in entries}
     here: dict[str, list[Entry | None]] = {}
+    strange = {each.path: each for each in holdings.listing.entries}
     for entry in held:
+        there = located.find(entry)
+        if there is not None and there.size == entry.size:
+            strange.pop(there.path, None)
         if entry.content in contents:
-            here.setdefault(entry.content, []).append(located.find(entry))
+            here.setdefault(entry.content, []).append(there)
+    for each in strange.values():
+        by_size.setdefault(each.size, []).append(each)
     found: dict[str, dict[str, None]] = {}
     for entry in entries:
         candidates = [*here.get(entry.content, ()), located.find(entry), *located.alike(entry)]

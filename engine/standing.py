@@ -3,7 +3,7 @@
 Nothing here replaces different bytes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from photosync.engine.errors import Permanent, SafetyGuard, Transient
 from photosync.engine.events import Notice, Status
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.item import Item, Package
-from photosync.engine.names import printable
+from photosync.engine.names import NameRules, match_key, printable
 from photosync.engine.target import as_stored
 from photosync.engine.trash import TRASH
 
@@ -31,6 +31,9 @@ _ROT = (
 
 def taken(transfer: "Transfer", item: Item, found: Fingerprint, package: Package | None) -> None:
     """The final name is taken: adopts what is there if it is equal, else keeps both."""
+    if not any(staying(transfer, item, Entry(item.to))):
+        keep_both(transfer, item, found, package)
+        return
     existing = transfer.target.look(item.to)
     if existing is None:
         raise Transient(f"{item.to} was there a moment ago and is gone now; run again")
@@ -39,6 +42,29 @@ def taken(transfer: "Transfer", item: Item, found: Fingerprint, package: Package
         keep_both(transfer, item, found, package)
     else:
         adopt(transfer, item, found, existing, evidence)
+
+
+def leaving(items: Iterable[Item], rules: NameRules) -> dict[str, int]:
+    """What files of a run replace or rename at the destination: number of the item by `match_key`."""
+    found: dict[str, int] = {}
+    for item in items:
+        action = item.action
+        if isinstance(action, Copy) and action.displaces is not None:
+            found[match_key(action.displaces, rules)] = item.number
+        elif isinstance(action, Compare) and action.replace:
+            found[match_key(action.existing.path, rules)] = item.number
+        elif isinstance(action, Move):
+            found[match_key(action.origin.stored, rules)] = item.number
+    return found
+
+
+def staying(transfer: "Transfer", item: Item, *candidates: Entry) -> Iterator[Entry]:
+    """What a file may adopt: not what another one of the run takes away, be it equal, for then the copy that
+    was told would be gone in the end."""
+    for each in candidates:
+        place = match_key(each.path, transfer.can.names)
+        if transfer.leaving.get(place, item.number) == item.number:
+            yield each
 
 
 def adopt(transfer: "Transfer", item: Item, found: Fingerprint, existing: Entry, evidence: str) -> None:
@@ -90,13 +116,15 @@ def keep_both(transfer: "Transfer", item: Item, found: Fingerprint, package: Pac
         name_beside(transfer, item, found)
     more = beside(item.action.to, item.marker or found.content, transfer.can.names, MORE_DIGITS)
     if item.to == occupied:
-        existing, evidence = _first_equal(transfer, (Entry(occupied),), found)
+        existing, evidence = _first_equal(transfer, staying(transfer, item, Entry(occupied)), found)
         if existing is not None and evidence is not None:
             adopt(transfer, item, found, existing, evidence)
             return
         # Somebody edited the file that is kept beside, or it was damaged and its sender killed.
         item.to = more
     elif occupied == more:
+        if not any(staying(transfer, item, Entry(occupied))):
+            raise Transient(f"what is called {occupied} is about to be replaced or renamed; run again")
         raise Permanent(
             f"{occupied} is taken by other bytes although its name shows this content; rename that file"
         )
@@ -134,7 +162,8 @@ def displace(transfer: "Transfer", item: Item) -> None:
 def compare_remembered(transfer: "Transfer", item: Item, action: Compare, known: Fingerprint) -> None:
     """Compares by what an earlier reading said; where that does not agree, the file is read first: its bytes
     may have changed behind its size and time."""
-    existing, evidence = _first_equal(transfer, (action.existing, *action.also), known)
+    candidates = staying(transfer, item, action.existing, *action.also)
+    existing, evidence = _first_equal(transfer, candidates, known)
     if existing is not None and evidence is not None:
         adopt(transfer, item, known, existing, evidence)
     else:
@@ -147,7 +176,8 @@ def compare(
 ) -> None:
     """Compares a file with the objects that may be its copy, and does what follows from it."""
     try:
-        existing, evidence = _first_equal(transfer, (action.existing, *action.also), found)
+        candidates = staying(transfer, item, action.existing, *action.also)
+        existing, evidence = _first_equal(transfer, candidates, found)
         if existing is None and not action.elsewhere:
             again(transfer, item, replace(item.as_copy(), reason="gone from the destination"), package)
         elif existing is not None and evidence is not None:
@@ -195,7 +225,7 @@ def move(transfer: "Transfer", item: Item, action: Move, found: Fingerprint, pac
         if found.content == action.origin.content and transfer.can.server_move:
             stored = transfer.target.rename(action.origin.stored, action.to)
         if stored is None:
-            existing, evidence = _first_equal(transfer, action.also, found)
+            existing, evidence = _first_equal(transfer, staying(transfer, item, *action.also), found)
             if existing is not None and evidence is not None:
                 adopt(transfer, item, found, existing, evidence)
             else:

@@ -9,13 +9,13 @@ travel in parallel where the service allows it.
 Every action ends in exactly one `Outcome`; what was not reached ends as pending.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from photosync.engine import standing, together, verify, within
 from photosync.engine.actions import Compare, Copy, Move, Plan, Refuse, Trash
 from photosync.engine.batches import Batches, Exhausted
-from photosync.engine.capabilities import ServerCopies, Stored
+from photosync.engine.capabilities import ServerCopies, SharesNames, Stored
 from photosync.engine.entry import Entry
 from photosync.engine.errors import (
     Corrupt,
@@ -65,6 +65,7 @@ class Transfer:
         source_bytes: bytes read at the source.
         within: the destination, while its service can copy from the source by itself and prove it.
         unread: files that the service proved by itself, so that no manifest can list them yet.
+        leaving: see `photosync.engine.standing.leaving`.
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class Transfer:
         self._items: list[Item] = []
         self._last: list[Item] = []
         self._copies: set[str] = set()
+        self._versions: set[str] = set()
+        self.leaving: Mapping[str, int] = {}
         self._failed = 0
         self._refused: set[int] = set()
         self.small = Batches(self)
@@ -120,6 +123,7 @@ class Transfer:
             else:
                 items.append(Item(action, number, action.to))
         self._open_items = len(items)
+        self.leaving = standing.leaving(items, self.can.names)
         reading = [item for item in items if not isinstance(item.action, Trash)]
         self._last = [item for item in items if isinstance(item.action, Trash)]
         wanted = [item.source for item in reading if self._known(item) is None]
@@ -266,7 +270,18 @@ class Transfer:
     def needs(self, entry: Entry) -> bool:
         """Whether something at the destination is the copy of a file of this run, or may be all there is of
         one that cannot be stored under its name."""
+        if entry.version in self._versions:
+            return True
         return match_key(entry.path, self.can.names) in self._copies or entry.size in self._refused
+
+    def _need(self, stored: Stored) -> None:
+        """Notes a copy of this run. Where names are shared, it may have been listed under another one: what
+        it shared its own with was moved away since."""
+        if self._last:
+            with self.state:
+                self._copies.add(match_key(stored.path, self.can.names))
+                if stored.version is not None and isinstance(self.pair.destination, SharesNames):
+                    self._versions.add(stored.version)
 
     def outcome(self, item: Item, status: Status, evidence: str, stored: str | None) -> Outcome:
         """How an item ended."""
@@ -312,9 +327,7 @@ class Transfer:
     def delivered(self, item: Item, found: Fingerprint, stored: Stored, evidence: str) -> None:
         """Writes down a copy that is there, and ends its item."""
         pair, entry = self.pair, item.source
-        if self._last:
-            with self.state:
-                self._copies.add(match_key(stored.path, self.can.names))
+        self._need(stored)
         if isinstance(item.action, Move):
             self.journal.forget_delivery(pair.source_id, pair.destination_id, item.action.origin.path)
         self.journal.set_copied(
@@ -412,6 +425,7 @@ class Transfer:
 
     def copied_within(self, item: Item, stored: Stored, evidence: str) -> None:
         """Ends an item that the service proved by itself and whose bytes nobody here has seen."""
+        self._need(stored)
         with self.state:
             self.unread += 1
         self.close(item, self.outcome(item, Status.VERIFIED, evidence, stored.path))

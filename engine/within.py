@@ -93,7 +93,7 @@ def compare(transfer: "Transfer", item: "Item", action: Compare) -> bool:
         return False
     seen = transfer.source.look(item.source)
     item.saw(seen)
-    for candidate in (action.existing, *action.also):
+    for candidate in standing.staying(transfer, item, action.existing, *action.also):
         there = transfer.target.look(candidate.path)
         if there is None:
             continue

@@ -12,6 +12,7 @@ from photosync.backends.drive_errors import IdTaken, Refused, status_error
 from photosync.backends.drive_metadata import named, nanoseconds, shown, times
 from photosync.backends.drive_own import REPLACES
 from photosync.backends.drive_store import DriveStore
+from photosync.engine.beside import unshared
 from photosync.engine.capabilities import Stored
 from photosync.engine.entry import Kind
 from photosync.engine.errors import (
@@ -329,6 +330,10 @@ def test_an_alias_never_meets_a_name() -> None:
     assert len(found) == 3
     assert found["a.jpg"] is twins[0]
     assert found[alias(twins[1])] is squatter
+    for name, path in (("a.jpg", "b/a.jpg"), ("a", "a/c.jpg"), (".x", ".x"), ("a~.b~id-.c", "a~.b~id-.c")):
+        shown = alias(item("2", name), digits=16)
+        assert unshared(path.replace(name, shown)) == path, "who seeks a copy finds it under what it is shown"
+        assert unshared(path) is None
 
 
 @pytest.mark.parametrize("ns", [0, 1, 999_999, MTIME, -1, -86_400_000_000_000, 253_402_300_799_000_000_000])

@@ -16,6 +16,8 @@ from photosync.engine.retry import RetryPolicy
 from photosync.engine.sync import Job, run
 from photosync.engine.verify import Verify
 from photosync.engine.workers import Seam
+from tests.sim.drive import DriveWorld
+from tests.sim.places import open_store
 from tests.sim.scheduler import Scheduler
 from tests.sim.store import Faults, SimStore, World
 
@@ -55,7 +57,7 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.phone = World("phone")
-        self.there = World(self.personality)
+        self.there = DriveWorld("drive") if self.personality == "drive" else World(self.personality)
         self.outcomes: dict[str, Outcome] = {}
         self.notices: list[str] = []
         self.scheduler = Scheduler(0)
@@ -91,7 +93,8 @@ class Rig:
         scheduler = self.scheduler = Scheduler(seed)
         scheduler.crash_at = crash_at
         source = SimStore(self.phone, scheduler, source_faults or Faults())
-        there = SimStore(self.there, scheduler, faults or Faults())
+        there = open_store(self.there, "there", scheduler, faults or Faults())
+        assert isinstance(there, SimStore)
         there.capabilities = replace(there.capabilities, **self.can)
         source.capabilities = replace(source.capabilities, **self.source_can)
         self.source_setup(source)

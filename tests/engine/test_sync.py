@@ -12,6 +12,7 @@ from photosync.engine.layout import Layout
 from photosync.engine.plan import Mode, Policy
 from photosync.engine.report import Exit
 from tests.engine.rig import Rig
+from tests.sim.drive import DriveWorld
 from tests.sim.store import Faults, SimStore
 
 
@@ -246,6 +247,61 @@ def test_sync_trashes_no_copy_that_it_adopts(tmp_path: Path, seed: int) -> None:
     rig.run(Mode.SYNC, seed=seed)
     assert sorted(rig.files().values()) == [b"new one", b"old", b"other"]
     assert rig.run(Mode.SYNC).status == "nothing"
+
+
+@pytest.mark.parametrize("older", [b"another one", b"its size"])
+@pytest.mark.parametrize("forgotten", [False, True])
+@pytest.mark.parametrize("freed", [False, True])
+@pytest.mark.row(47)
+def test_sync_trashes_no_copy_that_an_older_file_of_its_name_hides(
+    tmp_path: Path, older: bytes, forgotten: bool, freed: bool
+) -> None:
+    """At Google Drive names are shared, and the file that was created first is shown under theirs."""
+    rig = Rig(tmp_path, "drive")
+    rig.photo("a.jpg", b"my photo", mtime_ns=5)
+    rig.photo("b.jpg", b"b")
+    rig.run(Mode.SYNC)
+    if freed:
+        rig.free("a.jpg")
+        rig.run(Mode.SYNC)
+    if forgotten:
+        (tmp_path / "journal.sqlite").unlink()
+    assert isinstance(rig.there, DriveWorld)
+    rig.there.add("a.jpg", older, 0)
+    assert rig.files()["a.jpg"] == older
+    for _ in range(3):
+        rig.run(Mode.SYNC)
+        assert b"my photo" in rig.files().values()
+    assert rig.run(Mode.SYNC).status == "nothing"
+
+
+@pytest.mark.parametrize("personality", ["disk", "s3", "dropbox"])
+@pytest.mark.parametrize(("mode", "renamed"), [(Mode.SYNC, False), (Mode.SYNC, True), (Mode.COPY, True)])
+def test_nothing_is_adopted_that_another_file_of_the_run_replaces_or_renames(
+    tmp_path: Path, personality: str, mode: Mode, renamed: bool
+) -> None:
+    """Two photos of one name, one of them kept beside the other; that one is edited or renamed, and a third
+    of that name has its old bytes. Whoever comes first, what is told in the end is there."""
+    for seed in range(8):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        rig = Rig(folder, personality)
+        policy = Policy(mode=mode, stamp="s", layout=Layout.parse("all/{name}"))
+        rig.photo("a/1.jpg", b"first")
+        rig.run(policy=policy)
+        rig.photo("b/1.jpg", b"second")
+        rig.run(policy=policy)
+        if renamed:
+            rig.phone.drop("b/1.jpg")
+            rig.photo("b/2.jpg", b"second")
+        else:
+            rig.photo("b/1.jpg", b"second, edited", mtime_ns=2)
+        rig.photo("c/1.jpg", b"second", mtime_ns=3)
+        rig.run(policy=policy, seed=seed)
+        for path, thing in rig.phone.things.items():
+            outcome = rig.outcomes.get(path)
+            assert outcome is None or rig.files()[outcome.stored or ""] == thing.data, outcome
+        assert rig.run(policy=policy).status == "nothing"
 
 
 @pytest.mark.parametrize("mode", list(Mode))

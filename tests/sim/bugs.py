@@ -320,7 +320,7 @@ def lose_items(patch: pytest.MonkeyPatch) -> None:
             self._ended.add(item.number)
             if not self._open_items:
                 self._queue.close()
-                self._tasks.close()
+                self.senders.tasks.close()
             return
         real(self, item, error)  # type: ignore[arg-type]
 

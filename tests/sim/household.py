@@ -34,6 +34,7 @@ from photosync.engine.target import Target
 from photosync.engine.trash import list_trash
 from photosync.engine.verify import Verify
 from photosync.engine.workers import Workers
+from tests.sim.drive import DriveWorld
 from tests.sim.journal_power import Image, image_of, put_back, synced
 from tests.sim.life import CALM, Life, Step
 from tests.sim.model import MEMORY, Model
@@ -330,6 +331,9 @@ class Household:
         model.meddled = True
         paths = sorted(there.visible())
         data = f"somebody else's {how} {dice.random()}".encode()
+        if how == "add" and paths and isinstance(there, DriveWorld) and dice.random() < 0.7:
+            self._double(there, model, dice.choice(paths), data, dice)
+            return
         if how == "add" or not paths:
             # Where names may not end in a dot, nobody else can make such a file either.
             missing = sorted(name for name in {*self.phone.world.things} - {*paths} if not name.endswith("."))
@@ -358,6 +362,20 @@ class Household:
             there.set(path, data, 10**18)
         else:
             there.drop(path)
+
+    def _double(self, there: DriveWorld, model: Model, path: str, data: bytes, dice: random.Random) -> None:
+        """A second file of a name, with bytes of its own, or the same; perhaps dated as the first."""
+        label = there.filed[there.ids[path]].label
+        first = there.things[label].data
+        data = dice.choice([data, data.ljust(len(first), b"!")[: len(first)], first])
+        if data == first:
+            model.extra[data] += 1
+        else:
+            model.foreign.add(data)
+        there.add(label, data, dice.choice([0, 10**18]))
+        if there.things[label].data != first:
+            # An older one is shown in its place from now on, and the photo is kept beside that, too.
+            model.extra[first] += 1
 
     def _forget(self, model: Model, path: str, thing: Thing) -> None:
         others = [each.data for name, each in model.there.things.items() if name != path and stays(name)]

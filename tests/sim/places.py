@@ -9,6 +9,7 @@ from photosync.backends.local_store import LocalStore
 from photosync.engine.capabilities import Batch, Store
 from photosync.engine.names import is_ours
 from tests.sim.disk import KINDS, File, Folder, SimDisk
+from tests.sim.drive import DriveStore, DriveWorld
 from tests.sim.kernel import MOUNT, DiskFaults, Kernel, mounted
 from tests.sim.scheduler import Scheduler
 from tests.sim.store import PART, SMALL, Faults, SimStore, Thing, World
@@ -96,6 +97,9 @@ class DiskWorld:
         self.disk.remove(folder, path.rpartition("/")[2])
         self.disk.sync(folder)
 
+    def called(self, path: str) -> list[bytes]:
+        return [self.read(path)]
+
     def read(self, path: str) -> bytes:
         """What has a name, however that is spelt."""
         node = self.disk.walk(f"{ROOT}/{path}")
@@ -113,6 +117,8 @@ def make(personality: str, name: str, watch: Callable[[str], None]) -> Place:
     """A destination."""
     if personality in KINDS:
         return DiskWorld(personality, name, watch)
+    if personality == "drive":
+        return DriveWorld(personality, watch=watch)
     return World(personality, watch=watch)
 
 
@@ -139,6 +145,8 @@ def power_on(
 
 def open_store(place: Place, name: str, scheduler: Scheduler, faults: Faults) -> Store:
     """The place as the engine sees it; inside `power_on`."""
+    if isinstance(place, DriveWorld):
+        return DriveStore(place, scheduler, faults)
     if isinstance(place, World):
         return SimStore(place, scheduler, faults)
     store = LocalStore(f"{MOUNT}/{name}/{ROOT}")

@@ -119,6 +119,14 @@ class World:
         """What has a name, however that is spelt."""
         return self.things[self.find(path)].data
 
+    def called(self, path: str) -> list[bytes]:
+        """What every file of a name holds: one of them, except at Google Drive."""
+        return [self.read(path)]
+
+    def lagging(self, count: int) -> int:
+        """How much of the log somebody sees who sees so much at most."""
+        return count
+
     def find(self, path: str) -> str:
         rules = PERSONALITIES[self.personality].names
         wanted = match_key(path, rules)
@@ -223,7 +231,8 @@ class SimStore:
         self._before("changes")
         log = self.world.log
         if self._chance(self.faults.stale):
-            log = log[: max(int(cursor or 0), len(log) - self.scheduler.dice.randint(1, 3))]
+            seen = max(int(cursor or 0), len(log) - self.scheduler.dice.randint(1, 3))
+            log = log[: self.world.lagging(seen)]
         if cursor is None:
             here = [self._entry(path, thing) for path, thing in self.world.things.items()]
             return Changes(here, [], str(len(log)), full=True)
@@ -247,8 +256,11 @@ class SimStore:
         self._free(path)
         if self._chance(self.faults.damage) and data and not path.startswith(".photosync"):
             data = bytes([data[0] ^ 1]) + data[1:]
-        entry = self._entry(path, self.world.set(path, data, mtime_ns))
+        entry = self._entry(path, self._create(path, data, mtime_ns))
         return Stored(path, entry.size, entry.version, entry.digests, entry.mtime_ns)
+
+    def _create(self, path: str, data: bytes, mtime_ns: int | None) -> Thing:
+        return self.world.set(path, data, mtime_ns)
 
     def put(self, blobs: Sequence[Blob]) -> list[Stored | Exception]:
         self._before("put")
@@ -329,6 +341,9 @@ class SimReader:
     def __init__(self, store: SimStore, path: str, offset: int) -> None:
         self.store, self.path, self.at = store, path, offset
 
+    def thing(self) -> Thing:
+        return self.store.world.things[self.path]
+
     def read(self, size: int, /) -> bytes:
         store, faults = self.store, self.store.faults
         store.scheduler.effect("read")
@@ -340,16 +355,16 @@ class SimReader:
             raise OSError(errno.EIO, "Input/output error", self.path)
         if store._chance(faults.short_read):
             return b""
-        thing = store.world.things[self.path]
+        thing = self.thing()
         if store._chance(faults.change) and self.at:
             store.world.set(self.path, thing.data[::-1] + b"!", (thing.mtime_ns or 0) + 10**9)
-            thing = store.world.things[self.path]
+            thing = self.thing()
         data = thing.data[self.at : self.at + min(size, 40)]
         self.at += len(data)
         return data
 
     def stat(self) -> Entry | None:
-        return self.store._entry(self.path, self.store.world.things[self.path])
+        return self.store._entry(self.path, self.thing())
 
     def close(self) -> None:
         pass
