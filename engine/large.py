@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import deque
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from photosync.engine import standing
@@ -19,9 +20,10 @@ class Large:
     """The upload of one file, part by part, resumable.
 
     The reader feeds blocks in order; full parts are queued for the senders, one at a time where the store
-    wants order. Whoever finds all parts sent and the source read to its end commits. A part is noted in the
-    journal, with its digest, before it is sent; the next run reads the file again from its beginning, and
-    sends only those parts that the store does not hold, provided that the digests still agree.
+    wants order. A part counts against the memory budget from its first byte until it was sent. Whoever finds
+    all parts sent and the source read to its end commits. A part is noted in the journal, with its digest,
+    before it is sent; the next run reads the file again from its beginning, and sends only those parts that
+    the store does not hold, provided that the digests still agree.
 
     Args:
         transfer: what it belongs to.
@@ -37,8 +39,8 @@ class Large:
         self._noted: dict[int, str] = {}
         self._held: dict[int, int] = {}
         self._next = 0
-        self._blocks: list[bytes] = []
-        self._gathered = 0
+        self._gathered = BytesIO()
+        self._charged = 0
         self._waiting: deque[tuple[int, bytes, str]] = deque()
         self._flying = 0
         self._read = False
@@ -87,35 +89,50 @@ class Large:
         if self._error is not None:
             raise self._error
         self._hasher.update(block)
+        view = memoryview(block)
+        while view:
+            if not self._charged:
+                self._charge()
+            piece = view[: self._charged - self._gathered.tell()]
+            self._gathered.write(piece)
+            view = view[len(piece) :]
+            if self._gathered.tell() == self._charged:
+                self._part()
+
+    def _charge(self) -> None:
+        """Takes the next part's room from the budget."""
         size = self._upload.part_size
-        while self._gathered + len(block) >= size:
-            cut = size - self._gathered
-            self._blocks.append(block[:cut])
-            block = block[cut:]
-            self._part()
-        if block:
-            self._blocks.append(block)
-            self._gathered += len(block)
+        wanted = min(size, self._item.source.size - self._next * size)
+        self._t.small.flush_if_stale()
+        self._t.acquire(wanted)
+        self._charged = wanted
+
+    def let_go(self) -> None:
+        """Gives back the room of a part that is not going to be read to its end."""
+        self._gathered = BytesIO()
+        charged, self._charged = self._charged, 0
+        if charged:
+            self._t.budget.release(charged)
 
     def _part(self) -> None:
         t = self._t
-        # Joining a part's blocks once moves each byte once.
-        data = b"".join(self._blocks)
-        size = len(data)
-        self._blocks, self._gathered = [], 0
+        # It hands out its buffer without a copy.
+        data = self._gathered.getvalue()
+        self._gathered = BytesIO()
         index, self._next = self._next, self._next + 1
         digest = hashlib.sha256(data).hexdigest()
-        held, noted = self._held.get(index) == size, self._noted.get(index)
+        held, noted = self._held.get(index) == len(data), self._noted.get(index)
         if held and noted == digest:
+            self.let_go()
             return
         # Where parts go in order, some bytes of one that was noted may be there already.
         if not self._parallel and noted != digest and (held or noted is not None):
             raise SourceChanged(f"{self._item.source.path} differs from what was sent of it earlier")
-        t.small.flush_if_stale()
-        t.acquire(size)
         with t.state:
             self._noted[index] = digest
             self._waiting.append((index, data, digest))
+        # From now on whoever sends it gives its room back.
+        self._charged = 0
         self._note(self._upload)
         self._pump()
 
@@ -160,14 +177,13 @@ class Large:
 
     def read_to_end(self) -> None:
         """The source was read whole, and stayed the same meanwhile."""
-        if self._blocks:
-            self._part()
         self._found = self._hasher.finish()
         self._read = True
         self._pump()
 
     def give_up(self, error: Exception) -> None:
         """The reader cannot go on; ends the item once nothing is in flight."""
+        self.let_go()
         with self._t.state:
             if self._error is None:
                 self._error = error

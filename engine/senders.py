@@ -75,3 +75,5 @@ class Senders:
         for task in self.tasks:
             with self.calling():
                 task()
+            # Who waits for the next one must not hold what this one sent.
+            del task

@@ -496,6 +496,7 @@ class Transfer:
             self._looked(item, glimpse)
             large.read_to_end()
         except SourceGone:
+            large.let_go()
             raise
         except Exception as error:
             large.give_up(error)

@@ -297,8 +297,9 @@ class Channel(Generic[T]):
                 self._workers.check()
                 if not self._items:
                     return
-                item = self._items.popleft()
-            yield item
+                # Not by a name of its own: it would be kept until there is another.
+                given = [self._items.popleft()]
+            yield given.pop()
 
 
 def each(workers: Workers, threads: int, items: Sequence[T], run: Callable[[T], R], name: str) -> list[R]:

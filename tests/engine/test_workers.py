@@ -2,11 +2,14 @@
 
 import threading
 import time
+import weakref
 
 import pytest
 
 from photosync.engine import workers as module
 from photosync.engine.errors import Permanent
+from photosync.engine.senders import Senders
+from photosync.engine.width import Width
 from photosync.engine.workers import ByteBudget, Cancelled, Channel, Threads, Workers
 from tests.engine.rig import simulate
 from tests.sim.scheduler import Scheduler
@@ -204,6 +207,27 @@ def test_a_budget_is_kept_and_a_large_request_goes_alone(seed: int) -> None:
         assert alone == [25]
 
     simulate(body, seed)
+
+
+def test_who_waits_for_more_holds_nothing_of_what_was_taken() -> None:
+    """An idle sender that kept its last task would keep the part of a film in it, uncounted."""
+
+    class Part:
+        pass
+
+    def body(seam: Scheduler) -> None:
+        part = Part()
+        gone = weakref.ref(part)
+        with Workers(seam) as workers:
+            senders = Senders(workers, Width(1))
+            senders.tasks.put(lambda part=part: None)  # type: ignore[misc]
+            del part
+            senders.start(1)
+            workers.sleep(1)
+            assert gone() is None
+            senders.tasks.close()
+
+    simulate(body)
 
 
 def never() -> bool:

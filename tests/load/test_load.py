@@ -85,8 +85,7 @@ def test_a_large_file_in_little_memory(machine: Photosync, s3: str, tmp_path: Pa
             file.truncate(int(size * (1 << 30)))
         held.append(cost(machine, "copy", source, f"{s3}/{name}", "--quiet", "--memory", "32M"))
         print(f"\n{name} to S3: {held[-1]}")
-    assert held[2].memory < held[1].memory + 64 * MIB
-    assert held[2].memory < held[0].memory + 192 * MIB
+    assert all(each.memory < held[0].memory + 64 * MIB for each in held[1:])
 
 
 def test_a_hundred_runs_in_one_process(
