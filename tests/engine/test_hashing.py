@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photosync.engine import hashing
-from photosync.engine.hashing import CHUNK, Hasher, fingerprint
+from photosync.engine.hashing import CHUNK, Hasher, fingerprint, worthwhile
 
 SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 5]
 
@@ -72,3 +72,20 @@ def test_unknown_names(name: str) -> None:
 
 def test_known_names() -> None:
     assert all(map(hashing.known, ["blake3", "sha256", "md5", "dropbox", "sha256-parts/8388608"]))
+
+
+@pytest.mark.parametrize(
+    ("declared", "told", "made"),
+    [
+        (("sha256", "md5"), (), ("sha256",)),
+        (("sha256", "md5"), ({"sha256": "1", "md5": "2"},), ("sha256",)),
+        (("sha256", "md5"), ({"sha256": "1", "md5": "2"}, {"md5": "3"}), ("sha256", "md5")),
+        (("sha256", "md5"), ({},), ("sha256",)),
+        (("md5",), (), ("md5",)),
+        ((), ({"md5": "1"},), ()),
+    ],
+)
+def test_a_weak_hash_is_made_only_where_the_service_tells_no_better_one(
+    declared: tuple[str, ...], told: tuple[dict[str, str], ...], made: tuple[str, ...]
+) -> None:
+    assert worthwhile(declared, *told) == made
