@@ -202,9 +202,12 @@ def _first_equal(
     transfer: "Transfer", candidates: Iterable[Entry], found: Fingerprint
 ) -> tuple[Entry | None, str | None]:
     """Of objects that may have these bytes, the first that has them, with the evidence; else what the last
-    name that was looked at has, and None."""
+    name that was looked at has, and None. A hash that was listed is enough: a library that is there already
+    would cost a request for each file."""
     existing, evidence = None, None
     for candidate in candidates:
+        if (evidence := transfer.target.same_as_listed(candidate, found)) is not None:
+            return candidate, evidence
         existing = transfer.target.look(candidate.path)
         evidence = None if existing is None else transfer.target.same(existing, found)
         if evidence is not None:

@@ -164,6 +164,22 @@ class Target:
         except Corrupt:
             return None
 
+    def same_as_listed(self, listed: Entry, found: Fingerprint) -> str | None:
+        """Evidence, from the hash that a listing of this run told, that an object has these bytes.
+
+        What somebody did to the object since is not known, as it is not with an answer about it alone: only
+        the time in between is longer. The next listing shows it.
+
+        Returns:
+            None: nothing can be said by that; the object must be looked at.
+        """
+        if not self.store.capabilities.hashes_listed or listed.size != found.size or not listed.is_file:
+            return None
+        try:
+            return verify.told(listed.digests, found, Verify.AUTO if self._how is Verify.NONE else self._how)
+        except Corrupt:
+            return None
+
     def _evidence(self, path: str, reported: Stored | Entry, found: Fingerprint, how: Verify) -> str:
         if (evidence := verify.told(reported.digests, found, how)) is not None:
             return evidence

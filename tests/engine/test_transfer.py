@@ -1,6 +1,7 @@
 """Carrying out plans in a deterministic world: batches, failures, conflicts, resuming, memory, accounting."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from blake3 import blake3
 from photosync.engine import batches, standing, transfer
 from photosync.engine.beside import DIGITS, MORE_DIGITS, beside
 from photosync.engine.capabilities import Batch, Blob, Changes, Stored, Upload
+from photosync.engine.entry import Entry
 from photosync.engine.errors import (
     AlreadyExists,
     DestinationFull,
@@ -453,6 +455,42 @@ def test_what_somebody_else_stored_meanwhile_is_adopted(tmp_path: Path, mine: by
     rig.photo("a.jpg", mine)
     assert rig.run().status == "ok"
     assert rig.files() == {"a.jpg": mine}
+
+
+@pytest.mark.parametrize(("personality", "name"), [("dropbox", "dropbox"), ("drive", "sha256")])
+def test_a_library_that_is_there_already_costs_no_request_a_file(
+    tmp_path: Path, personality: str, name: str
+) -> None:
+    """Its hashes were listed: what another program stored is proven by them, unless it is to be read back."""
+    rig = Rig(tmp_path, personality=personality)
+    looked: list[str] = []
+
+    def setup(store: SimStore) -> None:
+        real = store.stat
+
+        def stat(path: str) -> Entry:
+            looked.append(path)
+            return real(path)
+
+        store.stat = stat  # type: ignore[method-assign]
+
+    rig.setup = setup
+    for number in range(1, 30):
+        rig.photo(f"{number:02}", b"x" * number)
+        rig.there.set(f"{number:02}", b"x" * number, 1)
+    rig.there.set("07", b"y" * 7, 1)
+    rig.run()
+    assert Counter(rig.statuses().values()) == {"verified": 28, "conflict": 1}
+    assert [path for path in looked if not is_ours(path)] == ["07"]
+    assert {outcome.evidence for outcome in rig.outcomes.values()} == {f"server-hash:{name}"}
+
+
+def test_what_is_listed_is_no_evidence_where_all_is_to_be_read_back(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, personality="dropbox")
+    rig.photo("a", b"same")
+    rig.there.set("a", b"same", 1)
+    rig.run(how=Verify.REREAD)
+    assert rig.outcomes["a"].evidence == "reread"
 
 
 @pytest.mark.row(30)
