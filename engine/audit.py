@@ -9,7 +9,7 @@ from typing import TypeAlias
 from photosync.engine import verify
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Fatal, PhotosyncError, Transient, classify
-from photosync.engine.hashing import CHUNK, Fingerprint
+from photosync.engine.hashing import CHUNK, Fingerprint, worthwhile
 from photosync.engine.journal import Journal
 from photosync.engine.names import NameRules, decode
 from photosync.engine.nodes import ManifestEntry
@@ -171,7 +171,7 @@ def check(
         try:
             found = None if reread else journal.content(identities[0], entry)
             if found is None:
-                found, _, _ = source.hash(entry, wanted)
+                found, _, _ = source.hash(entry, worthwhile(wanted, existing.digests))
             evidence = _evidence(target, existing, found)
         except Fatal:
             raise

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from photosync.engine.assets import Asset, Kind, kind_of, pair
 from photosync.engine.entry import Entry
+from photosync.engine.hashing import WEAK
 from photosync.engine.names import printable
 
 Hashes = Mapping[str, str]
@@ -35,8 +36,6 @@ class Duplicates:
 
 
 SAME_NAME = "name"
-WEAK = ("md5",)
-"""Hashes that count only where there is no better one: files can be made that share them."""
 
 
 def find(

@@ -14,7 +14,7 @@ Names of content hashes, as they stand in listings, journals and evidence:
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -106,6 +106,27 @@ def new(name: str) -> Digest:
     if kind == "sha256-parts" and size.isdigit() and int(size) > 0:
         return _Blocks(int(size), counted=True)
     raise ValueError(f"no content hash is called {name!r}")
+
+
+WEAK = ("md5",)
+"""Hashes that count only where there is no better one: files can be made that share them."""
+
+
+def worthwhile(hashes: Iterable[str], *told: Mapping[str, str]) -> tuple[str, ...]:
+    """Those of a service's hashes that are worth making of a file before it is sent or compared.
+
+    A weak one costs more than all others together, and says nothing where the service tells a better one: it
+    is made only for objects of which the service tells no better one.
+
+    Args:
+        hashes: that the service may tell, as it declares them.
+        told: what it tells of each object that the file may have to be compared with.
+    """
+    names = tuple(hashes)
+    if all(name in WEAK for name in names):
+        return names
+    alone = {name for digests in told if all(name in WEAK for name in digests) for name in digests}
+    return tuple(name for name in names if name not in WEAK or name in alone)
 
 
 def known(name: str) -> bool:

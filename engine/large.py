@@ -52,7 +52,7 @@ class Large:
         upload = self._upload
         self._parallel = transfer.can.parallel_parts and not (isinstance(upload, Orders) and upload.in_order)
         digest = self._upload.digest
-        self._hasher = Hasher([*transfer.can.hashes, *([digest] if digest else [])])
+        self._hasher = Hasher([*transfer.hashes(item), *([digest] if digest else [])])
 
     def _resume(self, begun: PendingUpload) -> Upload | None:
         target, doing = self._t.target, f"going on with {self._item.to}"

@@ -30,7 +30,7 @@ from photosync.engine.errors import (
 )
 from photosync.engine.events import Event, Finished, Moved, Notice, Outcome, Status
 from photosync.engine.fidelity import lost_place, suspicion
-from photosync.engine.hashing import Fingerprint, fingerprint
+from photosync.engine.hashing import Fingerprint, fingerprint, worthwhile
 from photosync.engine.item import OVERHEAD, Item, Package, Pair, Settings
 from photosync.engine.journal import Delivery, Journal
 from photosync.engine.large import Large
@@ -382,10 +382,19 @@ class Transfer:
 
     def hash(self, item: Item) -> Fingerprint:
         """Reads a file without keeping it."""
-        found, entry, glimpse = self.source.hash(item.source, self.can.hashes)
+        found, entry, glimpse = self.source.hash(item.source, self.hashes(item))
         item.saw(entry)
         self._looked(item, glimpse)
         return found
+
+    def hashes(self, item: Item) -> tuple[str, ...]:
+        """Hashes that the destination needs of a file; what it tells of those that may be its copy counts."""
+        action, there = item.action, ()
+        if isinstance(action, Compare):
+            there = (action.existing, *action.also)
+        elif isinstance(action, Move):
+            there = action.also
+        return worthwhile(self.can.hashes, *(entry.digests for entry in there))
 
     def _looked(self, item: Item, view: Passed) -> None:
         """Notes what a file that was read whole says of itself, and whether it is to be trusted."""
@@ -420,7 +429,9 @@ class Transfer:
         """What an earlier reading said of a file that need not be read for it again."""
         action = item.action
         if isinstance(action, Compare) and not action.reread and item.attempt == 1:
-            return self.journal.content(self.pair.source_id, action.source)
+            known = self.journal.content(self.pair.source_id, action.source)
+            if known is not None and all(known.digest(name) is not None for name in self.hashes(item)):
+                return known
         return None
 
     def _take_small(self, item: Item) -> None:
@@ -438,7 +449,7 @@ class Transfer:
                 file.reader.close()
                 raise SourceChanged(f"{item.source.path} has grown since it was listed")
             data = b"".join(self.source.blocks(file))
-            found = fingerprint(data, self.can.hashes)
+            found = fingerprint(data, self.hashes(item))
             self._looked(item, Memory(data))
             if item.beside and isinstance(item.action, Copy):
                 standing.name_beside(self, item, found)
