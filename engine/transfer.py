@@ -389,7 +389,8 @@ class Transfer:
 
     def hashes(self, item: Item) -> tuple[str, ...]:
         """Hashes that the destination needs of a file; what it tells of those that may be its copy counts."""
-        action, there = item.action, ()
+        action = item.action
+        there: tuple[Entry, ...] = ()
         if isinstance(action, Compare):
             there = (action.existing, *action.also)
         elif isinstance(action, Move):
