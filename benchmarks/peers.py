@@ -205,7 +205,7 @@ TUNED_DROPBOX = Peer(
 )  # fmt: skip
 PHOTOSYNC_DRIVE = Peer(
     "photosync", "photosync", _photosync(),
-    checks="BLAKE3, XXH3, SHA-256, MD5; SHA-256 of the service compared",
+    checks="BLAKE3, XXH3, SHA-256; SHA-256 of the service compared",
 )  # fmt: skip
 TUNED_DRIVE = Peer(
     "rclone tuned", "rclone", _rclone("--transfers", "32", "--drive-pacer-min-sleep", "1ms"),

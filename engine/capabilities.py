@@ -99,7 +99,8 @@ class Blob:
         path: final name.
         data: its bytes.
         mtime_ns: modification time to keep, or None.
-        digests: of ``data``, name → hex; holds at least "sha256" and the store's declared hashes.
+        digests: of ``data``, name → hex; holds at least "sha256" and the store's declared hashes,
+            but for weak ones beside a better one (`photosync.engine.hashing.worthwhile`).
     """
 
     path: str
