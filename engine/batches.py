@@ -26,6 +26,9 @@ class Batches:
 
     Args:
         transfer: what they belong to.
+
+    Attributes:
+        under_way: batches that were handed to the senders and have not ended.
     """
 
     def __init__(self, transfer: "Transfer") -> None:
@@ -35,6 +38,7 @@ class Batches:
         self._batch_since = 0.0
         self._pace = Pace(min(transfer.can.batch.bytes, transfer.settings.memory // 2))
         self._taking = 0
+        self.under_way = 0
         reads = transfer.source.store.capabilities
         self._alone = transfer.can.batch.count == 1 and reads.read_concurrency > 1 and not reads.slow_read
         self._answer = QUICK
@@ -89,7 +93,9 @@ class Batches:
             if not self._batch or not due():
                 return
             packages, self._batch, self._batch_bytes = self._batch, [], 0
-        for batch in _split(packages, self._transfer.can.batch.count, self._transfer.can.batch.bytes):
+            batches = list(_split(packages, self._transfer.can.batch.count, self._transfer.can.batch.bytes))
+            self.under_way += len(batches)
+        for batch in batches:
             self._transfer.put_task(lambda batch=batch: self._send_batch(batch))  # type: ignore[misc]
 
     def _send_alone(self, package: Package) -> None:
@@ -104,6 +110,8 @@ class Batches:
         try:
             self.store(packages)
         finally:
+            with self._transfer.state:
+                self.under_way -= 1
             self._transfer.budget.release(sum(package.cost for package in packages))
 
     def store(self, packages: list[Package]) -> None:

@@ -501,8 +501,9 @@ class Transfer:
             large.give_up(error)
 
     def acquire(self, size: int) -> None:
-        """Takes bytes from the budget; what waits in a batch must not be what is waited for."""
-        if not self.budget.try_acquire(size):
+        """Takes bytes from the budget; what waits in a batch must not be what is waited for. But while other
+        batches are on their way it may fill up: a call costs the same for one file as for many."""
+        if not self.budget.acquire_while(size, lambda: self.small.under_way > 0):
             self.small.flush()
             self.budget.acquire(size)
 

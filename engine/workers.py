@@ -347,20 +347,27 @@ class ByteBudget:
         self._limit = limit
         self._used = 0
 
-    def try_acquire(self, size: int) -> bool:
-        with self._monitor:
-            if self._used and self._used + size > self._limit:
-                return False
-            self._used += size
-            return True
+    def acquire_while(self, size: int, coming: Callable[[], bool]) -> bool:
+        """Takes bytes; waits for them as long as some are sure to come, and gives False if none are.
 
-    def acquire(self, size: int) -> None:
+        Args:
+            size: bytes.
+            coming: whether somebody will release some without waiting for any. Asked again at each release,
+                so whoever makes it false does so before that.
+        """
         with self._monitor:
             while self._used and self._used + size > self._limit:
+                if not coming():
+                    return False
                 self._workers.check()
                 self._monitor.wait()
             self._workers.check()
             self._used += size
+            return True
+
+    def acquire(self, size: int) -> None:
+        """Takes bytes; waits for them."""
+        self.acquire_while(size, lambda: True)
 
     def release(self, size: int) -> None:
         with self._monitor:

@@ -23,6 +23,7 @@ from photosync.engine.errors import (
     Trouble,
 )
 from photosync.engine.events import Status
+from photosync.engine.item import OVERHEAD
 from photosync.engine.names import POSIX, is_ours
 from photosync.engine.plan import Mode
 from photosync.engine.report import Exit
@@ -191,14 +192,35 @@ def test_small_files_travel_together(tmp_path: Path) -> None:
     assert [len(batch) for batch in sizes] == [10, 10, 10]
 
 
+def test_batches_are_whole_though_memory_is_short(tmp_path: Path) -> None:
+    """What is on its way gives memory back; only when nothing is, what has been gathered must go."""
+    rig = Rig(tmp_path, can={"batch": Batch(10, 10_000)})
+    sizes = batches_of(rig)
+    for number in range(40):
+        rig.photo(f"{number:02}", bytes([number]) * 50)
+    room = 15 * (50 + OVERHEAD)
+    assert rig.run(memory=room).status == "ok"
+    assert [len(batch) for batch in sizes] == [10, 10, 10, 10]
+
+
+def test_a_batch_that_memory_cannot_hold_goes_as_it_is(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, can={"batch": Batch(10, 10_000)})
+    sizes = batches_of(rig)
+    for number in range(20):
+        rig.photo(f"{number:02}", bytes([number]) * 50)
+    assert rig.run(memory=4 * (50 + OVERHEAD)).status == "ok"
+    assert sum(map(len, sizes)) == 20
+    assert max(map(len, sizes)) <= 4
+
+
 def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     most = 0
-    for name in ("acquire", "try_acquire", "exceed"):
+    for name in ("acquire_while", "exceed"):
         real = getattr(ByteBudget, name)
 
-        def counted(self: ByteBudget, size: int, real: object = real) -> object:
+        def counted(self: ByteBudget, size: int, *more: object, real: object = real) -> object:
             nonlocal most
-            answer = real(self, size)  # type: ignore[operator]
+            answer = real(self, size, *more)  # type: ignore[operator]
             most = max(most, self._used)
             return answer
 

@@ -196,11 +196,38 @@ def test_a_budget_is_kept_and_a_large_request_goes_alone(seed: int) -> None:
             for number, size in enumerate([3, 4, 5, 25, 10, 1, 9]):
                 workers.start(lambda size=size: use(size), f"u{number}")  # type: ignore[misc]
             workers.join()
-            assert budget.try_acquire(10)
-            assert not budget.try_acquire(1)
+            assert budget.acquire_while(10, never)
+            assert not budget.acquire_while(1, never)
             budget.exceed(5)
             budget.release(15)
-            assert budget.try_acquire(10)
+            assert budget.acquire_while(10, never)
         assert alone == [25]
+
+    simulate(body, seed)
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_budget_is_waited_for_while_something_comes(seed: int) -> None:
+    def body(seam: Scheduler) -> None:
+        under_way = 2
+        with Workers(seam) as workers:
+            budget = ByteBudget(workers, 10)
+            budget.acquire(10)
+
+            def end() -> None:
+                nonlocal under_way
+                for _ in range(2):
+                    workers.sleep(0.1)
+                    under_way -= 1
+                    budget.release(3)
+
+            workers.start(end, "end")
+            assert budget.acquire_while(6, lambda: under_way > 0)
+            assert under_way == 0
+            assert not budget.acquire_while(1, lambda: under_way > 0)
 
     simulate(body, seed)
