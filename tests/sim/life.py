@@ -159,7 +159,7 @@ def _moved(seed: int, dice: random.Random) -> Life:
     """A library that was laid out, and whose machine forgets it again and again; or names that differ
     little."""
     mode = dice.choice(list(Mode))
-    if dice.random() < 0.5:
+    if dice.random() < 0.75:
         life = Life(seed, (dice.choice(PLACES),), "phone", mode, "{taken:%Y}/{name}", 1)
         what, how = "lose", "new"
     else:
