@@ -258,7 +258,7 @@ class _Planner:
     def _known(self, entry: Entry, delivery: Delivery, place: str) -> None:
         existing = self.there.get(place)
         if existing is not None and existing.path != delivery.stored:
-            existing = replace(existing, path=delivery.stored)
+            existing = self.there.hidden(delivery.stored) or replace(existing, path=delivery.stored)
         if existing is None:
             gone = "gone from the destination" if delivery.of(entry) else "modified since it was copied"
             self.actions.append(Copy(entry, delivery.stored, gone))

@@ -94,14 +94,10 @@ def find_places(
     entries = list(wanted)
     contents = {entry.content for entry in entries}
     here: dict[str, list[Entry | None]] = {}
-    strange = {each.path: each for each in holdings.listing.entries}
     for entry in held:
-        there = located.find(entry)
-        if there is not None and there.size == entry.size:
-            strange.pop(there.path, None)
         if entry.content in contents:
-            here.setdefault(entry.content, []).append(there)
-    for each in strange.values():
+            here.setdefault(entry.content, []).append(located.find(entry))
+    for each in _strange(holdings.listing, held, located):
         by_size.setdefault(each.size, []).append(each)
     found: dict[str, dict[str, None]] = {}
     for entry in entries:
@@ -110,6 +106,16 @@ def find_places(
         places = found.setdefault(entry.content, {})
         places.update((each.path, None) for each in candidates if each and each.size == entry.size)
     return {content: list(places) for content, places in found.items()}
+
+
+def _strange(listing: Listing, held: Iterable[ManifestEntry], located: Located) -> Iterable[Entry]:
+    """Files that no entry of the newest manifest stands for."""
+    found = {each.path: each for each in listing.entries}
+    for entry in held:
+        there = located.find(entry)
+        if there is not None and there.size == entry.size:
+            found.pop(there.path, None)
+    return found.values()
 
 
 class ManifestSource(ReadOnlyStore):

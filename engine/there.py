@@ -62,6 +62,12 @@ class There:
             self._shadowed = frozenset(found)
         return self._shadowed
 
+    def hidden(self, path: str) -> Entry | None:
+        """Of what `get` never gives, that which has this very path: a place may tell more names apart than
+        its rules say."""
+        rows = (row for row in self.shadowed() if self.columns.path(row) == path)
+        return next((self.columns[row] for row in rows), None)
+
     def files(self) -> Iterator[tuple[int, str]]:
         """Row and path of all that `row` gives; in the place of a shadowed one, what shadows it."""
         if not self.shadowed():

@@ -9,6 +9,7 @@ from photosync.engine.entry import Entry
 from photosync.engine.errors import Permanent, SafetyGuard, Transient
 from photosync.engine.filters import Filter
 from photosync.engine.layout import Layout
+from photosync.engine.names import WINDOWS
 from photosync.engine.plan import Mode, Policy
 from photosync.engine.report import Exit
 from tests.engine.rig import Rig
@@ -322,3 +323,16 @@ def test_what_is_not_the_photo_that_was_renamed_is_sought_elsewhere(tmp_path: Pa
     assert list(rig.files().values()).count(b"other") == 1
     rig.run(policy=policy)
     assert (b"first" in rig.files().values()) is (mode is Mode.COPY)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_what_the_rules_take_for_another_name_is_looked_at_once(tmp_path: Path, mode: Mode) -> None:
+    """Somebody stored a file whose name is the same by the rules, though the place tells them apart."""
+    rig = Rig(tmp_path, can={"names": WINDOWS})
+    rig.photo("a/1SS.jpg", b"mine")
+    rig.photo("a/2.jpg", b"else")
+    rig.run(mode)
+    rig.there.set("a/1ß.jpg", b"theirs", 2)
+    rig.run(mode)
+    assert rig.run(mode).status == "nothing"
+    assert rig.files() == {"a/1SS.jpg": b"mine", "a/1ß.jpg": b"theirs", "a/2.jpg": b"else"}

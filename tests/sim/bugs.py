@@ -20,6 +20,7 @@ from photosync.engine import (
     plan,
     record,
     renames,
+    replica,
     scan,
     source,
     sync,
@@ -293,6 +294,7 @@ def respelt_names_not_found(patch: pytest.MonkeyPatch) -> None:
     """A name that a disk gives back decomposed is not found when it is restored."""
     patch.setattr(audit.Located, "_compose", lambda *_args: None)
     patch.setattr(audit.Located, "alike", lambda *_args: ())
+    patch.setattr(replica, "_strange", lambda _listing, _held, _located: ())
 
 
 def sweeping_ends_the_run(patch: pytest.MonkeyPatch) -> None:

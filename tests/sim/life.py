@@ -14,7 +14,8 @@ PLACES = (*KINDS, "objects", "feed", "s3", "dropbox", "drive")
 MEDDLING = ("edit", "delete", "rename", "add")
 SPECIAL = 13
 """Of so many lives, one of each kind is made for what chance alone seldom brings about."""
-CROWDED, CUT_SHORT = 12, 7
+CROWDED, CUT_SHORT, MOVED, FREED = 12, 7, 9, 0
+FOLDING = ("vfat", "exfat-fuse", "hfs", "hfs", "feed", "dropbox")
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,10 @@ def draw(seed: int) -> Life:
         return _crowded(seed, dice)
     if seed % SPECIAL == CUT_SHORT:
         return _cut_short(seed, dice)
+    if seed % SPECIAL == MOVED:
+        return _moved(seed, dice)
+    if seed % SPECIAL == FREED:
+        return _freed(seed, dice)
     places = [PLACES[seed % len(PLACES)]]
     if dice.random() < 0.3:
         places.append(dice.choice(PLACES))
@@ -147,6 +152,40 @@ def _cut_short(seed: int, dice: random.Random) -> Life:
         steps.append(Step("run", dice.randrange(2**32), unsynced=dice.random() < 0.7))
         steps.append(Step("run", dice.randrange(2**32)))
         steps.append(Step("cut", dice.randrange(2**32)))
+    return replace(life, steps=tuple(steps))
+
+
+def _moved(seed: int, dice: random.Random) -> Life:
+    """A library that was laid out, and whose machine forgets it again and again; or names that differ
+    little."""
+    mode = dice.choice(list(Mode))
+    if dice.random() < 0.75:
+        life = Life(seed, (dice.choice(PLACES),), "phone", mode, "{taken:%Y}/{name}", 1)
+        what, how = "lose", "new"
+    else:
+        life = Life(seed, (dice.choice(FOLDING),), "phone", mode, None, 1)
+        what, how = "cut", "variant"
+    steps = []
+    for _ in range(3):
+        steps.append(Step("phone", dice.randrange(2**32), how))
+        faults = storm(dice) if what == "lose" and dice.random() < 0.3 else CALM
+        steps.append(Step("run", dice.randrange(2**32), faults=faults))
+        steps.append(Step(what, dice.randrange(2**32)))
+    return replace(life, steps=tuple(steps))
+
+
+def _freed(seed: int, dice: random.Random) -> Life:
+    """A phone that is freed again and again, while photos and copies change."""
+    life = Life(seed, tuple(dice.sample(PLACES, 2)), "phone", dice.choice(list(Mode)), None, 1)
+    steps = []
+    for _ in range(3):
+        steps += [Step("phone", dice.randrange(2**32), "new") for _ in range(2)]
+        steps += [Step("run", dice.randrange(2**32), place=place) for place in range(2)]
+        steps.append(Step("phone", dice.randrange(2**32), dice.choice(("silent", "silent", "edit", "reuse"))))
+        if dice.random() < 0.5:
+            how = dice.choice(MEDDLING)
+            steps.append(Step("remote", dice.randrange(2**32), how, place=dice.randrange(2)))
+        steps.append(Step("free", dice.randrange(2**32)))
     return replace(life, steps=tuple(steps))
 
 
