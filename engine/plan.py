@@ -57,7 +57,6 @@ from photosync.engine.there import Claims, There
 from photosync.engine.trash import TRASH
 from photosync.engine.verify import NONE
 
-_NOTHING = Entry("", -1)
 _NOBODY: Row = ("", -1, None, None)
 
 
@@ -544,7 +543,8 @@ class _Planner:
         astray = {
             delivery.size
             for place, delivery in self.vanished.items()
-            if self._was_freed(place) and not same_there(self.there.get(place) or _NOTHING, delivery)
+            if self._was_freed(place)
+            and ((there := self.there.get(place)) is None or not same_there(there, delivery))
         }
         extra = [
             entry

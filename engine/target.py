@@ -48,6 +48,7 @@ class Target:
         self.retries = retries
         self._workers = workers
         self._how = how
+        self._at_least_told = Verify.AUTO if how is Verify.NONE else how
         self._in_vain = 0
 
     def call(self, run: Callable[[], T], doing: str) -> T:
@@ -158,9 +159,8 @@ class Target:
         """Evidence that an object has these bytes; None if it has others."""
         if existing.size != found.size or not existing.is_file:
             return None
-        how = Verify.AUTO if self._how is Verify.NONE else self._how
         try:
-            return self._evidence(existing.path, existing, found, how)
+            return self._evidence(existing.path, existing, found, self._at_least_told)
         except Corrupt:
             return None
 
@@ -176,7 +176,7 @@ class Target:
         if not self.store.capabilities.hashes_listed or listed.size != found.size or not listed.is_file:
             return None
         try:
-            return verify.told(listed.digests, found, Verify.AUTO if self._how is Verify.NONE else self._how)
+            return verify.told(listed.digests, found, self._at_least_told)
         except Corrupt:
             return None
 

@@ -445,7 +445,9 @@ class Transfer:
         action = item.action
         if isinstance(action, Compare) and not action.reread and item.attempt == 1:
             known = self.journal.content(self.pair.source_id, action.source)
-            if known is not None and all(known.digest(name) is not None for name in self.hashes(item)):
+            told = [entry.digests for entry in (action.existing, *action.also) if entry.digests]
+            # Without a hash in common, the destination's objects would have to be read back.
+            if known is not None and all(any(map(known.digest, digests)) for digests in told):
                 return known
         return None
 

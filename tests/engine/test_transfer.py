@@ -32,6 +32,7 @@ from photosync.engine.report import Exit
 from photosync.engine.verify import Verify
 from photosync.engine.workers import ByteBudget
 from tests.engine.rig import Rig
+from tests.sim.drive import DriveWorld
 from tests.sim.store import PART, SMALL, Faults, SimReader, SimStore, SimUpload
 
 BIG = bytes(range(256)) * 2  # eight parts of 64 bytes
@@ -215,6 +216,19 @@ def test_a_batch_that_memory_cannot_hold_goes_as_it_is(tmp_path: Path) -> None:
     assert max(map(len, sizes)) <= 4
 
 
+def budgets_of(monkeypatch: pytest.MonkeyPatch) -> list[ByteBudget]:
+    """Every budget made from now on."""
+    budgets: list[ByteBudget] = []
+    made = ByteBudget.__init__
+
+    def keep(self: ByteBudget, *args: object) -> None:
+        made(self, *args)  # type: ignore[arg-type]
+        budgets.append(self)
+
+    monkeypatch.setattr(ByteBudget, "__init__", keep)
+    return budgets
+
+
 def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     most = 0
     for name in ("acquire_while", "exceed"):
@@ -227,14 +241,7 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             return answer
 
         monkeypatch.setattr(ByteBudget, name, counted)
-    budgets: list[ByteBudget] = []
-    made = transfer.ByteBudget.__init__
-
-    def keep(self: ByteBudget, *args: object) -> None:
-        made(self, *args)  # type: ignore[arg-type]
-        budgets.append(self)
-
-    monkeypatch.setattr(ByteBudget, "__init__", keep)
+    budgets = budgets_of(monkeypatch)
     rig = Rig(tmp_path)
     for number in range(40):
         rig.photo(f"{number:02}", bytes([number]) * 60)
@@ -251,14 +258,7 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_failures_give_their_memory_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    budgets: list[ByteBudget] = []
-    made = ByteBudget.__init__
-
-    def keep(self: ByteBudget, *args: object) -> None:
-        made(self, *args)  # type: ignore[arg-type]
-        budgets.append(self)
-
-    monkeypatch.setattr(ByteBudget, "__init__", keep)
+    budgets = budgets_of(monkeypatch)
 
     def fail(*_args: object) -> object:
         raise error
@@ -483,6 +483,19 @@ def test_a_library_that_is_there_already_costs_no_request_a_file(
     assert Counter(rig.statuses().values()) == {"verified": 28, "conflict": 1}
     assert [path for path in looked if not is_ours(path)] == ["07"]
     assert {outcome.evidence for outcome in rig.outcomes.values()} == {f"server-hash:{name}"}
+
+
+def test_a_reading_that_shares_no_hash_with_the_listing_is_made_again(tmp_path: Path) -> None:
+    """It had no MD5; an object of which nothing else is told would have to be read back. Where no hash is
+    listed at all, it does."""
+    rig = Rig(tmp_path, personality="drive")
+    rig.photo("a", b"bytes")
+    assert rig.run().source_bytes == 5
+    for can, read in (({"hashes": ("md5",)}, 5), ({}, 0), ({"hashes": (), "hashes_listed": False}, 0)):
+        rig.destination_id, rig.there, rig.can = f"other{can}", DriveWorld("drive"), can
+        rig.there.set("a", b"bytes", 1)
+        assert rig.run().source_bytes == read
+        assert rig.statuses() == {"a": "verified"}
 
 
 def test_what_is_listed_is_no_evidence_where_all_is_to_be_read_back(tmp_path: Path) -> None:
@@ -971,6 +984,41 @@ def parts_sent(rig: Rig, fail_at: int | None = None) -> list[int]:
     # One part at a time, so that it is known which one fails.
     rig.can = {"write_concurrency": 1}
     return sent
+
+
+@pytest.mark.parametrize("personality", ["objects", "feed", "disk"])
+def test_a_large_file_gives_its_memory_back(
+    tmp_path: Path, personality: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off at the destination, unplugged within a part, refused at its end, and all there but for that."""
+    budgets = budgets_of(monkeypatch)
+    rig = Rig(tmp_path, personality)
+    parts_sent(rig, fail_at=3)
+    rig.photo("big", BIG)
+    rig.run()
+    read = SimReader.read
+
+    def refuse(*_args: object) -> object:
+        raise Permanent("not now")
+
+    def unplugged(self: SimReader, size: int) -> bytes:
+        if self.at > len(BIG) // 2:
+            raise DeviceGone("unplugged")
+        return read(self, size)
+
+    parts_sent(rig)
+    with monkeypatch.context() as patch:
+        patch.setattr(SimReader, "read", unplugged)
+        rig.run()
+    assert rig.statuses() == {"big": "pending"}
+    with monkeypatch.context() as patch:
+        patch.setattr(SimUpload, "commit", refuse)
+        rig.run()
+    assert rig.statuses() == {"big": "failed"}
+    sent = parts_sent(rig)
+    assert rig.run().status == "ok"
+    assert not sent
+    assert [budget._used for budget in budgets] == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("personality", ["objects", "feed", "disk"])
