@@ -103,6 +103,7 @@ class Large:
         """Takes the next part's room from the budget."""
         size = self._upload.part_size
         wanted = min(size, self._item.source.size - self._next * size)
+        assert wanted > 0, "more bytes than the file was said to have"
         self._t.small.flush_if_stale()
         self._t.acquire(wanted)
         self._charged = wanted
@@ -177,6 +178,7 @@ class Large:
 
     def read_to_end(self) -> None:
         """The source was read whole, and stayed the same meanwhile."""
+        assert not self._charged, "fewer bytes than the file was said to have"
         self._found = self._hasher.finish()
         self._read = True
         self._pump()
