@@ -5,7 +5,7 @@ python -m pytest -m slow tests/load -s      FILES=200000 GIGABYTES=20 RUNS=100
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from benchmarks.discard import discard
 from benchmarks.places import at_discard
 from photosync import api
 from tests.e2e.cli import Photosync, photo, write
-from tests.load.process import MIB, Held, cost
+from tests.load.process import MIB, Cost, Held, cost, memory_limit
 
 FILES = int(os.environ.get("FILES", "200000"))
 GIGABYTES = float(os.environ.get("GIGABYTES", "20"))
@@ -78,14 +78,19 @@ def test_bursts_of_a_thousand(machine: Photosync, tmp_path: Path) -> None:
 @pytest.mark.row(15)
 def test_a_large_file_in_little_memory(machine: Photosync, s3: str, tmp_path: Path) -> None:
     """What is in flight is bounded, whatever the size: `--memory`, and what clients and copies of it add."""
-    held = []
-    for name, size in (("one photo", 0.0), ("1 GB", 1.0), (f"{GIGABYTES:g} GB", GIGABYTES)):
+
+    def sent(name: str, size: float, under: Sequence[str] = ()) -> Cost:
         source = write(tmp_path / name, {"IMG_1.JPG": photo(5000, 1)})
         with (source / "VID_1.MP4").open("wb") as file:
             file.truncate(int(size * (1 << 30)))
-        held.append(cost(machine, "copy", source, f"{s3}/{name}", "--quiet", "--memory", "32M"))
-        print(f"\n{name} to S3: {held[-1]}")
-    assert all(each.memory < held[0].memory + 64 * MIB for each in held[1:])
+        held = cost(machine, "copy", source, f"{s3}/{name}", "--quiet", "--memory", "32M", under=under)
+        print(f"\n{name} to S3: {held}")
+        return held
+
+    most = sent("one photo", 0.0).memory + 64 * MIB
+    assert sent("1 GB", 1.0).memory < most
+    with memory_limit(most) as limited:
+        assert sent(f"{GIGABYTES:g} GB", GIGABYTES, limited).memory < most
 
 
 def test_a_hundred_runs_in_one_process(
