@@ -87,6 +87,32 @@ def test_columns_are_checked_as_files_are(
         )
 
 
+@pytest.mark.parametrize("is_source", [True, False])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        ("caf\u00e9", 0, 0), ("\udcff", 0, 0), ("\ud800", 0, 0), ("a\0b", 0, 0), ("\0", 0, 0), ("", 0, 0), ("a/", 0, 0),
+        ("a/../b", 0, 0), ("/a", 0, 0), (".", 0, 0), (f"{OURS}/x", 0, 0), (f"x/{OURS}-0a.part", 0, 0),
+        (".PHOTOSYNC", 0, 0), ("x", -1, 0), ("x", LARGEST + 1, 0), ("x", 0, LARGEST + 1), ("x", 0, -LARGEST - 1),
+    ],
+)  # fmt: skip
+def test_one_odd_file_among_plain_ones(odd: tuple[str, int, int], is_source: bool) -> None:
+    for listed in ([odd], [("b", 1, 1), odd, ("d", 2, 2)]):
+        files = Files(
+            [path for path, _, _ in listed],
+            [size for _, size, _ in listed],
+            [time for _, _, time in listed],
+            ["v"] * len(listed),
+        )
+        one, other = (
+            walk(store, check=lambda: None, is_source=is_source) for store in (Singly(files), Together(files))
+        )
+        assert one == other
+        assert [one.entries[at] for at in range(len(one.entries))] == [
+            other.entries[at] for at in range(len(other.entries))
+        ]
+
+
 @pytest.mark.parametrize(
     "odd",
     [{"Key": "x/"}, {"Key": ""}, {"Key": "a//b"}, {"Key": "../b"}, {"StorageClass": "GLACIER"}, {"ETag": ""}],
