@@ -91,9 +91,10 @@ def test_columns_are_checked_as_files_are(
 @pytest.mark.parametrize(
     "odd",
     [
-        ("caf\u00e9", 0, 0), ("\udcff", 0, 0), ("\ud800", 0, 0), ("a\0b", 0, 0), ("\0", 0, 0), ("", 0, 0), ("a/", 0, 0),
-        ("a/../b", 0, 0), ("/a", 0, 0), (".", 0, 0), (f"{OURS}/x", 0, 0), (f"x/{OURS}-0a.part", 0, 0),
-        (".PHOTOSYNC", 0, 0), ("x", -1, 0), ("x", LARGEST + 1, 0), ("x", 0, LARGEST + 1), ("x", 0, -LARGEST - 1),
+        ("caf\u00e9", 0, 0), ("\udcff", 0, 0), (chr(0xD800), 0, 0), ("a\0b", 0, 0), ("\0", 0, 0), ("", 0, 0),
+        ("a/", 0, 0), ("a/../b", 0, 0), ("/a", 0, 0), (".", 0, 0), (f"{OURS}/x", 0, 0),
+        (f"x/{OURS}-0a.part", 0, 0), (".PHOTOSYNC", 0, 0), ("x", -1, 0), ("x", LARGEST + 1, 0),
+        ("x", 0, LARGEST + 1), ("x", 0, -LARGEST - 1),
     ],
 )  # fmt: skip
 def test_one_odd_file_among_plain_ones(odd: tuple[str, int, int], is_source: bool) -> None:
