@@ -18,7 +18,7 @@ from photosync.backends.local_kinds import kind_of
 from photosync.backends.local_tree import Tree
 from photosync.backends.local_upload import PARTIAL, LocalUpload, partial_of, temporary, token_of
 from photosync.engine.capabilities import Blob, Changes, Stored, Usage
-from photosync.engine.entry import Entry, Kind, join
+from photosync.engine.entry import Entry, Files, Kind
 from photosync.engine.errors import (
     AlreadyExists,
     Corrupt,
@@ -121,18 +121,13 @@ class LocalStore:
 
     def list_folder(self, path: str) -> list[Entry]:
         """Direct children; links, pipes and devices are `Kind.OTHER`."""
+        files = self.list_folder_files(path)
+        return [*files.entries(), *files.others]
+
+    def list_folder_files(self, path: str) -> Files:
+        """As `list_folder`; see `photosync.engine.capabilities.ListsFolderFiles`."""
         self._count("list")
-        entries = []
-        inside, entry = join(path, ""), self._tree.entry
-        with self._tree.folder(path) as folder, os.scandir(folder) as children:
-            for child in children:
-                try:
-                    found = child.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    # Removed during the listing, so it is simply not there; all other errors are raised.
-                    continue
-                entries.append(entry(inside + child.name, found))
-        return entries
+        return self._tree.files(path)
 
     def list_tree(self) -> Iterator[Entry]:
         raise Unsupported("a disk is listed folder by folder")

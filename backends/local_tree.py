@@ -5,12 +5,15 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from operator import attrgetter
 
 from photosync.backends import posix
-from photosync.engine.entry import Entry, join
+from photosync.engine.entry import Entry, Files, join
 from photosync.engine.errors import AlreadyExists, DeviceGone, NameRefused
 from photosync.engine.names import check_relative, printable
 
+_NAME = attrgetter("name")
+_SIZE, _MODIFIED, _CHANGED = map(attrgetter, ("st_size", "st_mtime_ns", "st_ctime_ns"))
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -35,6 +38,25 @@ class Tree:
     def entry(self, path: str, found: os.stat_result) -> Entry:
         """What a ``stat`` below the root says."""
         return posix.entry_of(path, found, self._change_times)
+
+    def files(self, path: str) -> Files:
+        """What is in a folder, its files sorted by name; raises as `folder`."""
+        inside, names, found, others = join(path, ""), [], [], []
+        with self.folder(path) as folder, os.scandir(folder) as children:
+            for child in sorted(children, key=_NAME):
+                try:
+                    seen = child.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    # Removed during the listing, so it is simply not there; all other errors are raised.
+                    continue
+                if stat.S_ISREG(seen.st_mode):
+                    names.append(inside + child.name)
+                    found.append(seen)
+                else:
+                    others.append(self.entry(inside + child.name, seen))
+        times = list(map(_MODIFIED, found))
+        changed = map(_CHANGED, found) if self._change_times else times
+        return Files(names, list(map(_SIZE, found)), times, list(map(str, changed)), others)
 
     @contextlib.contextmanager
     def folder(self, path: str, make: bool = False) -> Iterator[int]:

@@ -1,15 +1,16 @@
 """What S3 says about objects, in photosync's words: keys, listings, times, checksums."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from photosync.backends.s3_errors import translated
 from photosync.backends.s3_service import Service
 from photosync.engine.capabilities import Buffer
-from photosync.engine.entry import NO_DIGESTS, Entry, Kind
+from photosync.engine.entry import NO_DIGESTS, Entry, Files, Kind
 from photosync.engine.errors import Permanent, Transient
+from photosync.engine.names import all_plain
 
 ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Storage classes whose objects must be restored, for hours, before they can be read."""
@@ -131,6 +132,24 @@ def entry_of(path: str, found: Mapping[str, Any]) -> Entry:
     tier = found.get("StorageClass")
     note = f"in the archive tier {tier}: restore it before it can be read" if tier in ARCHIVED else ""
     return Entry(path, found["Size"], version=version_of(found), note=note)
+
+
+def files_of(paths: Sequence[str], objects: Sequence[Mapping[str, Any]]) -> Files:
+    """Listed objects together.
+
+    Args:
+        paths: relative to the store's root.
+        objects: their elements of ``Contents``.
+    """
+    plain = all_plain("\0".join(paths)) and not any(
+        found.get("StorageClass") in ARCHIVED for found in objects
+    )
+    if not plain or not all(found.get("ETag") for found in objects):
+        return Files((), (), None, (), [
+            entry_of(path, found) for path, found in zip(paths, objects, strict=True) if not is_marker(found)
+        ])  # fmt: skip
+    versions = [found["ETag"].strip('"') for found in objects]
+    return Files(paths, [found["Size"] for found in objects], None, versions)
 
 
 def odd(path: str) -> str:

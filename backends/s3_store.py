@@ -16,6 +16,7 @@ from photosync.backends.s3_objects import (
     Pages,
     body,
     entry_of,
+    files_of,
     head_entry,
     is_marker,
     metadata,
@@ -31,7 +32,7 @@ from photosync.backends.s3_service import IN_FLIGHT, Service
 from photosync.backends.s3_signing import PARAMETER
 from photosync.backends.s3_upload import S3Upload, Target, start
 from photosync.engine.capabilities import Blob, Capabilities, Changes, Store, Stored, Usage
-from photosync.engine.entry import NO_DIGESTS, Entry, Kind
+from photosync.engine.entry import NO_DIGESTS, Entry, Files, Kind
 from photosync.engine.errors import (
     AlreadyExists,
     Corrupt,
@@ -178,6 +179,14 @@ class S3Store:
     def list_tree(self) -> Iterator[Entry]:
         """Files, and keys that can be no file elsewhere. ``next`` may be called again after `Transient`."""
         return _Tree(Pages(self._service, self._bucket, self._prefix), len(self._prefix))
+
+    def list_tree_files(self) -> Iterator[Files]:
+        """As `list_tree`; see `photosync.engine.capabilities.ListsTreeFiles`."""
+        return map(self._files, Pages(self._service, self._bucket, self._prefix))
+
+    def _files(self, page: Mapping[str, Any]) -> Files:
+        objects, skip = page.get("Contents", ()), len(self._prefix)
+        return files_of([found["Key"][skip:] for found in objects], objects)
 
     def changes(self, cursor: str | None) -> Changes:
         raise Unsupported("S3 has no change feed: list the tree")

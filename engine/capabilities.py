@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from photosync.engine.entry import NO_DIGESTS, Entry
+from photosync.engine.entry import NO_DIGESTS, Entry, Files
 from photosync.engine.names import ANY, NameRules
 
 Buffer = bytes | bytearray | memoryview
@@ -325,6 +325,24 @@ class Settles(Protocol):
 
         An absent root has nothing to be made durable.
         """
+        ...
+
+
+@runtime_checkable
+class ListsFolderFiles(Protocol):
+    """A store that can list a folder without an `Entry` for each file."""
+
+    def list_folder_files(self, path: str) -> Files:
+        """As `Store.list_folder`; the folder's files may come sorted by path, which saves time."""
+        ...
+
+
+@runtime_checkable
+class ListsTreeFiles(Protocol):
+    """A store that can list everything below its root without an `Entry` for each file."""
+
+    def list_tree_files(self) -> Iterator[Files]:
+        """As `Store.list_tree`, page by page."""
         ...
 
 

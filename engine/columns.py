@@ -8,13 +8,13 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, chain, islice, repeat
-from operator import eq
+from itertools import accumulate, chain, islice, pairwise, repeat
+from operator import eq, le
 from typing import overload
 
 import msgspec
 
-from photosync.engine.entry import NO_DIGESTS, Entry, Kind
+from photosync.engine.entry import NO_DIGESTS, Entry, Files, Kind
 from photosync.engine.journal_rows import path_of
 
 Row = tuple[str, int, int | None, str | None]
@@ -24,6 +24,16 @@ _NO_TIME = -(1 << 63)
 """Beyond what `Entry` lets a time be."""
 _STEP = 1024
 """Rows that are made into text together."""
+
+
+def encoded(token: str) -> bytes:
+    """Any text as bytes, lone surrogates included: a token may be whatever a service says."""
+    return token.encode("utf-8", "surrogatepass")
+
+
+def decoded(data: bytes | bytearray) -> str:
+    """The text that `encoded` made those bytes of."""
+    return data.decode("utf-8", "surrogatepass")
 
 
 class _Tokens:
@@ -41,6 +51,30 @@ class _Tokens:
         self._data += b"=" + value
         self._ends.append(len(self._data))
 
+    def extend(self, row: int, values: Sequence[str]) -> None:
+        """Sets those of a row and the ones behind it; nothing is set there yet."""
+        text = "=" + "=".join(values)
+        if not values or not text.isascii():
+            for at, value in enumerate(values, row):
+                self.set(at, encoded(value))
+            return
+        self._ends.extend(repeat(len(self._data), row - len(self._ends)))
+        self._ends.extend(
+            accumulate(map(len, values), lambda end, size: end + size + 1, initial=len(self._data))
+        )
+        del self._ends[row]
+        self._data += text.encode()
+
+    def take(self, row: int, other: "_Tokens", start: int, stop: int) -> None:
+        """Sets those of a row and the ones behind it as they are in some rows of another column."""
+        ends = other._ends[start:stop]
+        if ends:
+            begin = other._ends[start - 1] if start else 0
+            self._ends.extend(repeat(len(self._data), row - len(self._ends)))
+            moved = len(self._data) - begin
+            self._ends.extend([end + moved for end in ends])
+            self._data += other._data[begin : ends[-1]]
+
     def get(self, row: int) -> bytes | None:
         if row >= len(self._ends):
             return None
@@ -55,7 +89,7 @@ class _Tokens:
         starts = [self._ends[start - 1] if start else 0, *ends[:-1]]
         data, missing = self._data, stop - start - len(ends)
         found = [
-            data[begin + 1 : end].decode("utf-8", "surrogateescape") if end > begin else None
+            decoded(data[begin + 1 : end]) if end > begin else None
             for begin, end in zip(starts, ends, strict=True)
         ]
         return found + [None] * missing
@@ -97,7 +131,7 @@ class Columns(Sequence[Entry]):
         self._odd: dict[int, Entry] = {}
         self._runs: list[Run] | None = None
         self._last = b""
-        self._sorted = True
+        self._starts: list[int] = [0]
         for entry in entries:
             self.append(entry)
 
@@ -105,12 +139,12 @@ class Columns(Sequence[Entry]):
     def of(cls, entries: Sequence[Entry]) -> "Columns":
         """The entries, `sorted` and packed if they are not."""
         packed = entries if isinstance(entries, cls) else cls(entries)
-        return packed if packed._sorted else packed.sorted()
+        return packed.sorted()
 
     def append(self, entry: Entry) -> None:
         row, name = len(self._ends), entry.path.encode("utf-8", "surrogateescape")
-        if name <= self._last:
-            self._sorted = False
+        if name <= self._last and row:
+            self._starts.append(row)
         self._last = name
         self._paths += name
         self._paths.append(0)
@@ -122,11 +156,33 @@ class Columns(Sequence[Entry]):
         else:
             self._times.append(entry.mtime_ns)
         if entry.version is not None:
-            self._versions.set(row, entry.version.encode("utf-8", "surrogateescape"))
+            self._versions.set(row, encoded(entry.version))
         if entry.digests:
             self._digests.set(row, msgspec.json.encode(entry.digests))
         if entry.note or entry.kind is not Kind.FILE:
             self._odd[row] = entry
+        self._runs = None
+
+    def extend(self, files: Files, text: str) -> None:
+        """Appends files, without what is listed beside them.
+
+        Args:
+            text: all of their paths, NUL between them; ASCII, and no path holds NUL.
+        """
+        row, paths = len(self._ends), files.paths
+        if paths[0].encode() <= self._last and row:
+            self._starts.append(row)
+        breaks = map(le, islice(paths, 1, None), paths)
+        self._starts += [at for at, broken in enumerate(breaks, row + 1) if broken]
+        self._last = paths[-1].encode()
+        ends = accumulate([len(path) + 1 for path in paths], initial=len(self._paths))
+        self._ends.extend(islice(ends, 1, None))
+        self._paths += text.encode()
+        self._paths.append(0)
+        self._sizes.extend(files.sizes)
+        self._timeless = self._timeless or files.times is None
+        self._times.extend(repeat(_NO_TIME, len(paths)) if files.times is None else files.times)
+        self._versions.extend(row, files.versions)
         self._runs = None
 
     def sorted(self) -> "Columns":
@@ -134,8 +190,12 @@ class Columns(Sequence[Entry]):
 
         Some places list a name twice when files are renamed meanwhile.
         """
-        if self._sorted:
+        if len(self._starts) == 1:
             return self
+        parts = [(self._key(start), start, stop) for start, stop in pairwise([*self._starts, len(self)])]
+        parts.sort()
+        if all(self._key(before[2] - 1) < after[0] for before, after in pairwise(parts)):
+            return self._in_parts([(start, stop) for _, start, stop in parts])
         names = self._paths.split(b"\0")[:-1]
         order = sorted(range(len(names)), key=names.__getitem__)
         ordered = partial(map, names.__getitem__)
@@ -152,6 +212,26 @@ class Columns(Sequence[Entry]):
         if self._odd:
             made._odd = {at: self._odd[row] for at, row in enumerate(order) if row in self._odd}
         made._last = bytes(names[order[-1]])
+        return made
+
+    def _in_parts(self, parts: Iterable[tuple[int, int]]) -> "Columns":
+        """These files with whole parts of them in another order, in which they are sorted."""
+        made = Columns()
+        for start, stop in parts:
+            row, begin = len(made), self._ends[start - 1] if start else 0
+            moved = len(made._paths) - begin
+            made._paths += self._paths[begin : self._ends[stop - 1]]
+            made._ends.extend([end + moved for end in self._ends[start:stop]])
+            made._sizes += self._sizes[start:stop]
+            made._times += self._times[start:stop]
+            made._versions.take(row, self._versions, start, stop)
+            made._digests.take(row, self._digests, start, stop)
+            if self._odd:
+                made._odd.update(
+                    {at - start + row: self._odd[at] for at in range(start, stop) if at in self._odd}
+                )
+        made._timeless = self._timeless
+        made._last = made._key(len(made) - 1)
         return made
 
     def __len__(self) -> int:
@@ -188,7 +268,7 @@ class Columns(Sequence[Entry]):
             self._sizes[row],
             None if time == _NO_TIME else time,
             self._known(row),
-            None if version is None else version.decode("utf-8", "surrogateescape"),
+            None if version is None else decoded(version),
         )
 
     def __eq__(self, other: object) -> bool:

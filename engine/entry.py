@@ -1,8 +1,9 @@
 """One file as a listing shows it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import repeat
 from types import MappingProxyType
 from typing import Protocol
 
@@ -56,6 +57,29 @@ class Entry:
     @property
     def is_file(self) -> bool:
         return self.kind is Kind.FILE
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files of a listing, column by column, and what else was listed with them.
+
+    Attributes:
+        paths: as in `Entry`.
+        sizes, times, versions: as in `Entry`, one for each path; times None: there are none.
+        others: whatever is no plain file, or has more to be told of it.
+    """
+
+    paths: Sequence[str]
+    sizes: Sequence[int]
+    times: Sequence[int] | None
+    versions: Sequence[str]
+    others: Sequence[Entry] = ()
+
+    def entries(self) -> Iterator[Entry]:
+        """The files one by one, without ``others``."""
+        times: Iterable[int | None] = repeat(None, len(self.paths)) if self.times is None else self.times
+        for path, size, mtime_ns, version in zip(self.paths, self.sizes, times, self.versions, strict=True):
+            yield Entry(path, size, mtime_ns, NO_DIGESTS, version)
 
 
 def join(folder: str, name: str) -> str:

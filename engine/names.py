@@ -128,6 +128,7 @@ made of text lines (FTP) lose control characters and outer spaces."""
 
 _DEVICE = re.compile(r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9¹²³]) *(?:\.|\Z)", re.IGNORECASE)
 _BAD_PART = re.compile(r"(?:\A|/)\.{0,2}(?=/|\Z)|\0")
+_BAD_AMONG = re.compile(r"(?:\A|[/\0])\.{0,2}(?=[/\0]|\Z)")
 _ESCAPE = re.compile(rb"%(?!2[Ff]|00)([0-9A-Fa-f]{2})")
 # A per cent sign that could be taken for the start of an escape, also after non-ASCII characters that fold to
 # hex digits (U+FB00 folds to "ff") have been folded.
@@ -169,6 +170,14 @@ def check_relative(path: str) -> str:
     raise NameRefused(
         f"refused the name {printable(path)!r}: it {problem}. Rename it where it comes from, then run again."
     )
+
+
+def all_plain(paths: str) -> bool:
+    """Whether many paths, NUL between them, are ASCII alone and such as `check_relative` lets pass.
+
+    A NUL in a path is for the caller to find: there are more paths then than there should be.
+    """
+    return paths.isascii() and _BAD_AMONG.search(paths) is None
 
 
 def _canonical(path: str) -> bool:

@@ -7,12 +7,12 @@ folder that fails to list, and a source that looks empty is how backups get dele
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from photosync.engine.capabilities import Readable, Store
+from photosync.engine.capabilities import ListsFolderFiles, ListsTreeFiles, Readable, Store
 from photosync.engine.columns import Columns
-from photosync.engine.entry import LARGEST, Entry, Kind
+from photosync.engine.entry import LARGEST, Entry, Files, Kind
 from photosync.engine.errors import Fatal, NameRefused, Permanent, PhotosyncError, Transient, classify
 from photosync.engine.journal import Journal
-from photosync.engine.names import OURS, check_relative, is_ours
+from photosync.engine.names import OURS, all_plain, check_relative, is_ours
 
 DEEPEST = 2048
 """Folders within folders; more than a path of a POSIX system can name."""
@@ -98,6 +98,32 @@ class _Collector:
         else:
             self.others.append(entry)
 
+    def add_files(self, files: Files) -> None:
+        """Adds the files of `Files`, without what is listed beside them."""
+        text = "\0".join(files.paths)
+        if self._is_plain(text, files):
+            self.entries.extend(files, text)
+        else:
+            for entry in files.entries():
+                self.add(entry)
+
+    def _is_plain(self, text: str, files: Files) -> bool:
+        """Whether `add` would do the same with each of the files: append it as it is.
+
+        Args:
+            text: all of their paths.
+        """
+        return (
+            self.wants is everything
+            and all_plain(text)
+            and text.count("\0") == len(files.paths) - 1
+            # Of what is photosync's own, however it is told, that is a part.
+            and (self._is_source or OURS not in text.lower())
+            and min(files.sizes) >= 0
+            and max(files.sizes) <= LARGEST
+            and (files.times is None or (min(files.times) >= -LARGEST and max(files.times) <= LARGEST))
+        )
+
     def enters(self, folder: str) -> bool:
         """Whether a folder is worth listing as far as photosync's own files go."""
         if folder == OURS and self._is_source:
@@ -110,7 +136,7 @@ class _Collector:
         return Listing(self.entries.sorted(), self.others, self.errors, self.own, self.declined)
 
 
-def _everything(_entry: Entry) -> bool:
+def everything(_entry: Entry) -> bool:
     return True
 
 
@@ -123,10 +149,10 @@ def walk(
     *,
     check: Callable[[], None],
     is_source: bool = False,
-    wants: Callable[[Entry], bool] = _everything,
+    wants: Callable[[Entry], bool] = everything,
     enters: Callable[[str], bool] = every_folder,
     own: Callable[[str], bool] = is_ours,
-    retry: Callable[[Callable[[], list[Entry]], str], list[Entry]] = lambda run, _doing: run(),
+    retry: Callable[[Callable[[], Files], str], Files] = lambda run, _doing: run(),
 ) -> Listing:
     """Lists a store folder by folder.
 
@@ -152,7 +178,7 @@ def walk(
         check()
         folder = pending.pop()
         try:
-            children = retry(lambda folder=folder: store.list_folder(folder), f"listing {folder or '/'}")  # type: ignore[misc]
+            files = retry(lambda folder=folder: _folder(store, folder), f"listing {folder or '/'}")  # type: ignore[misc]
         except FileNotFoundError as error:
             if not folder:
                 raise
@@ -166,7 +192,8 @@ def walk(
                 raise failure from error
             found.errors.append(ListingError(folder, failure))
             continue
-        for entry in children:
+        found.add_files(files)
+        for entry in files.others:
             if entry.kind is not Kind.FOLDER or entry.path.rpartition("/")[0] != folder:
                 # A folder that claims to lie elsewhere could lead out of the root, or round in circles.
                 found.add(entry)
@@ -180,9 +207,22 @@ def walk(
     return found.listing()
 
 
+def _folder(store: Readable, path: str) -> Files:
+    if isinstance(store, ListsFolderFiles):
+        return store.list_folder_files(path)
+    return Files((), (), None, (), store.list_folder(path))
+
+
 def flat(store: Store, *, check: Callable[[], None], own: Callable[[str], bool] = is_ours) -> Listing:
     """Lists a store that declares ``flat_listing``. An absent root is an empty listing."""
-    found = _Collector(_everything, own=own)
+    found = _Collector(everything, own=own)
+    if isinstance(store, ListsTreeFiles):
+        for files in store.list_tree_files():
+            check()
+            found.add_files(files)
+            for entry in files.others:
+                found.add(entry)
+        return found.listing()
     for number, entry in enumerate(store.list_tree()):
         if number % 1000 == 0:
             check()
@@ -193,7 +233,7 @@ def flat(store: Store, *, check: Callable[[], None], own: Callable[[str], bool] 
 def fed(store: Store, journal: Journal, place: str, own: Callable[[str], bool] = is_ours) -> Listing:
     """Lists a store that declares ``change_feed``: what the journal remembers, brought up to date."""
     drain(store, journal, place)
-    found = _Collector(_everything, own=own)
+    found = _Collector(everything, own=own)
     for entry in journal.listed(place):
         found.add(entry)
     return found.listing()

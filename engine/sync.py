@@ -9,7 +9,7 @@ from photosync.engine import record, retry, scan, spared
 from photosync.engine.actions import Compare, Move, Plan
 from photosync.engine.capabilities import Probes, Remarks, Repeats, Settles, Store, Sweeps
 from photosync.engine.choosing import Choice
-from photosync.engine.entry import Entry, Kind
+from photosync.engine.entry import Entry, Files, Kind
 from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, classify
 from photosync.engine.events import Event, Finished, Listener, Moved, Notice, Phase, Planned, Status
 from photosync.engine.filters import Filter
@@ -318,16 +318,16 @@ class _Run:
         store, wanted = self.pair.source, self.job.filter
 
         def wants(entry: Entry) -> bool:
-            return wanted is None or wanted.wants(entry.path, entry.size, entry.mtime_ns)
+            return wanted is not None and wanted.wants(entry.path, entry.size, entry.mtime_ns)
 
-        def retried(run: Callable[[], list[Entry]], doing: str) -> list[Entry]:
+        def retried(run: Callable[[], Files], doing: str) -> Files:
             return retry.call(run, doing, workers, gate, self.job.settings.retries)
 
         listing = scan.walk(
             store,
             check=workers.check,
             is_source=True,
-            wants=wants,
+            wants=wants if wanted is not None else scan.everything,
             enters=wanted.enters if wanted is not None else scan.every_folder,
             retry=retried,
         )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from photosync.engine import audit, manifest, retry, scan, sync
 from photosync.engine.audit import Finding, Result
-from photosync.engine.entry import Entry
+from photosync.engine.entry import Entry, Files
 from photosync.engine.filters import Filter
 from photosync.engine.limits import Gate
 from photosync.engine.names import printable
@@ -52,16 +52,16 @@ def check_places(
         reader = Source(origin.store, workers, gates[0], retries, lambda _path, _size: None)
 
         def wants(entry: Entry) -> bool:
-            return wanted is None or wanted.wants(entry.path, entry.size, entry.mtime_ns)
+            return wanted is not None and wanted.wants(entry.path, entry.size, entry.mtime_ns)
 
-        def retried(run: Callable[[], list[Entry]], doing: str) -> list[Entry]:
+        def retried(run: Callable[[], Files], doing: str) -> Files:
             return retry.call(run, doing, workers, gates[0], retries)
 
         here = scan.walk(
             origin.store,
             check=workers.check,
             is_source=True,
-            wants=wants,
+            wants=wants if wanted is not None else scan.everything,
             enters=wanted.enters if wanted else scan.every_folder,
             retry=retried,
         )

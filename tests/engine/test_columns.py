@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photosync.engine.columns import Columns
-from photosync.engine.entry import LARGEST, Entry, Kind
+from photosync.engine.entry import LARGEST, Entry, Files, Kind
 from photosync.engine.journal import key
 from photosync.engine.names import ANY, DRIVE, DROPBOX, POSIX, S3, NameRules, decode, match_key
 from photosync.engine.there import Claims, There
@@ -21,7 +21,7 @@ files = st.builds(
     st.integers(0, LARGEST),
     st.none() | st.integers(-LARGEST, LARGEST),
     st.dictionaries(st.sampled_from(["sha256", "md5"]), st.sampled_from(["00", "ff"]), max_size=2),
-    st.none() | st.sampled_from(["", "=", "v", "\udcff", "a\0b"]),
+    st.none() | st.sampled_from(["", "=", "v", "\udcff", "\ud800", "a\0b"]),
     note=st.sampled_from(["", "", "", "told"]),
 )
 listings = st.lists(files, max_size=40, unique_by=lambda entry: entry.path)
@@ -49,6 +49,44 @@ def test_of_a_path_that_is_there_twice_the_later_one_counts(entries: list[Entry]
     last = {entry.path: entry for entry in entries}
     expected = sorted(last.values(), key=lambda entry: key(entry.path))
     assert list(Columns(entries).sorted()) == list(Columns.of(entries)) == expected
+
+
+plain = st.builds(
+    Entry,
+    st.lists(st.sampled_from(["a", "b.jpg", "x-y", "~"]), min_size=1, max_size=3).map("/".join),
+    st.integers(0, LARGEST),
+    st.integers(-LARGEST, LARGEST),
+    version=st.sampled_from(["", "=", "v", "\ud800", "a\0b"]),
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["times", "none", "one by one"]), st.lists(plain | files, max_size=6)))
+)
+@unhurried
+def test_columns_are_appended_as_their_rows_are(pages: list[tuple[str, list[Entry]]]) -> None:
+    packed, singly = Columns(), Columns()
+    for how, entries in pages:
+        of = [
+            e for e in entries if e.path.isascii() and e.version is not None and not e.digests and not e.note
+        ]
+        if how == "times":
+            of = [entry for entry in of if entry.mtime_ns is not None]
+        if how == "one by one" or not of:
+            for entry in entries:
+                packed.append(entry)
+                singly.append(entry)
+            continue
+        times = [entry.mtime_ns for entry in of if entry.mtime_ns is not None] if how == "times" else None
+        made = Files([e.path for e in of], [e.size for e in of], times, [e.version or "" for e in of])
+        packed.extend(made, "\0".join(made.paths))
+        for entry in made.entries():
+            singly.append(entry)
+    assert list(packed) == list(singly)
+    assert list(packed.rows()) == list(singly.rows())
+    assert list(packed.sorted()) == list(singly.sorted())
+    last = {entry.path: entry for entry in singly}
+    assert list(packed.sorted()) == sorted(last.values(), key=lambda entry: key(entry.path))
 
 
 def test_more_rows_than_are_made_together() -> None:
