@@ -237,7 +237,7 @@ class FreeUp:
             for entry in candidate.members
         ]
         try:
-            return spared.edit(copies.target, paths)
+            return spared.edit(copies.identity, copies.journal, copies.target, paths)
         except (PhotosyncError, OSError) as error:
             self._untold[copies.identity] = f"it cannot be told there that this copy has to stay: {error}"
             return frozenset()

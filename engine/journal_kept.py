@@ -69,6 +69,10 @@ class Kept(JournalFile):
             *((place, key(path)) for path in paths),
         )
 
+    def tell_again(self, destination: str) -> None:
+        """Makes all of `spared` untold."""
+        self._write("UPDATE spared SET told = 0 WHERE destination = ?", (self._place(destination),))
+
     def _spare(self, source: int, destination: int, path: bytes) -> None:
         self._write(
             "INSERT OR IGNORE INTO spared SELECT source, destination, path, stored, 0 FROM deliveries "

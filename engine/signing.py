@@ -1,4 +1,4 @@
-"""Signatures over HEAD, for destinations that somebody else might write to.
+"""Signatures over HEAD and FREED, for destinations that somebody else might write to.
 
 HEAD names the root of the tree, the record of the snapshot before it and every pack by its hash: who signs it
 vouches for every file and for the whole history. Ed25519 (RFC 8032), by the package cryptography. Which keys
@@ -7,11 +7,14 @@ signed HEAD was seen to have. From then on everything else is refused.
 
 What was signed once stays signed: an older HEAD is good as far as its signature goes. It is refused by the
 number of the newest snapshot that this machine has seen. A machine that has seen none cannot tell.
+
+FREED (`photosync.engine.spared`) changes without a snapshot, so it has a signature and a number of its own,
+and HEAD says which one there is at least.
 """
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +24,11 @@ from photosync.engine.nodes import ManifestError
 
 CONTEXT = b"photosync HEAD 1\n"
 """What is signed begins with it, so that no signature made for anything else can stand for one."""
+FREED_CONTEXT = b"photosync FREED 1\n"
+"""The same for FREED."""
 _HEX_KEY = 64
+_HEX_LIBRARY = 32
+_FREED = ".photosync/FREED"
 _MISSING = "signed manifests need a package. Run: pip install 'photosync-engine[crypt]'"
 
 
@@ -34,12 +41,45 @@ class Untrusted(ManifestError):
     )
 
 
+class FreedUntrusted(Untrusted):
+    """FREED is not the one that has to be there."""
+
+    remedy = (
+        "It says which copies are the only ones, and nothing is removed without it. Find out who wrote "
+        "there. Then, on the machine that freed the photos, `photosync manifest sign DESTINATION` signs what "
+        "it names and what that machine knows. `photosync copy` never deletes"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """As HEAD holds it: public key (32 bytes) and signature (64 bytes) in lowercase hex."""
 
     key: str
     signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Which FREED it is.
+
+    Attributes:
+        blake3: BLAKE3-256 of what is signed of it, hex.
+        library: random id, 32 digits, drawn when the library's first FREED was signed.
+        number: 1 for that, one more each time it is written.
+    """
+
+    blake3: str
+    library: str
+    number: int
+
+    @property
+    def sound(self) -> bool:
+        return (
+            _is_hex(self.blake3, _HEX_KEY)
+            and _is_hex(self.library, _HEX_LIBRARY)
+            and 1 <= self.number < 1 << 63
+        )
 
 
 class Facts(Protocol):
@@ -76,9 +116,9 @@ class Signer:
         """The public key in hex, which others need to check signatures."""
         return str(self._key.public_key().public_bytes_raw().hex())
 
-    def sign(self, body: bytes) -> Signature:
-        """Signs the canonical body of a HEAD."""
-        return Signature(self.public, self._key.sign(CONTEXT + body).hex())
+    def sign(self, body: bytes, context: bytes = CONTEXT) -> Signature:
+        """Signs the canonical body of a HEAD, or of what else the context says."""
+        return Signature(self.public, self._key.sign(context + body).hex())
 
 
 def new_key(path: Path) -> Signer:
@@ -100,10 +140,14 @@ def new_key(path: Path) -> Signer:
 
 def is_public_key(text: str) -> bool:
     """Whether a text is a public key as `Signer.public` spells it."""
-    return len(text) == _HEX_KEY and not set(text) - set("0123456789abcdef")
+    return _is_hex(text, _HEX_KEY)
 
 
-def is_valid(body: bytes, found: Signature) -> bool:
+def _is_hex(text: str, length: int) -> bool:
+    return len(text) == length and not set(text) - set("0123456789abcdef")
+
+
+def is_valid(body: bytes, found: Signature, context: bytes = CONTEXT) -> bool:
     """Whether a signature was made for this body by the key that it names.
 
     Raises:
@@ -114,7 +158,7 @@ def is_valid(body: bytes, found: Signature) -> bool:
 
     try:
         key = ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(found.key))
-        key.verify(bytes.fromhex(found.signature), CONTEXT + body)
+        key.verify(bytes.fromhex(found.signature), context + body)
     except (InvalidSignature, ValueError):
         return False
     return True
@@ -131,6 +175,7 @@ class Trust:
     def __init__(self, facts: Facts, place: str) -> None:
         self._facts = facts
         self._name = f"trust {place}"
+        self._freed_name = f"freed {place}"
         kept = json.loads(facts.fact(self._name) or "{}")
         self.keys: list[str] = kept.get("keys", [])
         self._signs: str | None = kept.get("signs")
@@ -164,19 +209,34 @@ class Trust:
             self._signs = None
         self.keys, self._begins = [public] if public else [], False
         self.forget_seen()
+        self.forget_freed()
 
     def forget_seen(self) -> None:
         """Forgets which snapshot was the newest: the manifest is begun anew on purpose."""
         self._seen = None
         self._keep()
 
-    def accept(self, body: bytes, found: Signature | None, number: int, root: str) -> None:
+    def forget_freed(self) -> None:
+        """Forgets which FREED was the newest."""
+        self._facts.set_fact(self._freed_name, "")
+
+    @property
+    def freed(self) -> Mark | None:
+        """The newest signed FREED that was seen here, or that a signed HEAD told of."""
+        # Kept apart and read each time: it changes while another `Trust` of the same place is in use.
+        kept = self._facts.fact(self._freed_name)
+        return Mark(**json.loads(kept)) if kept else None
+
+    def accept(
+        self, body: bytes, found: Signature | None, number: int, root: str, freed: Mark | None = None
+    ) -> None:
         """Believes a HEAD that was read.
 
         Args:
             body: its canonical form without signature.
             found: the signature that it holds.
             number, root: of its snapshot.
+            freed: the FREED that it tells of.
 
         Raises:
             Untrusted: it is not signed, or not rightly, or by somebody else.
@@ -189,19 +249,73 @@ class Trust:
                     "`photosync key trust DESTINATION none`"
                 )
             return
-        if not is_valid(body, found):
-            raise Untrusted("the manifest there holds a signature that was not made for it")
-        if not self.keys:
-            self.keys, self._told = [found.key], False
-        if found.key not in self.keys:
-            raise Untrusted(f"the manifest there is signed by {found.key[:16]}…, who is not believed")
+        self._check(body, found, CONTEXT, "the manifest there", Untrusted)
         if self._seen is not None:
             newest, seen = self._seen
             if number < newest:
                 raise RolledBack(f"snapshot {newest} was seen there, signed, and now it is at {number}")
             if number == newest and root != seen:
                 raise RolledBack(f"the signed snapshot {newest} there is not the one that was seen")
+        if freed is not None:
+            before = self.freed
+            if before is not None and _is_another(freed, before):
+                raise RolledBack(
+                    "the signed manifest there is of another library, or of another past, than was seen"
+                )
+            if before is None or freed.number > before.number:
+                self.wrote_freed(freed)
         self.wrote(number, root)
+
+    def _check(
+        self, body: bytes, found: Signature, context: bytes, what: str, error: type[Untrusted]
+    ) -> None:
+        """Whether a key that is believed signed it, which the first key that is seen here is."""
+        if not is_valid(body, found, context):
+            raise error(f"{what} holds a signature that was not made for it")
+        if not self.keys:
+            self.keys, self._told = [found.key], False
+            self._keep()
+        if found.key not in self.keys:
+            raise error(f"{what} is signed by {found.key[:16]}…, who is not believed")
+
+    def accept_freed(self, body: bytes, found: Signature | None, mark: Mark | None) -> None:
+        """Believes a FREED that was read.
+
+        Args:
+            body: its canonical form without signature.
+            found: the signature that it holds; None: it is unsigned.
+            mark: which one it says it is; None: it is unsigned.
+
+        Raises:
+            FreedUntrusted: it is not signed as it has to be, or not the newest that was seen.
+        """
+        seen = self.freed
+        if found is None or mark is None:
+            if seen is not None or (self.keys and not self.unsigned_yet):
+                raise FreedUntrusted(f"{_FREED} has to be signed, and is not")
+            return
+        self._check(body, found, FREED_CONTEXT, _FREED, FreedUntrusted)
+        if seen is not None:
+            if mark.number < seen.number:
+                raise FreedUntrusted(f"{_FREED} is number {mark.number}, and number {seen.number} was there")
+            if _is_another(mark, seen):
+                raise FreedUntrusted(
+                    f"{_FREED} is not the one that was seen there, nor one that came after it"
+                )
+        self.wrote_freed(mark)
+
+    def missing_freed(self) -> None:
+        """There is no FREED.
+
+        Raises:
+            FreedUntrusted: there has to be one.
+        """
+        if (seen := self.freed) is not None:
+            raise FreedUntrusted(f"{_FREED} is gone, and number {seen.number} was there, signed")
+
+    def wrote_freed(self, mark: Mark) -> None:
+        """Remembers the newest signed FREED."""
+        self._facts.set_fact(self._freed_name, json.dumps(asdict(mark)))
 
     def missing(self) -> None:
         """There is no HEAD.
@@ -212,14 +326,15 @@ class Trust:
         if self._seen is not None:
             raise RolledBack(f"snapshot {self._seen[0]} was seen there signed, and now there is none")
 
-    def sign(self, body: bytes) -> Signature | None:
-        """The signature for a HEAD that is about to be written; None where none is wanted.
+    def sign(self, body: bytes, context: bytes = CONTEXT) -> Signature | None:
+        """The signature for a HEAD, or for what else the context says, that is about to be written; None
+        where none is wanted.
 
         Raises:
             Untrusted: one is, and this machine has no key.
         """
         if self._signs is not None:
-            return Signer(Path(self._signs)).sign(body)
+            return Signer(Path(self._signs)).sign(body, context)
         if self.keys:
             raise Untrusted("the manifest there is signed, and this machine has no key: give --sign KEYFILE")
         return None
@@ -250,6 +365,10 @@ class Trust:
             "begins": self._begins,
         }
         self._facts.set_fact(self._name, json.dumps(kept))
+
+
+def _is_another(mark: Mark, seen: Mark) -> bool:
+    return mark.library != seen.library or (mark.number == seen.number and mark.blake3 != seen.blake3)
 
 
 def _library() -> tuple[Any, Any]:

@@ -33,7 +33,7 @@ from photosync.engine.nodes import (
     refuse_newer,
 )
 from photosync.engine.packs import pack, unpack
-from photosync.engine.signing import Signature, Trust
+from photosync.engine.signing import Mark, Signature, Trust
 
 HEAD = "HEAD"
 MAX_PACKS = 32
@@ -127,6 +127,7 @@ class _Head:
     snapshot: Snapshot
     superseded: tuple[str, ...]
     ed25519: Signature | msgspec.UnsetType = msgspec.UNSET
+    freed: Mark | msgspec.UnsetType = msgspec.UNSET
 
     def body(self) -> bytes:
         """What is signed."""
@@ -188,7 +189,8 @@ class Snapshots:
             head = _parse_head(data)
             if self._trust is not None:
                 signature = head.ed25519 if isinstance(head.ed25519, Signature) else None
-                self._trust.accept(head.body(), signature, head.snapshot.number, head.snapshot.root)
+                freed = head.freed if isinstance(head.freed, Mark) else None
+                self._trust.accept(head.body(), signature, head.snapshot.number, head.snapshot.root, freed)
             self._read = _Read(head, data, token)
         self._looked = True
         return self._read.head.snapshot if self._read else None
@@ -305,7 +307,8 @@ class Snapshots:
         return snapshot
 
     def sign(self) -> bool:
-        """Replaces a HEAD that is not signed yet by one that is; nothing else about it changes.
+        """Replaces a HEAD that is not signed yet, or that does not tell of the newest FREED, by one that is
+        and does; nothing else about it changes.
 
         Returns:
             Whether there was one.
@@ -314,7 +317,10 @@ class Snapshots:
             HeadMoved: somebody else wrote a snapshot since.
         """
         self._current()
-        if self._read is None or self._read.head.ed25519 is not msgspec.UNSET:
+        if self._read is None or self._trust is None:
+            return False
+        freed = self._trust.freed or msgspec.UNSET
+        if self._read.head.ed25519 is not msgspec.UNSET and self._read.head.freed == freed:
             return False
         self._write_head(self._read.head)
         return True
@@ -405,8 +411,10 @@ class Snapshots:
         raise Permanent(f".photosync/{name} and 98 more like it exist; remove those that HEAD does not list")
 
     def _write_head(self, head: _Head) -> None:
-        if self._trust is not None and (signature := self._trust.sign(head.body())) is not None:
-            head = replace(head, ed25519=signature)
+        head = replace(head, ed25519=msgspec.UNSET, freed=msgspec.UNSET)
+        if self._trust is not None and self._trust.keys:
+            head = replace(head, freed=self._trust.freed or msgspec.UNSET)
+            head = replace(head, ed25519=self._trust.sign(head.body()) or msgspec.UNSET)
         data = head.encoded()
         try:
             token = self._files.write(HEAD, data, self._read.token if self._read else None)
@@ -533,6 +541,7 @@ def _parse_head(data: bytes) -> _Head:
         or any(listed.size < 0 or not _DIGEST.fullmatch(listed.blake3) for listed in head.packs)
         or any(_number(name) >= numbers[-1] for name in head.superseded)
         or {listed.name for listed in head.packs} & set(head.superseded)
+        or (isinstance(head.freed, Mark) and (head.ed25519 is msgspec.UNSET or not head.freed.sound))
     ):
         raise Inconsistent(f"{what} contradicts itself")
     return head

@@ -271,7 +271,8 @@ class _Run:
         if self.job.policy.mode is not Mode.SYNC or not self.job.snapshot:
             return frozenset()
         settings = self.job.settings
-        return spared.guarded(Target(self.pair.destination, workers, gate, settings.retries, settings.how))
+        target = Target(self.pair.destination, workers, gate, settings.retries, settings.how)
+        return spared.guarded(self.pair.destination_id, self.journal, target)
 
     def _settle(self, plan: Plan, workers: Workers, gate: Gate) -> None:
         """What is adopted, or only recorded now, may come from a process that was killed before it synced."""

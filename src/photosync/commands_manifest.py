@@ -233,6 +233,46 @@ def _write_lines(lines: "Iterable[str]", output: Path | None) -> None:
 
 
 @manifest_app.command()
+def sign(
+    context: typer.Context,
+    destination: PlaceText,
+    key: Annotated[
+        Path | None, typer.Option("--sign", metavar="KEYFILE", help="With this key; see key.")
+    ] = None,
+) -> None:
+    """Sign the list of what was freed anew: what is named there, and all that this machine knows.
+
+    For a list that is not signed as it has to be, that is older than one that was seen, or gone. Run it on
+    the machine that freed the photos.
+    """
+    from photosync.engine import spared
+    from photosync.engine.errors import Fatal
+    from photosync.engine.signing import Trust
+
+    ctx: Context = context.obj
+    session = ctx.session()
+    session.sign = key
+    with (
+        session.open(destination) as place,
+        session.journal(place) as journal,
+        session.target(place) as target,
+    ):
+        if not Trust(journal, place.identity).keys:
+            raise Fatal("the manifest there is not signed, so neither is this list. To sign: --sign KEYFILE")
+        names, known = spared.renew(place.identity, journal, target)
+        if not names:
+            raise Fatal(
+                "nothing there names a copy whose original was freed, and this machine knows of none. "
+                "Nothing was signed. Run this on the machine that freed the photos"
+            )
+        spared.vouch(place.identity, journal, target)
+    typer.echo(
+        f"{destination}: the list of what was freed is signed. It names {len(names)} files, "
+        f"{len(known)} of them as this machine knows itself."
+    )
+
+
+@manifest_app.command()
 def rebuild(context: typer.Context, destination: PlaceText) -> None:
     """Start the manifest anew from what this machine has proven, keeping the old one aside.
 
@@ -253,8 +293,9 @@ def rebuild(context: typer.Context, destination: PlaceText) -> None:
         Trust(journal, place.identity).forget_seen()
         aside = record.set_manifest_aside(target, session.seam)
         journal.forget_head(place.identity)
-        written = record.record(place.identity, journal, target, session.seam, platform.node() or "unnamed")
+        # First: a signed manifest tells which one there is.
         damaged = spared.rebuild(place.identity, journal, target, session.seam)
+        written = record.record(place.identity, journal, target, session.seam, platform.node() or "unnamed")
     if damaged:
         typer.echo(f"The list of what was freed was damaged; it is kept as {damaged}.")
     typer.echo(f"The old manifest is kept as {aside}." if aside else "There was no manifest.")

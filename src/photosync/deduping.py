@@ -59,7 +59,8 @@ def dedupe(
         if mode == "trash":
             need_trash(at, text)
         known, read = _known(at), dict[str, Hashes]()
-        stay = spared.guarded(at.target) | frozenset(at.journal.untold(at.place.identity))
+        stay = spared.guarded(at.place.identity, at.journal, at.target)
+        stay |= frozenset(at.journal.untold(at.place.identity))
         groups, unknown = duplicates.find(entries, known, stay)
         if download and unknown:
             read = _all(at, unknown, lambda entry: _read(at, entry))

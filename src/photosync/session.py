@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from photosync import paths
@@ -18,6 +18,7 @@ from photosync.engine.capabilities import Probes
 from photosync.engine.errors import Fatal, Transient
 from photosync.engine.journal import Journal, Known, peek
 from photosync.engine.limits import Gate
+from photosync.engine.nodes import ManifestError
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.signing import Trust
 from photosync.engine.snapshots import Snapshots
@@ -141,6 +142,8 @@ class Session:
         Raises:
             ManifestError: HEAD is not to be believed.
         """
+        from photosync.engine import spared
+
         if self.sign is not None:
             Trust(journal, place.identity).sign_with(self.sign)
         if not Trust(journal, place.identity).keys:
@@ -148,8 +151,11 @@ class Session:
         with self.target(place) as target:
             snapshots, trust = _snapshots(place, journal, target)
             snapshots.refuse_rollback(journal.head(place.identity))
-            if trust.unsigned_yet and snapshots.sign():
-                sys.stderr.write(f"{place.text}: {_WAS_UNSIGNED}\n")
+            if trust.unsigned_yet:
+                with suppress(ManifestError):  # A damaged FREED is told by whoever needs it.
+                    spared.renew(place.identity, journal, target)
+                if snapshots.sign():
+                    sys.stderr.write(f"{place.text}: {_WAS_UNSIGNED}\n")
 
 
 def _leave_no_core() -> None:

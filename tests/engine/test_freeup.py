@@ -103,7 +103,7 @@ class Phone:
 
     def told(self) -> list[set[str]]:
         """What each disk itself says is to stay."""
-        return [set(spared.read(each.target)) for each in self.copies()]
+        return [set(spared.read(each.identity, each.journal, each.target)) for each in self.copies()]
 
     def names(self) -> set[str]:
         return {path.name for path in self.folder.iterdir()}
@@ -195,19 +195,20 @@ def test_the_documented_example_is_true() -> None:
 
 def test_two_machines_tell_one_place(phone: Phone) -> None:
     """One writes between the other's look and its write."""
-    target, other = phone.copies()[0].target, phone.copies()[0].target
-    store = target.store
+    here, other = phone.copies()[0], phone.copies()[0]
+    place = here.identity, here.journal, here.target
+    store = here.target.store
     real, told = store.replace_small, []
 
     def replace_small(path: str, data: bytes, replaces: str | None) -> str | None:
         if not told:
-            told.append(spared.edit(other, {"theirs"}))
+            told.append(spared.edit(other.identity, other.journal, other.target, {"theirs"}))
         return real(path, data, replaces)
 
     store.replace_small = replace_small  # type: ignore[method-assign]
-    assert spared.edit(target, {"ours"}) == {"ours"}
+    assert spared.edit(*place, {"ours"}) == {"ours"}
     assert told == [{"theirs"}]
-    assert spared.read(target) == {"ours", "theirs"}
+    assert spared.read(*place) == {"ours", "theirs"}
 
 
 def test_a_place_that_cannot_be_told_does_not_count(phone: Phone) -> None:
@@ -222,7 +223,7 @@ def test_a_place_that_cannot_be_told_does_not_count(phone: Phone) -> None:
 
 def test_what_others_freed_is_never_taken_back(phone: Phone) -> None:
     for each in phone.copies():
-        spared.edit(each.target, {"IMG_1.MOV", "theirs"})
+        spared.edit(each.identity, each.journal, each.target, {"IMG_1.MOV", "theirs"})
     candidates = phone.candidates()
     (phone.disks[1] / "IMG_1.MOV").write_bytes(b"damaged")
     list(phone.free().run(candidates))
@@ -235,7 +236,7 @@ def test_a_place_out_of_reach_is_told_later(phone: Phone) -> None:
     (phone.folder / "IMG_2.JPG").unlink()
     pair = Pair(phone.store, LocalBackend().store(str(phone.disks[1])), "phone", "disk-1", "disk-1")
     run(Job(pair, Policy()), phone.journals[1], Threads(), lambda _event: None)
-    assert spared.read(away.target) == {"IMG_2.JPG"}
+    assert spared.read(away.identity, away.journal, away.target) == {"IMG_2.JPG"}
     assert phone.journals[1].untold("disk-1") == []
 
 

@@ -6,6 +6,7 @@ import tempfile
 import zlib
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +18,18 @@ from photosync.backends.adb_client import Answer
 from photosync.backends.drive_tree import Tree
 from photosync.backends.dropbox_listing import _unpack
 from photosync.backends.local_upload import _NOT_OURS, _Head
-from photosync.engine import filters, layout, limits, manifest, names, nodes, packs, snapshots
+from photosync.engine import (
+    filters,
+    layout,
+    limits,
+    manifest,
+    names,
+    nodes,
+    packs,
+    signing,
+    snapshots,
+    spared,
+)
 from photosync.engine.errors import NameRefused, PhotosyncError
 from photosync.engine.fidelity import suspicion
 from photosync.engine.media import Facts, look
@@ -55,6 +67,29 @@ def _head(data: bytes) -> None:
         assert head.encoded() == data
         for listed in (*(pack.name for pack in head.packs), *head.superseded):
             assert names.check_relative(listed).startswith("packs/")
+
+
+def _freed(data: bytes) -> None:
+    """Once more with the right hash, so that it is no accident but an enemy."""
+    for given in (data, _hashed(data)):
+        with contextlib.suppress(nodes.ManifestError):
+            found = spared._parse(given)
+            assert found.encoded() == given
+            assert (found.mark is None) == (found.signature is None)
+            assert spared.decode(given) == spared.decode(spared.encode(found.names))
+
+
+def _hashed(data: bytes) -> bytes:
+    try:
+        found = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return data
+    found.pop("blake3", None)
+    if not found:
+        return data
+    body = msgspec.json.encode(dict(sorted(found.items())))
+    hashed = b'{"blake3":"' + nodes.name_of(body).encode() + b'",' + body[1:]
+    return msgspec.json.format(hashed, indent=2) + b"\n"
 
 
 def _record(data: bytes) -> None:
@@ -342,6 +377,14 @@ _SHELL = (
 )
 _GIO = b"mtp://host/DCIM/a%20b.jpg\t3\t(regular)\ttime::modified=1700000000\nmtp://host/x\t0\t(directory)\n"
 _HEAD_BYTES = _WRITTEN.files["HEAD"]
+_MARK = signing.Mark("ab" * 32, "cd" * 16, 7)
+_SIGNATURE = signing.Signature("ef" * 32, "01" * 64)
+_SIGNED_HEAD = replace(snapshots._parse_head(_HEAD_BYTES), ed25519=_SIGNATURE, freed=_MARK).encoded()
+_PLAIN_FREED = spared._unsigned(["DCIM/IMG_1.JPG", "z\udcff.jpg", "é"])
+_FREED = [
+    _PLAIN_FREED.encoded(),
+    replace(_PLAIN_FREED, ed25519=_SIGNATURE, library=_MARK.library, number=_MARK.number).encoded(),
+]
 _PACKS = [_WRITTEN.files[name] for name in _WRITTEN.packs]
 _RECORDS = [snapshots.record_of(each) for each, _ in _TRUTH]
 _TEXTS = [
@@ -353,7 +396,8 @@ _TEXTS = [
 TARGETS = [
     Target("node", _node, _NODES, (b'"level":33', b'"format":2', b"_hex", b'"stored":"x"', b'"path":"../x"')),
     Target("pack", _pack, [*_PACKS, packs.pack(_NODES[:2])], (b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18")),
-    Target("head", _head, [_HEAD_BYTES], (b"packs/000001-", b'"format": 2', b'"packs": []')),
+    Target("head", _head, [_HEAD_BYTES, _SIGNED_HEAD], (b"packs/000001-", b'"format": 2', b'"packs": []')),
+    Target("freed", _freed, [*_FREED, spared.encode([])], (b'"number": 0', b'"paths_hex": ["ff"]')),
     Target("record", _record, _RECORDS, (b'"previous":null', b'"number":0')),
     Target("manifest", _manifest, [b"0 x", b"4097 \xff\xff", b"9000 ~", b"5 1\n4100 2\n8199 3"]),
     Target("config", _config, [_TOML, b""], (b"[[", b"'''", b"[jobs.x]\n", b'type = "s3"\n', b"\\u0000")),
