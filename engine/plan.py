@@ -158,6 +158,7 @@ class _Planner:
         self.placed: set[str] = set()
         self.spared: set[str] = set()
         self.beside: dict[str, list[Entry]] | None = None
+        self.respelt: dict[str, list[str]] = {}
         self.source = source
         self.destination = destination
         self.policy = policy
@@ -321,6 +322,8 @@ class _Planner:
                 if not place.isascii():
                     unknown.add(place)
         if self.rules.fold_unicode and not self.rules.plain:
+            for place in sorted(unknown):
+                self.respelt.setdefault(normalize("NFC", logical[place]), []).append(place)
             self._tell_twins(logical, unknown)
         names = Names(self.rules, logical, self.there.own_name if len(self.there) else None)
         renamed = Renames(self._movable() if self.source.complete else ())
@@ -416,7 +419,7 @@ class _Planner:
     ) -> Copy | Compare | Move:
         """What becomes of a new file that goes by the name ``to``; ``shown``: beside that, with the rest of
         its photo."""
-        kept = self._kept_beside(to, entry)
+        kept = [*self._kept_beside(to, entry), *self._twins(to, entry)]
         if shown is not None:
             plain = self.there.get(match_key(to, self.rules))
             if plain is not None and plain.size == entry.size:
@@ -459,6 +462,21 @@ class _Planner:
         self.spared.update(match_key(each.path, self.rules) for each in kept)
         why = "a file of that size is there under another name"
         return Compare(entry, to, kept[0], why, elsewhere=True, also=tuple(kept[1:]))
+
+    def _twins(self, to: str, entry: Entry) -> list[Entry]:
+        """Files at the destination that may be this one though they have the name that its twin in another
+        normal form would get: a place that spells names its own way does not tell which of the two it was.
+        ``sync`` replaces what is wrong there, and ends with one of each."""
+        found: list[Entry] = []
+        if self.policy.mode is Mode.SYNC or not self.respelt or (path := decode(to)).isascii():
+            return found
+        for place in self.respelt.get(normalize("NFC", path), ()):
+            each = self.there.get(place)
+            if each is None or each.size != entry.size:
+                continue
+            names = (normalize("NFC", each.path), normalize("NFD", each.path))
+            found += [replace(each, path=name) for name in names if decode(name) == path][:1]
+        return found
 
     def _kept_beside(self, to: str, entry: Entry) -> list[Entry]:
         """Files at the destination that may be this one, kept beside another of its name by a run that did
