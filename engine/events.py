@@ -46,6 +46,7 @@ class Outcome:
         asset: source path of the file that its photo is known by, if that consists of several.
         taken: when it was taken, and by whose word; None if it was not read.
         suspicious: why it may have been damaged before it was copied, or None.
+        adopted: its bytes were at the destination already, and nothing was sent.
     """
 
     path: str
@@ -60,6 +61,7 @@ class Outcome:
     asset: str | None = None
     taken: Taken | None = None
     suspicious: str | None = None
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ class Item:
         marker: content id of the file that its photo is known by, to be shown instead of its own.
         facts: what it says of itself, once it was read.
         suspicion: why it may have been damaged before, or None.
+        adopted: what was at the destination already is its copy.
     """
 
     action: Copy | Compare | Move | Trash
@@ -89,6 +90,7 @@ class Item:
     marker: str | None = None
     facts: Facts | None = None
     suspicion: str | None = None
+    adopted: bool = False
 
     def __post_init__(self) -> None:
         self.source = self.action.entry if isinstance(self.action, Trash) else self.action.source
@@ -129,7 +131,7 @@ class Item:
 
     def becomes(self, action: Copy) -> None:
         self.action, self.to, self.source = action, action.to, action.source
-        self.beside, self.displaces = action.beside, action.displaces
+        self.beside, self.displaces, self.adopted = action.beside, action.displaces, False
 
 
 @dataclass(slots=True)

@@ -27,16 +27,27 @@ class Exit(IntEnum):
 
 @dataclass(slots=True)
 class Tally:
-    """Outcomes as they come in."""
+    """Outcomes as they come in.
+
+    Attributes:
+        counts: files by how they ended.
+        bytes: sent.
+        transient: failures that another run may overcome.
+        suspicious: files that may have been damaged before they were copied.
+        adopted: of those that were verified, whose bytes were there already.
+    """
 
     counts: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
     bytes: int = 0
     transient: int = 0
     suspicious: int = 0
+    adopted: int = 0
 
     def add(self, outcome: Outcome) -> None:
         self.counts[outcome.status] += 1
         self.bytes += outcome.sent
+        if outcome.adopted and outcome.status is Status.VERIFIED:
+            self.adopted += 1
         if outcome.transient:
             self.transient += 1
         if outcome.suspicious:

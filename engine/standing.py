@@ -74,6 +74,7 @@ def adopt(transfer: "Transfer", item: Item, found: Fingerprint, existing: Entry,
         SafetyGuard: it is the file itself.
     """
     refuse_itself(transfer, item, existing)
+    item.adopted = True
     transfer.delivered(item, found, dated(transfer, item, existing), evidence)
 
 
@@ -234,6 +235,7 @@ def move(transfer: "Transfer", item: Item, action: Move, found: Fingerprint, pac
             else:
                 again(transfer, item, replace(item.as_copy(), reason="new"), package)
             return
+        item.adopted = True
         transfer.journal.set_withdrawn(transfer.pair.destination_id, action.origin.stored)
         transfer.prove(item, found, stored)
     finally:

@@ -101,6 +101,7 @@ def compare(transfer: "Transfer", item: "Item", action: Compare) -> bool:
         name = _in_common(seen, there)
         if name is None:
             continue
+        item.adopted = True
         found, stored = _known(transfer, item), standing.dated(transfer, item, there)
         if found is None:
             _deliver(transfer, item, stored, name)

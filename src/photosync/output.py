@@ -291,8 +291,9 @@ def summary(report: Report) -> list[str]:
         same = report.count(Status.UNCHANGED)
         files = "the only file is" if same == 1 else f"all {same} files are"
         return [f"Nothing to do: {files} at {to} already ({took})."]
+    copied = report.count(Status.VERIFIED) - report.tally.adopted
+    counted = {"copied and verified": copied, "there already, proven now": report.tally.adopted}
     words = {
-        Status.VERIFIED: "copied and verified",
         Status.WRITTEN: "copied, not verified",
         Status.UNCHANGED: "there already",
         Status.CONFLICT: "kept beside another file of the same name",
@@ -301,7 +302,8 @@ def summary(report: Report) -> list[str]:
         Status.FAILED: "failed",
         Status.PENDING: "still to do; run again",
     }
-    lines = [f"{report.count(status):>8}  {text}" for status, text in words.items() if report.count(status)]
+    counted |= {text: report.count(status) for status, text in words.items()}
+    lines = [f"{count:>8}  {text}" for text, count in counted.items() if count]
     lines.append(f"{human_size(report.tally.bytes):>8}  sent to {to} in {took}")
     if report.removals:
         lines.append(f"{len(report.removals) - len(report.left):>8}  removed at the source")

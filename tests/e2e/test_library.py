@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from photosync.sample import build_library, build_sample
-from tests.e2e.cli import Done, Photosync, noise, tree, write
+from tests.e2e.cli import Done, Photosync, noise, photo, tree, write
 from tests.e2e.conftest import Plug
 from tests.e2e.places import Bucket, DropboxFolder, LocalFolder, Where
 
@@ -365,6 +365,29 @@ def test_only_damaged_chunks_are_fetched(
     machine.run("heal", local.text, "--from", wire.text).expect(0)
     assert local.files() == {"film.MP4": film}
     assert 8 * MIB < wire.line.down - before < 8 * MIB + 50_000
+
+
+def test_what_was_mended_or_found_again_was_not_copied(
+    machine: Photosync, phone: Path, local: LocalFolder, tmp_path: Path
+) -> None:
+    """Nothing was sent for it, so nobody is told that it was copied."""
+    machine.copy(phone, tmp_path / "second").expect(0)
+    count = len(tree(phone))
+    assert f"{count}  copied and verified" in machine.run("copy", phone, local.text).expect(0).out
+    local.put("DCIM/VID_1.MP4", flipped(tree(phone)["DCIM/VID_1.MP4"], 5))
+    machine.run("heal", local.text, "--deep", "--from", tmp_path / "second").expect(0)
+    told = machine.run("sync", phone, local.text).expect(0).out
+    assert "1  there already, proven now" in told
+    assert "0 B  sent" in told
+    first = phone / "DCIM/VID_1.MP4"
+    first.rename(phone / "DCIM/film.MP4")
+    assert "1  there already, proven now" in machine.run("sync", phone, local.text).expect(0).out
+    (phone / "DCIM/film.MP4").rename(first)
+    machine.lose_state()
+    write(phone, {"DCIM/new.JPG": photo(3000, "new")})
+    told = machine.run("copy", phone, local.text).expect(0).out
+    assert f"{count - 1}  there already, proven now" in told
+    assert "2  copied and verified" in told, "what was renamed is new to who forgot it"
 
 
 def test_what_nobody_has_whole_is_said(machine: Photosync, phone: Path, local: LocalFolder) -> None:
