@@ -46,7 +46,7 @@ class Tally:
     def add(self, outcome: Outcome) -> None:
         self.counts[outcome.status] += 1
         self.bytes += outcome.sent
-        if outcome.adopted and outcome.status is Status.VERIFIED:
+        if outcome.adopted:
             self.adopted += 1
         if outcome.transient:
             self.transient += 1

@@ -297,7 +297,7 @@ class Transfer:
             asset=item.asset,
             taken=None if item.facts is None else taken(entry.path, entry.mtime_ns, item.facts),
             suspicious=item.suspicion,
-            adopted=item.adopted,
+            adopted=item.adopted and status is Status.VERIFIED,
         )
 
     def _pending(self, item: Item, error: PhotosyncError | None) -> None:

@@ -16,7 +16,7 @@ from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import Permanent, SafetyGuard
 from photosync.engine.journal import Delivery, key
 from photosync.engine.layout import Layout
-from photosync.engine.names import DROPBOX, POSIX, match_key
+from photosync.engine.names import DROPBOX, POSIX, decode, match_key
 from photosync.engine.plan import Mode, Policy, make_plan
 from photosync.engine.scan import Listing, ListingError
 from tests.engine.rig import entry
@@ -436,6 +436,22 @@ def test_twins_in_other_normal_forms_are_known_again_without_a_journal(folder: s
     for action in plan(source, at, [], policy, CLOUD).actions:
         assert isinstance(action, Compare)
         assert action.existing.size == action.source.size
+
+
+@pytest.mark.parametrize("size", [11, 12])
+@pytest.mark.parametrize("escaped", ["cafe%CC%81.jpg", "%63afe\u0301.jpg"])
+def test_a_twin_is_sought_under_names_that_can_stand_for_it(escaped: str, size: int) -> None:
+    """Where names come back decomposed, these are the other twin's, or this one's."""
+    composed, decomposed = "caf\u00e9.jpg", "cafe\u0301.jpg"
+    source = listing(entry(decomposed, 11), entry(composed, 11))
+    at = listing(there(decomposed, 11), there(escaped, size))
+    looked = 0
+    for action in plan(source, at, [], COPY, CLOUD).actions:
+        found = [action.existing, *action.also] if isinstance(action, Compare) else []
+        looked += len(found)
+        assert all(decode(each.path) == action.source.path for each in found)  # type: ignore[union-attr]
+        assert all(each.size == 11 for each in found[1:])
+    assert looked == {("cafe%CC%81.jpg", 11): 3, ("%63afe\u0301.jpg", 11): 4}.get((escaped, size), looked)
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

@@ -926,6 +926,30 @@ def test_a_rename_moves_without_sending(tmp_path: Path) -> None:
     assert rig.run().status == "nothing"
 
 
+def test_a_renamed_copy_that_is_damaged_is_copied(tmp_path: Path) -> None:
+    """And told as that."""
+    rig = Rig(tmp_path)
+    rig.photo("old", b"content")
+    rig.run()
+    rig.phone.drop("old")
+    rig.photo("new", b"content")
+
+    def setup(there: SimStore) -> None:
+        real = there.move
+
+        def move(path: str, to: str) -> Stored:
+            if path == "old" and path in rig.there.things:
+                rig.there.set("old", b"CONTENT", 1)
+            return real(path, to)
+
+        there.move = move  # type: ignore[method-assign]
+
+    rig.setup = setup
+    report = rig.run()
+    assert rig.files()["new"] == b"content"
+    assert (report.tally.adopted, report.count(Status.VERIFIED)) == (0, 1)
+
+
 def test_a_rename_that_is_none_is_copied_and_the_old_file_stays(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.photo("old", b"content")

@@ -103,6 +103,7 @@ def test_nothing_is_read_where_the_service_proves_it(rig: Rig) -> None:
     assert {outcome.evidence for outcome in rig.outcomes.values()} == {"server-hash:etag-like"}
     assert any("manifest does not list them" in text for text in rig.notices)
     assert sorted(service.copied) == ["a", "b"]
+    assert report.tally.adopted == 0, "copied, though not by this machine"
     assert rig.run().status == "nothing"
 
 
@@ -196,6 +197,7 @@ def test_what_was_read_before_stays_in_the_manifest(rig: Rig) -> None:
     service.tells = True
     report = rig.run(policy=ANEW)
     assert report.source_bytes == 0
+    assert report.tally.adopted == 2, "nothing was copied"
     assert not any("does not list" in text for text in rig.notices)
     with rig.journal() as journal:
         assert {each.path: each.content for each in journal.deliveries("phone", "there")} == before
