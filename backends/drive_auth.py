@@ -35,7 +35,7 @@ class SignInRequest:
     def __init__(self, client_id: str, client_secret: str, scope: str, redirect_uri: str) -> None:
         from google_auth_oauthlib.flow import Flow
 
-        from photosync.backends.session import open_session
+        from photosync.backends.session import Session
 
         # Where to sign in is not for a file to say that came from somewhere.
         client = {"client_id": client_id, "client_secret": client_secret}
@@ -48,7 +48,7 @@ class SignInRequest:
             redirect_uri=redirect_uri,
             autogenerate_code_verifier=True,
         )
-        ours = open_session(1)
+        ours = Session(1)
         session = self._flow.oauth2session
         session.mount("https://", ours.get_adapter(TOKEN_URI))
         session.auth, session.max_redirects = ours.auth, 0
@@ -164,9 +164,9 @@ def revoke(token: Mapping[str, str | float | None]) -> None:
     Raises:
         Transient: Google could not be reached.
     """
-    from photosync.backends.session import TIMEOUT, open_session
+    from photosync.backends.session import TIMEOUT, Session
 
-    with translated("signing out"), open_session(1) as session:
+    with translated("signing out"), Session(1) as session:
         form = {"token": token.get("refresh_token") or token.get("access_token")}
         reply = session.post(REVOKE_URI, data=form, timeout=TIMEOUT)
         if reply.status_code != 400:

@@ -17,8 +17,9 @@ import httplib2
 import requests
 from googleapiclient.discovery import build
 
+from photosync.backends.drive_body import beginning
 from photosync.backends.drive_errors import REMEDY
-from photosync.backends.session import TIMEOUT, open_session
+from photosync.backends.session import Session
 from photosync.engine.errors import NotSignedIn, Permanent, Transient
 
 LARGEST = 64 << 20
@@ -53,7 +54,7 @@ class SignIn:
         self._renewing = threading.Lock()
         self._renewable = bool(token.get("refresh_token") or token.get("service_account"))
         self._credentials = _credentials(token, scopes)
-        self._session = open_session(1)
+        self._session = Session(1)
 
     def token(self) -> str:
         """An access token that is not known to have expired."""
@@ -119,7 +120,7 @@ class Http:
         self._sign_in = sign_in
         self._count = count
         # A download goes on while its thread asks for something else.
-        self._session = open_session(2)
+        self._session = Session(2)
         self.doing = ""
 
     def request(
@@ -176,14 +177,9 @@ class Http:
         self, uri: str, method: str, body: Any, headers: Mapping[str, str] | None, token: str
     ) -> requests.Response:
         self._count(self.doing)
-        return self._session.request(
-            method,
-            uri,
-            data=body.encode() if isinstance(body, str) else body,
-            headers={**(headers or {}), "Authorization": f"Bearer {token}"},
-            timeout=TIMEOUT,
-            stream=True,
-            allow_redirects=False,
+        body = body.encode() if isinstance(body, str) else body
+        return self._session.exchange(
+            method, uri, body, {**(headers or {}), "Authorization": f"Bearer {token}"}
         )
 
 
@@ -192,6 +188,7 @@ class Service:
 
     Attributes:
         files, changes, about: the API's collections.
+        creation: a request that begins an upload, of nothing yet; see `photosync.backends.drive_body`.
     """
 
     def __init__(self, sign_in: SignIn, count: Callable[[str], None]) -> None:
@@ -207,6 +204,7 @@ class Service:
         self.files = api.files()
         self.changes = api.changes()
         self.about = api.about()
+        self.creation = beginning(self, {})
 
     def http(self, doing: str) -> Http:
         """The calling thread's transport."""

@@ -9,6 +9,7 @@ from photosync.backends.drive_client import Account
 from photosync.backends.drive_errors import IdTaken
 from photosync.backends.drive_folders import Folder, Folders
 from photosync.backends.drive_metadata import FIELDS, Item, checked, item_of, split, stored_of, times
+from photosync.backends.unchanged import same_bytes
 from photosync.engine.capabilities import Blob, Buffer, Stored
 from photosync.engine.entry import join
 from photosync.engine.errors import AlreadyExists, Corrupt, NameRefused, Permanent, Transient
@@ -105,8 +106,10 @@ def create(account: Account, body: dict[str, Any], data: Buffer, path: str) -> I
 
 def _content(blob: Blob) -> str:
     """The SHA-256 of what is to be sent; Corrupt if it is not what was read."""
-    digest = hashlib.sha256(blob.data).hexdigest()
-    if blob.digests.get("sha256", digest) != digest:
+    digest = blob.digests.get("sha256")
+    if digest is None:
+        return hashlib.sha256(blob.data).hexdigest()
+    if not same_bytes(blob.data, blob.digests):
         raise Corrupt(
             f"{blob.path!r} changed in memory after it was read. Run again; test this machine's memory."
         )

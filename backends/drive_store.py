@@ -33,7 +33,7 @@ from photosync.engine.names import DRIVE, printable
 CONCURRENCY = 6
 """Reads worth having in flight."""
 
-WRITES = 12
+WRITES = 16
 """Writes worth having in flight at most; where that meets the limit on a user's writes, fewer are left."""
 
 SMALL = 5_000_000

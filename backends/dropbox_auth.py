@@ -33,7 +33,7 @@ class SignInRequest:
     def __init__(self, app_key: str, redirect_uri: str) -> None:
         from dropbox.oauth import DropboxOAuth2Flow, DropboxOAuth2FlowNoRedirect
 
-        from photosync.backends.session import TIMEOUT, open_session
+        from photosync.backends.session import TIMEOUT, Session
 
         options: dict[str, Any] = {
             "use_pkce": True,
@@ -48,7 +48,7 @@ class SignInRequest:
         else:
             self._flow = DropboxOAuth2FlowNoRedirect(app_key, **options)
         # The flow's own session has other ideas of certificates, redirects and .netrc.
-        self._flow.requests_session = open_session(1)
+        self._flow.requests_session = Session(1)
         self.url = str(self._flow.start())
 
     def finish(self, answer: Mapping[str, str]) -> Token:

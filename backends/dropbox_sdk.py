@@ -19,7 +19,7 @@ from dropbox.dropbox_client import PATH_ROOT_HEADER
 from dropbox.exceptions import BadInputError, HttpError, InternalServerError
 
 from photosync.backends.dropbox_errors import REMEDY
-from photosync.backends.session import TIMEOUT, open_session
+from photosync.backends.session import TIMEOUT, Session
 from photosync.engine.errors import NotSignedIn
 
 Token = dict[str, str | float | None]
@@ -57,7 +57,7 @@ class Client(dropbox.Dropbox):  # type: ignore[misc]
             else datetime.fromtimestamp(float(expires), UTC).replace(tzinfo=None),
             app_key=token.get("app_key"),
             app_secret=token.get("app_secret"),
-            session=open_session(connections),
+            session=Session(connections),
             headers=headers,
             timeout=TIMEOUT,
             max_retries_on_error=0,

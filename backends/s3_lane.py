@@ -8,15 +8,12 @@ row the lane stays closed.
 Proxies come from the same environment variables, and certificates from the same file, as botocore's.
 """
 
-import hashlib
 import re
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-from blake3 import blake3
 
 from photosync.engine.capabilities import Buffer
 from photosync.engine.errors import AlreadyExists, Trouble
@@ -113,14 +110,6 @@ class Lane:
             retry_config={"max_retries": 0, "retry_timeout": _PATIENCE},
             credential_provider=credentials(self._client._request_signer._credentials),
         )
-
-
-def same_bytes(data: Buffer, digests: Mapping[str, str]) -> bool:
-    """Whether bytes in memory still have the digest they were read with, by BLAKE3 if that is known: it takes
-    a third of the time of SHA-256."""
-    if (content := digests.get("blake3")) is not None:
-        return blake3(data).hexdigest() == content
-    return hashlib.sha256(data).hexdigest() == digests["sha256"]
 
 
 def trouble_of(error: Exception) -> Trouble:

@@ -9,7 +9,7 @@ from typing import Any
 from photosync.backends.s3_copy import copy_object
 from photosync.backends.s3_crc import crc64
 from photosync.backends.s3_errors import NoBucket
-from photosync.backends.s3_lane import WIDTH, same_bytes, trouble_of
+from photosync.backends.s3_lane import WIDTH, trouble_of
 from photosync.backends.s3_marks import Marks
 from photosync.backends.s3_objects import (
     ObjectReader,
@@ -31,6 +31,7 @@ from photosync.backends.s3_probe import probe_crc64, probe_multipart, probe_put
 from photosync.backends.s3_service import IN_FLIGHT, Service
 from photosync.backends.s3_signing import PARAMETER
 from photosync.backends.s3_upload import S3Upload, Target, start
+from photosync.backends.unchanged import same_bytes
 from photosync.engine.capabilities import Blob, Capabilities, Changes, Store, Stored, Usage
 from photosync.engine.entry import NO_DIGESTS, Entry, Files, Kind
 from photosync.engine.errors import (

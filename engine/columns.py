@@ -183,6 +183,8 @@ class Columns(Sequence[Entry]):
         self._timeless = self._timeless or files.times is None
         self._times.extend(repeat(_NO_TIME, len(paths)) if files.times is None else files.times)
         self._versions.extend(row, files.versions)
+        if files.digests is not None:
+            self._digests.extend(row, files.digests)
         self._runs = None
 
     def sorted(self) -> "Columns":

@@ -1,5 +1,6 @@
 """One file as a listing shows it."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -67,6 +68,7 @@ class Files:
         paths: as in `Entry`.
         sizes, times, versions: as in `Entry`, one for each path; times None: there are none.
         others: whatever is no plain file, or has more to be told of it.
+        digests: as in `Entry`, as JSON, one for each path; None: there are none.
     """
 
     paths: Sequence[str]
@@ -74,12 +76,17 @@ class Files:
     times: Sequence[int] | None
     versions: Sequence[str]
     others: Sequence[Entry] = ()
+    digests: Sequence[str] | None = None
 
     def entries(self) -> Iterator[Entry]:
         """The files one by one, without ``others``."""
         times: Iterable[int | None] = repeat(None, len(self.paths)) if self.times is None else self.times
-        for path, size, mtime_ns, version in zip(self.paths, self.sizes, times, self.versions, strict=True):
-            yield Entry(path, size, mtime_ns, NO_DIGESTS, version)
+        known: Iterable[Mapping[str, str]] = (
+            repeat(NO_DIGESTS, len(self.paths)) if self.digests is None else map(json.loads, self.digests)
+        )
+        rows = zip(self.paths, self.sizes, times, known, self.versions, strict=True)
+        for path, size, mtime_ns, digests, version in rows:
+            yield Entry(path, size, mtime_ns, digests, version)
 
 
 def join(folder: str, name: str) -> str:

@@ -167,6 +167,10 @@ class JournalFile:
             return self._db.execute(query, arguments).fetchall()
 
     def _stream(self, query: str, *arguments: object) -> Iterator[tuple[Any, ...]]:
+        for rows in self._groups(query, *arguments):
+            yield from rows
+
+    def _groups(self, query: str, *arguments: object) -> Iterator[list[tuple[Any, ...]]]:
         with self._guard():
             self._commit()
             cursor = self._db.execute(query, arguments)
@@ -175,7 +179,7 @@ class JournalFile:
                 rows = cursor.fetchmany(GROUP)
             if not rows:
                 return
-            yield from rows
+            yield rows
 
     def _place(self, identity: str) -> int:
         # Nearly every call finds its place known; numbers never change, so that needs no lock.

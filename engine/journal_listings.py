@@ -1,9 +1,10 @@
 """What the journal remembers of change feeds."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from photosync.engine.entry import Entry
+from photosync.engine.entry import Entry, Files
 from photosync.engine.journal_file import JournalFile
 from photosync.engine.journal_rows import key, path_of
 
@@ -16,6 +17,9 @@ CREATE TABLE IF NOT EXISTS listed (
 CREATE TABLE IF NOT EXISTS cursors (place INTEGER PRIMARY KEY, cursor TEXT NOT NULL);
 """
 
+_NOTHING = "{}"
+"""No digests."""
+
 
 class Listings(JournalFile):
     """A part of `photosync.engine.journal.Journal`."""
@@ -25,13 +29,18 @@ class Listings(JournalFile):
         return str(rows[0][0]) if rows else None
 
     def listed(self, place: str) -> Iterator[Entry]:
-        """The listing that the cursor stands for."""
-        rows = self._stream(
+        """The listing that the cursor stands for, sorted by `key` of the path."""
+        for files in self.listed_files(place):
+            yield from files.entries()
+            yield from files.others
+
+    def listed_files(self, place: str) -> Iterator[Files]:
+        """The same, many files at a time."""
+        groups = self._groups(
             "SELECT path, size, mtime_ns, version, digests FROM listed WHERE place = ? ORDER BY path",
             self._place(place),
         )
-        for path, size, mtime_ns, version, digests in rows:
-            yield Entry(path_of(path), size, mtime_ns, json.loads(digests), version)
+        yield from map(_files, groups)
 
     def set_listed(
         self, place: str, upserts: Iterable[Entry], removed: Iterable[str], cursor: str, full: bool
@@ -70,3 +79,13 @@ class Listings(JournalFile):
                     self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
+
+
+def _files(rows: Sequence[tuple[Any, ...]]) -> Files:
+    paths, sizes, times, versions, digests = zip(*rows, strict=True)
+    if None in times or None in versions or _NOTHING in digests:
+        return Files((), (), None, (), [
+            Entry(path_of(path), size, mtime_ns, json.loads(digests), version)
+            for path, size, mtime_ns, version, digests in rows
+        ])  # fmt: skip
+    return Files(list(map(path_of, paths)), sizes, times, versions, digests=digests)

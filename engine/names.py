@@ -128,7 +128,6 @@ made of text lines (FTP) lose control characters and outer spaces."""
 
 _DEVICE = re.compile(r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9¹²³]) *(?:\.|\Z)", re.IGNORECASE)
 _BAD_PART = re.compile(r"(?:\A|/)\.{0,2}(?=/|\Z)|\0")
-_BAD_AMONG = re.compile(r"(?:\A|[/\0])\.{0,2}(?=[/\0]|\Z)")
 _ESCAPE = re.compile(rb"%(?!2[Ff]|00)([0-9A-Fa-f]{2})")
 # A per cent sign that could be taken for the start of an escape, also after non-ASCII characters that fold to
 # hex digits (U+FB00 folds to "ff") have been folded.
@@ -177,7 +176,9 @@ def all_plain(paths: str) -> bool:
 
     A NUL in a path is for the caller to find: there are more paths then than there should be.
     """
-    return paths.isascii() and _BAD_AMONG.search(paths) is None
+    # Three searches for a few letters take a fifth of the time of one for a pattern.
+    framed = f"/{paths}/".replace("\0", "/")
+    return paths.isascii() and not any(bad in framed for bad in ("//", "/./", "/../"))
 
 
 def _canonical(path: str) -> bool:

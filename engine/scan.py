@@ -234,8 +234,10 @@ def fed(store: Store, journal: Journal, place: str, own: Callable[[str], bool] =
     """Lists a store that declares ``change_feed``: what the journal remembers, brought up to date."""
     drain(store, journal, place)
     found = _Collector(everything, own=own)
-    for entry in journal.listed(place):
-        found.add(entry)
+    for files in journal.listed_files(place):
+        found.add_files(files)
+        for entry in files.others:
+            found.add(entry)
     return found.listing()
 
 

@@ -13,7 +13,7 @@ from photosync.backends.drive_metadata import named, nanoseconds, shown, times
 from photosync.backends.drive_own import REPLACES
 from photosync.backends.drive_store import DriveStore
 from photosync.engine.beside import unshared
-from photosync.engine.capabilities import Stored
+from photosync.engine.capabilities import Blob, Stored
 from photosync.engine.entry import Kind
 from photosync.engine.errors import (
     AlreadyExists,
@@ -27,6 +27,7 @@ from photosync.engine.errors import (
     Transient,
     Unsupported,
 )
+from photosync.engine.hashing import fingerprint
 from photosync.testing.helpers import drain
 from tests.backends.drive_rig import MTIME, Rig, blob, rigged, stored
 from tests.servers.faults import Fault
@@ -48,6 +49,17 @@ def put(store: DriveStore, path: str, data: bytes) -> Stored:
 
 
 # Bytes as they are
+
+
+@pytest.mark.parametrize("known", [["sha256"], ["blake3", "sha256"]])
+def test_bytes_that_changed_in_memory_do_not_go(rig: Rig, known: list[str]) -> None:
+    digests = {name: value for name, value in fingerprint(b"photo", known).digests.items() if name in known}
+    store = rig.store()
+    [result] = store.put([Blob("a.jpg", b"phota", None, digests)])
+    assert isinstance(result, Corrupt)
+    assert rig.content() == {}
+    assert stored(store.put([Blob("a.jpg", b"photo", None, digests)]))[0].path == "a.jpg"
+    assert rig.content() == {"Photos/a.jpg": [b"photo"]}
 
 
 @pytest.mark.parametrize("data", [b"\r\n--", b"--\r\n\r\n{}\r\n----\r\n", b"\nFrom me\n\r\r\n\x00", b""])

@@ -11,6 +11,7 @@ import pytest
 from photosync.backends import drive_http
 from photosync.backends.drive_errors import translated
 from photosync.backends.drive_http import Http
+from photosync.backends.session import PIECE, Session
 from photosync.engine.errors import Fatal, Permanent, Transient
 from tests.backends.drive_rig import rigged
 
@@ -88,6 +89,37 @@ def test_a_redirect_is_not_followed(http: Http) -> None:
             asks(http, url)()
     assert b"Bearer token" in first[0]
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "headers"),
+    [
+        ("GET", None, {"accept": "application/json", "Accept-Encoding": "identity"}),
+        ("GET", None, {"Range": "bytes=1-"}),
+        ("POST", None, {}),
+        ("POST", b"{}", {"content-type": "application/json", "content-length": "2"}),
+        ("PUT", b"", {"Content-Range": "bytes */5", "Content-Length": "0"}),
+        ("PUT", bytes(PIECE), {}),
+        ("PATCH", b"x" * (PIECE + 1), {"user-agent": "another"}),
+        ("DELETE", b"", {}),
+    ],
+)
+def test_a_request_is_the_one_that_requests_would_make(
+    http: Http, method: str, body: bytes | None, headers: dict[str, str]
+) -> None:
+    with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (url, asked), Session(1) as session:
+        url += "/\u00e9 %2F?q='a b'&fields=id%2Cname"
+        session.exchange(method, url, body, headers).close()
+        session.request(method, url, data=body, headers=headers, allow_redirects=False).close()
+    ours, theirs = (_taken_apart(each) for each in asked)
+    assert ours == theirs
+
+
+def _taken_apart(request: bytes) -> tuple[bytes, set[bytes]]:
+    """The first line and the headers, whose names' case and order mean nothing."""
+    first, *rest = request.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    headers = (line.partition(b":") for line in rest)
+    return first, {name.lower() + value for name, _, value in headers}
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])

@@ -35,7 +35,10 @@ def weather(share: float) -> list[Fault]:
 
 
 def rclone_env(machine: Photosync, place: DriveFolder) -> dict[str, str]:
-    return {**place.account.env(), "RCLONE_CONFIG": str(machine.home / "rclone.conf")}
+    config = machine.home / "rclone.conf"
+    # A sign-in of its own: bad weather may have ended the one that photosync took over.
+    config.write_text(place.account.rclone_config("drive", place.scope))
+    return {**place.account.env(), "RCLONE_CONFIG": str(config)}
 
 
 def phone_like(folder: Path, files: int) -> int:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from photosync.engine.capabilities import Changes
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Fatal
 from photosync.engine.hashing import CHUNK, fingerprint
 from photosync.engine.journal import GROUP, INTERVAL, Delivery, Journal, JournalError, PendingUpload, key
+from photosync.engine.scan import fed
 from tests.engine.rig import entry, simulate
 
 
@@ -219,6 +221,35 @@ def test_a_full_answer_replaces_the_listing_of_that_place_only() -> None:
         journal.set_listed("b", [entry("new", version="v")], [], "c2", full=True)
         assert list(journal.listed("b")) == [entry("new", version="v")]
         assert [found.path for found in journal.listed("other")] == ["theirs"]
+
+
+def test_a_listing_is_handed_out_as_it_was_told() -> None:
+    odd = [
+        Entry("a", 1, 2, {"sha256": "00", "md5": "11"}, "v"),
+        Entry("b", 0, -(1 << 62), {}, "v"),
+        Entry("caf\u00e9", 1, 2, {"sha256": "00"}, "\u00fc"),
+        Entry("raw\udcff", 1, 2, {"sha256": "00"}, "v"),
+        Entry("timeless", 1, None, {"sha256": "00"}, "v"),
+        Entry("versionless", 1, 2, {"sha256": "00"}, None),
+        Entry(".photosync/HEAD", 1, 2, {"sha256": "00"}, "v"),
+    ]
+    plain = [Entry(f"p{n:04}", n, n, {"content_hash": f"{n:064x}"}, f"v{n}") for n in range(1200)]
+    for told in ([], odd, plain, [*odd, *plain], *([one, *plain] for one in odd)):
+        expected = sorted(told, key=lambda found: key(found.path))
+        with Journal(None) as journal:
+            journal.set_listed("b", told, [], "c1", full=True)
+            assert list(journal.listed("b")) == expected
+            listing = fed(Unchanged(), journal, "b")  # type: ignore[arg-type]
+            assert [*listing.own, *listing.entries] == expected
+            assert [listing.entries[at] for at in range(len(listing.entries))] == list(listing.entries)
+
+
+class Unchanged:
+    """A store at which nothing happened."""
+
+    def changes(self, cursor: str | None) -> Changes:
+        assert cursor == "c1"
+        return Changes([], [], "c1", full=False)
 
 
 def test_listing_and_cursor_change_together_or_not_at_all() -> None:
