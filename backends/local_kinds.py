@@ -22,6 +22,7 @@ _DISK = Capabilities(
     batch=Batch(64),
 )
 _WINDOWS_DISK = replace(_DISK, names=WINDOWS, mtime_precision_ns=100)
+_FAT = replace(_WINDOWS_DISK, mtime_precision_ns=2 * _SECOND, largest=(4 << 30) - 1)
 # Nobody can tell what a FUSE program makes of names and times, or whether it honours a rename flag.
 _UNKNOWN = replace(_DISK, names=ANY, mtime_precision_ns=2 * _SECOND, exclusive=False)
 
@@ -32,7 +33,9 @@ _BY_TYPE: Mapping[str, Capabilities] = {
     ),
     **dict.fromkeys(("virtiofs", "xfs", "zfs"), _DISK),
     **dict.fromkeys(("ext2", "ext3"), replace(_DISK, mtime_precision_ns=_SECOND)),
-    **dict.fromkeys(("vfat", "msdos"), replace(_WINDOWS_DISK, mtime_precision_ns=2 * _SECOND)),
+    **dict.fromkeys(("vfat", "msdos"), _FAT),
+    # A program that gives FAT to everybody, and has no rename flags.
+    "fuse.fusefat": replace(_FAT, exclusive=False),
     "exfat": replace(_WINDOWS_DISK, mtime_precision_ns=10_000_000),
     **dict.fromkeys(("cifs", "smb3", "ntfs", "ntfs3"), _WINDOWS_DISK),
     # ntfs-3g or exfat-fuse.

@@ -340,12 +340,21 @@ class LocalStore:
 
     def about(self) -> Usage:
         self._count("about")
+        found = self._statvfs()
+        block = found.f_frsize
+        return Usage(found.f_blocks * block, (found.f_blocks - found.f_bfree) * block, found.f_bavail * block)
+
+    def room(self) -> int | None:
+        """See `photosync.engine.capabilities.TellsRoom`."""
+        found = self._statvfs()
+        # fusefat, for one, says that it has no blocks at all.
+        return found.f_bavail * found.f_frsize if found.f_blocks else None
+
+    def _statvfs(self) -> os.statvfs_result:
         place = self._tree.root
         while not os.path.exists(place):
             place = os.path.dirname(place)
-        found = os.statvfs(place)
-        block = found.f_frsize
-        return Usage(found.f_blocks * block, (found.f_blocks - found.f_bfree) * block, found.f_bavail * block)
+        return os.statvfs(place)
 
     # photosync's own files
 

@@ -58,6 +58,7 @@ class Capabilities:
         parallel_parts: parts of one upload may be sent at once and in any order.
         part_size: bytes a part of an upload has (all but the last), a multiple of 4 MiB.
         small_limit: objects up to this many bytes go whole through `Store.put`.
+        largest: bytes of the largest file that can be stored; None: no limit that anybody meets.
         batch: what one `put` call may carry.
         flat_listing: `Store.list_tree` lists everything below the root in few requests.
         change_feed: `Store.changes` tells what changed since a cursor.
@@ -81,6 +82,7 @@ class Capabilities:
     parallel_parts: bool = False
     part_size: int = 8 << 20
     small_limit: int = 8 << 20
+    largest: int | None = None
     batch: Batch = field(default=Batch())
     flat_listing: bool = False
     change_feed: bool = False
@@ -325,6 +327,15 @@ class Settles(Protocol):
 
         An absent root has nothing to be made durable.
         """
+        ...
+
+
+@runtime_checkable
+class TellsRoom(Protocol):
+    """A store that knows, without asking anybody, how much room there is."""
+
+    def room(self) -> int | None:
+        """Bytes that may still be written; None where the file system does not say."""
         ...
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from photosync.engine import record, retry, scan, spared
+from photosync.engine import record, retry, room, scan, spared
 from photosync.engine.actions import Compare, Move, Plan
 from photosync.engine.capabilities import Probes, Remarks, Repeats, Settles, Store, Sweeps
 from photosync.engine.choosing import Choice
@@ -73,11 +73,16 @@ class _Unheard(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What is there, and what is to be done."""
+    """What is there, and what is to be done.
+
+    Attributes:
+        too_little: warning that the destination has too little room for it, or None.
+    """
 
     source: Listing
     destination: Listing
     plan: Plan
+    too_little: str | None = None
 
 
 def run(job: Job, journal: Journal, seam: Seam, listener: Listener, within: Workers | None = None) -> Report:
@@ -250,8 +255,14 @@ class _Run:
         policy = self._policy(self._freed(workers, gates[1]))
         with collector.paused():
             plan = make_plan(source, destination, known, policy, can, facts, contents)
+        plan, too_little = room.fit(plan, self.pair.destination, self._begun)
         self._planned(plan)
-        return Prepared(source, destination, plan)
+        if too_little is not None:
+            self.warn(too_little)
+        return Prepared(source, destination, plan, too_little)
+
+    def _begun(self, entry: Entry) -> bool:
+        return self.journal.upload(self.pair.source_id, self.pair.destination_id, entry) is not None
 
     def _given(self, plan: Plan) -> Prepared:
         self._planned(plan)

@@ -15,7 +15,7 @@ ROWS: dict[int, tuple[str, str]] = {
     12: ("A placeholder: can be looked at, not opened", "it fails alone and is counted"),
     13: ("Other bytes at a second read", "no mixture is published"),
     14: ("An empty photo", "copied, never freed"),
-    15: ("A sparse file of 100 GB", "streamed, never held in memory"),
+    15: ("A sparse file of 100 GB", "streamed, never held in memory; not begun where it does not fit"),
     16: ("A folder of 200,000 files", "bounded memory"),
     17: ("Half a Live Photo is safe", "neither half is freed"),
     18: ("A loop of symbolic links at the source", "not followed, reported"),
@@ -109,9 +109,6 @@ UNTESTED: dict[int, str] = {
 PARTLY: dict[int, str] = {
     13: "what is copied in one go is read once, so a second reading is met only when an upload goes on or a "
     "photo is freed",
-    15: "the room is not asked for beforehand: a disk that is too small is noticed when it is full",
-    33: "a simulated FAT disk, a mount that tells every second second and then shifts by an hour, and what "
-    "is declared of each kind of disk; no real FAT was mounted",
     45: "libgphoto2 leaves out a file that a camera gave no answer about, while it answers everything else",
     77: "libgphoto2 turns a name with emoji into question marks (cameras by PTP)",
 }

@@ -262,6 +262,7 @@ def show_plan(prepared: sync.Prepared, destination: Place, as_json: bool) -> Non
                 "bytes": prepared.plan.bytes,
                 "unchanged": prepared.plan.unchanged,
                 "complete": prepared.source.complete,
+                "warnings": [prepared.too_little] if prepared.too_little else [],
             }
         )
         return
@@ -308,4 +309,6 @@ def _lines(rows: Sequence[dict[str, object]], prepared: sync.Prepared, destinati
         f"{len(rows)} to do ({total} to read), {prepared.plan.unchanged} at {destination.text} already. "
         "Nothing was changed."
     )
+    if prepared.too_little:
+        lines.append(f"warning: {prepared.too_little}")
     return lines

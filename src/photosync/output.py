@@ -12,6 +12,7 @@ from photosync.engine.mirror import MirrorReport
 from photosync.engine.names import printable
 from photosync.engine.removal import Removal
 from photosync.engine.report import Report
+from photosync.engine.sizes import human_size as human_size
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -39,15 +40,6 @@ class Output(Protocol):
     def failed(self, text: str, destinations: Sequence[str]) -> None:
         """The run could not begin."""
         ...
-
-
-def human_size(size: float) -> str:
-    """ "3.4 MiB"."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(size) < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
 
 
 def json_text(record: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ PROOFS: Mapping[str, tuple[str, ...]] = {
     "parallel_parts": ("test_upload_in_any_order",),
     "part_size": ("test_declares_what_makes_sense", "test_upload_in_order"),
     "small_limit": ("test_declares_what_makes_sense", "test_upload_in_order"),
+    "largest": ("test_declares_what_makes_sense",),
     "batch": ("test_put_batch", "test_put_batch_with_one_name_twice"),
     "flat_listing": ("test_listings_agree", "test_an_absent_root"),
     "change_feed": ("test_changes",),
@@ -47,6 +48,7 @@ _WORDS: Mapping[str, str] = {
     "parallel_parts": "parts in parallel",
     "part_size": "size of a part",
     "small_limit": "whole in one call up to",
+    "largest": "largest file",
     "batch": "objects in one call",
     "flat_listing": "one listing for the whole tree",
     "change_feed": "change feed",
@@ -153,6 +155,7 @@ def _cell(name: str, value: object) -> str:
         "mtime_precision_ns": _duration,
         "part_size": _mib,
         "small_limit": _mib,
+        "largest": _mib,
     }
     return written.get(name, str)(value)
 

@@ -55,9 +55,25 @@ def test_a_hundred_gigabytes_of_nothing(machine: Photosync, local: LocalFolder, 
         file.truncate(100 << 30)
     with mounted("tmpfs", local.folder, "size=48m"):
         code, memory = most_memory(machine, "copy", source, local.folder, "--quiet")
-        assert code == 7
+        assert code == 6
         assert memory < 400 * MIB
-        assert not (local.folder / "hole.MP4").exists()
+        assert local.files() == {"a.JPG": b"photo"}
+        planned = machine.run("copy", source, local.folder, "--dry-run").expect(0)
+        assert "refuse   hole.MP4  (needs 100.0 GiB, and " in planned.out
+
+
+@pytest.mark.root
+@pytest.mark.row(15, 20)
+def test_too_many_files_are_told_beforehand(machine: Photosync, local: LocalFolder, tmp_path: Path) -> None:
+    source = write(tmp_path / "source", {f"{number}.JPG": noise(900_000, number) for number in range(3)})
+    with mounted("tmpfs", local.folder, "size=2m"):
+        planned = machine.run("copy", source, local.folder, "--dry-run").expect(0)
+        assert "warning: 3 files need 2.6 MiB, and 2.0 MiB are free" in planned.out
+        planned = machine.run("copy", source, local.folder, "--dry-run", "--json").expect(0)
+        assert "3 files need 2.6 MiB" in planned.events[-1]["warnings"][0]
+        done = machine.copy(source, local.text).expect(7)
+        assert "3 files need 2.6 MiB" in done.report["warnings"][0]
+        assert set(local.files()) < {"0.JPG", "1.JPG", "2.JPG"}
 
 
 @pytest.mark.slow

@@ -1,13 +1,15 @@
 """A phone that is used and backed up, day and night, by one process.
 
-python -m tests.load.soak [--hours 24]
+python -m tests.load.soak [--hours 24] [--renew 500]
 
 Photos are taken, edited and deleted; each round copies them, and now and then proves, heals and restores. A
 line a minute tells what the process holds; a photo that is lost or damaged, a descriptor or thread that
-stays, or memory that grows ends it with an error.
+stays, or memory that grows ends it with an error. Copies keep all that they ever got, so what a run
+holds grows with them until they are begun anew, every ``--renew`` rounds.
 """
 
 import argparse
+import ctypes
 import os
 import random
 import shutil
@@ -21,14 +23,24 @@ from tests.e2e.cli import Photosync, photo
 from tests.load.process import MIB, Held
 
 _MOST = 300
+_SETTLED = 20
+"""Rounds after which every path was taken but healing."""
 _IN_FLIGHT = 128 * MIB
 """What a run may hold of files under way, by default."""
+_GROWTH = 24 * MIB
+"""What the largest copies before they are begun anew may add, once what was freed is given back."""
 
 
 class Soak:
-    """A phone, two copies of it, and what is on it: size and seed of each photo."""
+    """A phone, two copies of it, and what is on it: size and seed of each photo.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where all of it is.
+        renew: rounds after which the copies are begun anew.
+    """
+
+    def __init__(self, folder: Path, renew: int) -> None:
+        self.renew = renew
         self.machine = Photosync(folder / "machine")
         os.environ.update(self.machine.env)
         self.phone = folder / "phone"
@@ -69,11 +81,19 @@ class Soak:
             assert self.machine.run("verify", "--deep", self.copies[0]).code == 1
             self.machine.run("heal", "--deep", self.copies[0], "--from", self.copies[1]).expect(0)
             self.machine.run("verify", "--deep", self.copies[0]).expect(0)
-            self._start_over()
+        self._start_over()
+
+    def line(self, held: Held) -> str:
+        """What the process holds, and what for."""
+        kept = sum(len(files) for _, _, files in os.walk(self.copies[0] / "DCIM"))
+        return (
+            f"{self.rounds} rounds, {self.taken} photos taken, {kept} in each copy, "
+            f"{held.memory / MIB:.1f} MiB, {held.descriptors} descriptors, {held.threads} threads"
+        )
 
     def _start_over(self) -> None:
         """Copies only ever grow: new ones, so that the disk does not fill in a day."""
-        if self.rounds % 500 == 0:
+        if self.rounds % self.renew == 0:
             for copy in self.copies:
                 shutil.rmtree(copy)
             shutil.rmtree(self.machine.state)
@@ -83,25 +103,46 @@ def main() -> int:
     """As the first lines of this file say."""
     parser = argparse.ArgumentParser(prog="python -m tests.load.soak")
     parser.add_argument("--hours", type=float, default=24.0)
+    parser.add_argument("--renew", type=int, default=500)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="photosync-soak-") as folder:
-        soak = Soak(Path(folder))
+        soak = Soak(Path(folder), given.renew)
         until = time.monotonic() + given.hours * 3600
         settled, told = None, 0.0
         while time.monotonic() < until:
             soak.round()
-            if soak.rounds < 20:
+            if soak.rounds < _SETTLED:
                 continue
             held = Held.now()
             settled = settled or held
-            assert held.descriptors <= settled.descriptors + 4, (settled, held)
-            assert held.threads <= settled.threads, (settled, held)
-            assert held.memory < settled.memory + _IN_FLIGHT + 32 * MIB, (settled, held)
+            check(settled, held)
             if time.monotonic() - told > 60:
                 told = time.monotonic()
-                print(f"{soak.rounds} rounds, {soak.taken} photos, {held}", flush=True)
-        print(f"{soak.rounds} rounds, {soak.taken} photos, nothing lost; {settled} then, {Held.now()} now")
+                print(soak.line(held), end=", ", flush=True)
+                after = trimmed()
+                print(f"{after.memory / MIB:.1f} MiB without what was freed", flush=True)
+                assert after.memory < settled.memory + _GROWTH, (settled, after)
+        print(soak.line(trimmed()), "nothing lost", flush=True)
     return 0
+
+
+def trimmed() -> Held:
+    """What is held once the allocator has given back what was freed, where it can be told to."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    return Held.now()
+
+
+def check(settled: Held, held: Held) -> None:
+    """Fails if more is held than when it had settled.
+
+    Raises:
+        AssertionError: descriptors, threads or memory grew.
+    """
+    assert held.descriptors <= settled.descriptors + 4, (settled, held)
+    assert held.threads <= settled.threads, (settled, held)
+    assert held.memory < settled.memory + _IN_FLIGHT + 32 * MIB, (settled, held)
 
 
 if __name__ == "__main__":
