@@ -346,7 +346,11 @@ class LocalStore:
 
     def room(self) -> int | None:
         """See `photosync.engine.capabilities.TellsRoom`."""
-        found = self._statvfs()
+        try:
+            found = self._statvfs()
+        except OSError:
+            # Not every program that gives a file system answers; copying does not depend on it.
+            return None
         # fusefat, for one, says that it has no blocks at all.
         return found.f_bavail * found.f_frsize if found.f_blocks else None
 

@@ -283,6 +283,18 @@ def test_a_full_disk(tmp_path: Path) -> None:
         assert 0 < usage.used < 1 << 20
 
 
+@pytest.mark.row(15)
+def test_a_file_system_that_does_not_tell_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalStore(str(tmp_path))
+    assert store.room() == store.about().free
+
+    def refused(_path: str) -> os.statvfs_result:
+        raise OSError(errno.EPERM, "not told")
+
+    monkeypatch.setattr(os, "statvfs", refused)
+    assert store.room() is None
+
+
 @pytest.mark.root
 @pytest.mark.row(21)
 def test_a_read_only_disk(tmp_path: Path) -> None:

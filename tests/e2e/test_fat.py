@@ -43,11 +43,19 @@ def test_times_to_two_seconds(machine: Photosync, fat: Path, tmp_path: Path) -> 
     copy = fat / "copy"
     machine.copy(source, copy).expect(0)
     assert {path: (copy / path).read_bytes() for path in files} == files
-    assert all((copy / path).stat().st_mtime_ns % 2_000_000_000 == 0 for path in files)
     for mode in ("copy", "sync"):
         again = machine.run(mode, source, copy, "--json").expect(0)
         assert (again.report["unchanged"], again.report["verified"]) == (4, 0)
     machine.run("verify", "--deep", copy).expect(0)
+    # fusefat forgets a time when the file is renamed, so it is set anew on what is found there, once.
+    for times_set in (4, 0):
+        machine.lose_state()
+        found = machine.copy(source, copy).expect(0).report
+        assert (found["verified"], found["bytes"]) == (4, 0)
+        [requests] = found["requests"].values()
+        assert requests.get("set_mtime", 0) == times_set, "two seconds are as near as it gets"
+        seconds = [(copy / path).stat().st_mtime_ns / 1e9 - WHEN for path in files]
+        assert seconds == [0, 0, 2, 2]
     os.utime(source / "DCIM/IMG_0.JPG", (WHEN + 7, WHEN + 7))
     assert machine.copy(source, copy).expect(0).report["unchanged"] == 3
     assert machine.copy(source, copy).expect(0).report["unchanged"] == 4
