@@ -241,6 +241,8 @@ class Trust:
         Raises:
             Untrusted: it is not signed, or not rightly, or by somebody else.
             RolledBack: it is older than one that was seen, or another one of the same number.
+            FreedUntrusted: two machines wrote FREED at once, or an older one was put back before one of them
+                did.
         """
         if found is None:
             if self.keys and not self.unsigned_yet:
@@ -258,9 +260,12 @@ class Trust:
                 raise RolledBack(f"the signed snapshot {newest} there is not the one that was seen")
         if freed is not None:
             before = self.freed
+            if before is not None and freed.library != before.library:
+                raise RolledBack("the signed manifest there is of another library than was seen")
             if before is not None and _is_another(freed, before):
-                raise RolledBack(
-                    "the signed manifest there is of another library, or of another past, than was seen"
+                raise FreedUntrusted(
+                    f"the signed manifest there tells of another {_FREED} with the number {freed.number} "
+                    "than was seen"
                 )
             if before is None or freed.number > before.number:
                 self.wrote_freed(freed)

@@ -245,18 +245,22 @@ def sign(
     For a list that is not signed as it has to be, that is older than one that was seen, or gone. Run it on
     the machine that freed the photos.
     """
+    from contextlib import suppress
+
     from photosync.engine import spared
     from photosync.engine.errors import Fatal
-    from photosync.engine.signing import Trust
+    from photosync.engine.signing import FreedUntrusted, Trust
 
     ctx: Context = context.obj
     session = ctx.session()
     session.sign = key
     with (
         session.open(destination) as place,
-        session.journal(place) as journal,
+        session.journal(place, believing=False) as journal,
         session.target(place) as target,
     ):
+        with suppress(FreedUntrusted):  # What the manifest tells of the list is about to be told anew.
+            session.check_signature(place, journal)
         if not Trust(journal, place.identity).keys:
             raise Fatal("the manifest there is not signed, so neither is this list. To sign: --sign KEYFILE")
         names, known = spared.renew(place.identity, journal, target)

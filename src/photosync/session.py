@@ -92,7 +92,7 @@ class Session:
             if journal.fact("place") != text:
                 journal.set_fact("place", text)
             if believing:
-                self._check_signature(place, journal)
+                self.check_signature(place, journal)
             yield journal
             if news := Trust(journal, place.identity).news():
                 sys.stderr.write(f"{place.text}: {news}.\n")
@@ -136,7 +136,7 @@ class Session:
         with self.journal(place) as journal, self.target(place) as target:
             yield _snapshots(place, journal, target)[0], journal
 
-    def _check_signature(self, place: Place, journal: Journal) -> None:
+    def check_signature(self, place: Place, journal: Journal) -> None:
         """Looks at HEAD where keys are believed, before anything is done with the place.
 
         Raises:

@@ -77,3 +77,33 @@ def test_a_list_of_before_the_library_was_signed(machine: Photosync, tmp_path: P
     machine.lose_state()
     machine.run("sync", phone, copy, "--sign", key).expect(0)
     assert tree(copy) == photos
+
+
+@pytest.mark.row(63)
+def test_two_machines_that_wrote_it_at_once(machine: Photosync, tmp_path: Path, plug: Plug) -> None:
+    """As on a share of a network, where no lock is everybody's: the manifest tells of the list that went."""
+    photos = {f"DCIM/IMG_{number}.JPG": photo(3000 + number, number) for number in range(3)}
+    content = write(tmp_path / "content", photos, OLD)
+    phone, _ = plug(content, read_only=False)
+    copy, key = tmp_path / "copy", tmp_path / "key.pem"
+    file, head = copy / ".photosync/FREED", copy / ".photosync/HEAD"
+    machine.run("key", "new", key).expect(0)
+    machine.run("copy", phone, copy, "--sign", key).expect(0)
+    free = ("free-up", phone, "--yes", "--min-copies", "1")
+    machine.run(*free, "--include", "*_0.JPG").expect(0)
+    other = Photosync(tmp_path / "other")
+    other.run("copy", phone, copy, "--sign", key).expect(0)
+    before = file.read_bytes(), head.read_bytes()
+    other.run(*free, "--include", "*_1.JPG").expect(0)
+    theirs = head.read_bytes()
+    file.write_bytes(before[0])
+    head.write_bytes(before[1])
+    machine.run(*free, "--include", "*_2.JPG").expect(0)
+    head.write_bytes(theirs)
+    assert "manifest sign" in machine.run("copy", phone, copy).expect(1).err
+    machine.run("manifest", "sign", copy).expect(0)
+    assert spared.decode(file.read_bytes()) == {"DCIM/IMG_0.JPG", "DCIM/IMG_2.JPG"}
+    other.run("manifest", "sign", copy).expect(0)
+    assert spared.decode(file.read_bytes()) == set(photos)
+    for each in (machine, other):
+        each.run("copy", phone, copy, "--allow-empty").expect(0)

@@ -380,3 +380,31 @@ def test_head_without_signature_tells_of_no_list(rig: Rig) -> None:
     rig.head.write_bytes(forged)
     with pytest.raises(Inconsistent):
         machine.snapshots.head()
+
+
+@pytest.mark.row(63)
+def test_two_machines_that_wrote_at_once_where_nobody_compares(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was overwritten is told, and either of them can sign it anew."""
+    one, other = rig.signed(), rig.machine(rig.key)
+    other.deletes()
+    before, head = rig.file.read_bytes(), rig.head.read_bytes()
+    one.freed("one.jpg")
+    theirs = rig.head.read_bytes()
+    rig.file.write_bytes(before)
+    rig.head.write_bytes(head)
+    other.freed("other.jpg")
+    with pytest.raises(SafetyGuard, match="not the one"):
+        spared.guarded(*one.place)
+    rig.head.write_bytes(theirs)
+    with pytest.raises(FreedUntrusted, match="manifest sign"):
+        other.snapshots.head()
+    with pytest.raises(SafetyGuard, match="manifest sign"):
+        spared.guarded(*one.place)
+    monkeypatch.setattr(one.journal, "untold", lambda _place: ["one.jpg"])
+    for machine in (other, one):
+        spared.renew(*machine.place)
+        spared.vouch(*machine.place)
+    for machine in (one, other):
+        assert machine.deletes() >= {"a.jpg", "b.jpg", "one.jpg", "other.jpg"}
