@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.discard import discard, missing
+from benchmarks.places import at_discard
 from tests.backends.mounts import mounted
 from tests.e2e.cli import Photosync, finish, noise, write
 from tests.e2e.conftest import Plug
 from tests.e2e.places import LocalFolder
 
 MIB = 1 << 20
+SPARSE = 512 * MIB
 
 
 @pytest.mark.row(12)
@@ -45,6 +48,27 @@ def most_memory(machine: Photosync, *words: str | Path) -> tuple[int, int]:
     """Runs a command; gives its exit code and the most memory it held, in bytes."""
     done = finish(machine.start(*words, under=[sys.executable, "-c", _WATCH]))
     return done.code, int(done.out) * 1024
+
+
+@pytest.mark.row(15)
+def test_a_film_of_nothing_is_streamed(machine: Photosync, tmp_path: Path) -> None:
+    """To an S3 endpoint that throws bodies away: what is held does not come near what is sent."""
+    if reason := missing():
+        pytest.skip(reason)
+    source = write(tmp_path / "source", {"a.JPG": b"photo"})
+    with discard(tmp_path) as endpoint:
+        ready = at_discard(endpoint, "holes")
+        machine.env |= ready.environment
+        words = ("copy", source, ready.photosync, "--quiet", "--memory", "32M", "--transfers", "2")
+        code, few = most_memory(machine, *words)
+        assert code == 0
+        with (source / "hole.MP4").open("wb") as file:
+            file.truncate(SPARSE)
+        code, many = most_memory(machine, *words)
+        assert code == 0
+        assert ready.found()["hole.MP4"][0] == SPARSE
+        print(f"{few / MIB:.0f} MiB, {many / MIB:.0f} MiB with the film")
+        assert many < few + 64 * MIB < SPARSE / 2
 
 
 @pytest.mark.root
