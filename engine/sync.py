@@ -23,6 +23,7 @@ from photosync.engine.plan import Mode, Policy, make_plan
 from photosync.engine.report import Report, Tally
 from photosync.engine.retry import RetryPolicy
 from photosync.engine.scan import Listing
+from photosync.engine.signing import FreedUntrusted
 from photosync.engine.source import Shared, Source
 from photosync.engine.target import Target
 from photosync.engine.transfer import Transfer
@@ -435,7 +436,7 @@ class _Run:
             self.manifest_error = classify(error, "writing the manifest")
             remedy = (
                 f". To begin a new one: photosync manifest rebuild {pair.name}"
-                if isinstance(error, ManifestError) and not isinstance(error, NewerFormat)
+                if isinstance(error, ManifestError) and not isinstance(error, NewerFormat | FreedUntrusted)
                 else ""
             )
             self.emit(

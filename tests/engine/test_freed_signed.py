@@ -22,6 +22,7 @@ from photosync.engine.spared import FreedDamaged, FreedUntrusted
 from photosync.engine.target import Target
 from photosync.engine.verify import Verify
 from photosync.engine.workers import Threads, Workers
+from tests.engine.rig import Rig as Run
 from tests.engine.test_freeup import ONCE
 from tests.engine.test_snapshots import TIME, entry
 
@@ -408,3 +409,19 @@ def test_two_machines_that_wrote_at_once_where_nobody_compares(
         spared.vouch(*machine.place)
     for machine in (one, other):
         assert machine.deletes() >= {"a.jpg", "b.jpg", "one.jpg", "other.jpg"}
+
+
+def test_what_a_list_that_is_not_believed_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To be signed anew; the manifest is as it should be."""
+
+    def refuse(*_: object) -> None:
+        raise FreedUntrusted("it is not signed")
+
+    monkeypatch.setattr(spared, "tell", refuse)
+    run = Run(tmp_path)
+    run.photo("a.jpg", b"a" * 100)
+    report = run.run()
+    assert isinstance(report.manifest_error, FreedUntrusted)
+    [text] = run.notices
+    assert "manifest sign" in text
+    assert "manifest rebuild" not in text
