@@ -242,7 +242,8 @@ def vouch(destination: str, journal: Journal, target: Target) -> None:
 
 
 def renew(destination: str, journal: Journal, target: Target) -> tuple[frozenset[str], frozenset[str]]:
-    """Writes and signs the file anew, whoever wrote it last: what it names and all that the journal knows.
+    """Writes the file anew, whoever wrote it last: what it names and all that the journal knows; signed where
+    a key is believed.
 
     Returns:
         What it names now, and what of that the journal knows. Nothing: no file is there, none was written.
@@ -261,7 +262,8 @@ def renew(destination: str, journal: Journal, target: Target) -> tuple[frozenset
             data, token = TargetFiles(target).read(FILE)
             found = _parse(data)
             names |= found.names
-            trust.accept_freed(found.body(), found.signature, found.mark)
+            if trust.keys:
+                trust.accept_freed(found.body(), found.signature, found.mark)
         except FileNotFoundError:
             if not names:
                 return names, known
@@ -297,14 +299,18 @@ def tell(destination: str, journal: Journal, target: Target, but: Iterable[str] 
 
 
 def rebuild(destination: str, journal: Journal, target: Target, seam: Seam) -> str | None:
-    """Writes what the journal knows; a damaged file is kept under another name.
+    """Writes what the journal knows; a damaged file is kept under another name. Where no key is believed, what
+    is there is not signed any more: else its key would be believed at first sight.
 
     Returns:
         That name, or None.
     """
     trust, aside = Trust(journal, destination), None
     try:
-        read(destination, journal, target)
+        if trust.keys:
+            read(destination, journal, target)
+        else:
+            renew(destination, journal, target)
     except (Damaged, FreedUntrusted) as error:
         if isinstance(error, Damaged):
             aside = set_manifest_aside(target, seam, FILE)

@@ -107,3 +107,21 @@ def test_two_machines_that_wrote_it_at_once(machine: Photosync, tmp_path: Path, 
     assert spared.decode(file.read_bytes()) == set(photos)
     for each in (machine, other):
         each.run("copy", phone, copy, "--allow-empty").expect(0)
+
+
+def test_who_stops_signing_begins_anew(machine: Photosync, tmp_path: Path, plug: Plug) -> None:
+    """The key is gone: everything is as with a library that never was signed, and what was freed stays."""
+    photos = {f"DCIM/IMG_{number}.JPG": photo(3000 + number, number) for number in range(2)}
+    phone, _ = plug(write(tmp_path / "content", photos, OLD), read_only=False)
+    copy, key = tmp_path / "copy", tmp_path / "key.pem"
+    machine.run("key", "new", key).expect(0)
+    machine.run("copy", phone, copy, "--sign", key).expect(0)
+    machine.run("free-up", phone, "--yes", "--min-copies", "1", "--include", "*_0.JPG").expect(0)
+    key.unlink()
+    machine.run("key", "trust", copy, "none").expect(0)
+    machine.run("manifest", "rebuild", copy).expect(0)
+    for name in ("HEAD", "FREED"):
+        assert "ed25519" not in json.loads((copy / ".photosync" / name).read_bytes())
+    Photosync(tmp_path / "blind").run("sync", phone, copy).expect(0)
+    machine.run("sync", phone, copy).expect(0)
+    assert tree(copy) == photos
