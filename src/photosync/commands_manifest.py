@@ -294,7 +294,9 @@ def rebuild(context: typer.Context, destination: PlaceText) -> None:
         session.journal(place, believing=False) as journal,
         session.target(place) as target,
     ):
-        Trust(journal, place.identity).forget_seen()
+        trust = Trust(journal, place.identity)
+        trust.sign(b"")  # Whoever cannot write a new one leaves the old one where it is.
+        trust.forget_seen()
         aside = record.set_manifest_aside(target, session.seam)
         journal.forget_head(place.identity)
         # First: a signed manifest tells which one there is.

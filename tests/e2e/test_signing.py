@@ -38,6 +38,9 @@ def test_a_signed_library_is_refused_once_it_was_tampered_with(tmp_path: Path) -
     assert third.copy(phone, copy).code == 0, "nothing new to tell, nothing to sign"
     write(phone, {"DCIM/IMG_4.JPG": photo(2004, 4)})
     assert "--sign" in third.copy(phone, copy).out
+    head = (copy / ".photosync/HEAD").read_bytes()
+    assert "--sign" in third.run("manifest", "rebuild", copy).expect(1).err
+    assert (copy / ".photosync/HEAD").read_bytes() == head, "who cannot write a new one leaves the old one"
 
     # The owner of the disk puts an older state back, then writes one of his own.
     newest = tmp_path / "newest"
