@@ -1,5 +1,7 @@
 """What the journal remembers of a destination's manifest, and what that does not say yet."""
 
+from collections.abc import Iterator
+
 from photosync.engine.hashing import Fingerprint
 from photosync.engine.journal_file import JournalFile
 from photosync.engine.journal_rows import Delivery, delivery_of, fingerprint_of, key, path_of
@@ -36,26 +38,27 @@ class Manifests(JournalFile):
         self._has_withdrawn = True
         self._write("INSERT OR REPLACE INTO withdrawn VALUES (?, ?)", (self._place(destination), key(stored)))
 
-    def unrecorded(self, destination: str) -> tuple[list[tuple[Delivery, Fingerprint]], list[str]]:
-        """What the destination's manifest does not say yet: copies with their fingerprints, and paths
-        that hold nothing any more."""
-        place = self._place(destination)
-        copies = []
-        for row in self._rows(
+    def unrecorded(self, destination: str) -> Iterator[tuple[Delivery, Fingerprint]]:
+        """Copies that the destination's manifest does not tell of yet, with their fingerprints; a group of
+        them at a time is held."""
+        for row in self._stream(
             "SELECT d.path, d.size, d.mtime_ns, d.version, d.content, d.stored, d.stored_version, "
             "d.evidence, c.digests, c.chunks FROM deliveries d "
             "JOIN contents c ON c.place = d.source AND c.path = d.path "
             "WHERE d.destination = ? AND d.recorded = 0",
-            place,
+            self._place(destination),
         ):
             delivery, found = delivery_of(row[:8]), fingerprint_of(row[1], row[8], row[9])
             if found.content == delivery.content:
-                copies.append((delivery, found))
-        gone = self._rows("SELECT stored FROM withdrawn WHERE destination = ?", place)
-        return copies, [path_of(stored) for (stored,) in gone]
+                yield delivery, found
+
+    def withdrawn(self, destination: str) -> list[str]:
+        """Paths that hold nothing any more; the destination's manifest does not say so yet."""
+        rows = self._rows("SELECT stored FROM withdrawn WHERE destination = ?", self._place(destination))
+        return [path_of(stored) for (stored,) in rows]
 
     def set_recorded(self, destination: str, number: int, root: str) -> None:
-        """The manifest now says everything that `unrecorded` told; its newest snapshot is this one."""
+        """The manifest now says all that `unrecorded` and `withdrawn` told; its newest snapshot is this."""
         place = self._place(destination)
         self._write("UPDATE deliveries SET recorded = 1 WHERE destination = ? AND recorded = 0", (place,))
         self._write("DELETE FROM withdrawn WHERE destination = ?", (place,))

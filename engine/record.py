@@ -113,12 +113,12 @@ def record(destination: str, journal: Journal, target: Target, seam: Seam, devic
         ManifestError: the manifest there is damaged, forged, rolled back, or of a newer format; it was left
             as it is.
     """
-    copies, gone = journal.unrecorded(destination)
-    if not copies and not gone:
+    proven = [manifest_entry(*copy) for copy in journal.unrecorded(destination)]
+    gone = journal.withdrawn(destination)
+    if not proven and not gone:
         return False
     snapshots = Snapshots(TargetFiles(target), journal, Trust(journal, destination))
     known = journal.head(destination)
-    proven = [manifest_entry(*copy) for copy in copies]
     shortened = {path for path in gone if is_shortened(path)}
     removals = [decode(path) for path in gone]
     for attempt in range(1, TRIES + 1):

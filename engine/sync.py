@@ -292,8 +292,13 @@ class _Run:
         if not isinstance(store, Settles):
             return
         adopts = any(isinstance(action, Compare | Move) for action in plan.actions)
-        if adopts or any(self.journal.unrecorded(self.pair.destination_id)):
+        if adopts or self._untold():
             retry.call(store.settle, f"syncing {self.pair.name}", workers, gate, self.job.settings.retries)
+
+    def _untold(self) -> bool:
+        """Whether the manifest does not say everything that the journal knows."""
+        place = self.pair.destination_id
+        return any(True for _ in self.journal.unrecorded(place)) or bool(self.journal.withdrawn(place))
 
     def _policy(self, stays: frozenset[str]) -> Policy:
         between = self.pair.source_id, self.pair.destination_id

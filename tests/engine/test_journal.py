@@ -165,12 +165,15 @@ def test_unrecorded_tells_copies_and_withdrawals_until_they_are_recorded() -> No
         journal.set_content("a", source, found)
         journal.set_delivery("a", "b", one)
         journal.set_withdrawn("b", "old")
-        assert journal.unrecorded("b") == ([(one, found)], ["old"])
+        assert list(journal.unrecorded("b")) == [(one, found)]
+        assert journal.withdrawn("b") == ["old"]
         journal.set_recorded("b", 1, "root")
-        assert journal.unrecorded("b") == ([], [])
+        assert list(journal.unrecorded("b")) == []
+        assert journal.withdrawn("b") == []
         assert journal.head("b") == (1, "root")
         journal.forget_head("b")
-        assert journal.unrecorded("b") == ([(one, found)], [])
+        assert list(journal.unrecorded("b")) == [(one, found)]
+        assert journal.withdrawn("b") == []
         assert journal.head("b") is None
 
 
@@ -178,7 +181,7 @@ def test_what_is_stored_again_is_not_withdrawn() -> None:
     with Journal(None) as journal:
         journal.set_withdrawn("b", "p")
         journal.set_delivery("a", "b", delivery("p"))
-        assert journal.unrecorded("b")[1] == []
+        assert journal.withdrawn("b") == []
 
 
 def test_distrust_forgets_by_the_name_at_the_destination() -> None:
@@ -388,7 +391,7 @@ def test_what_was_retired_has_no_source_any_more() -> None:
         journal.set_delivery("a", "d", Delivery("p", 5, 1_000, None, found.content, "p~1", "v", "reread"))
         journal.retire("a", "d", "p", "now")
         assert list(journal.deliveries("a", "d")) == []
-        assert [(copy.stored, of) for copy, of in journal.unrecorded("d")[0]] == [("p~1", found)]
+        assert [(copy.stored, of) for copy, of in journal.unrecorded("d")] == [("p~1", found)]
         assert journal.known_contents("d") == {"p~1": (5, "v", found.content)}
         journal.set_delivery("a", "d", Delivery("p", 5, 2_000, None, found.content, "p", "v", "reread"))
         assert len(journal.known_contents("d")) == 2, "another file of that path is another copy"
