@@ -299,8 +299,8 @@ def tell(destination: str, journal: Journal, target: Target, but: Iterable[str] 
 
 
 def rebuild(destination: str, journal: Journal, target: Target, seam: Seam) -> str | None:
-    """Writes what the journal knows; a damaged file is kept under another name. Where no key is believed, what
-    is there is not signed any more: else its key would be believed at first sight.
+    """Writes what the journal knows; a damaged file is kept under another name. Where no key is believed,
+    what is there is not signed any more: else its key would be believed at first sight.
 
     Returns:
         That name, or None.
