@@ -105,8 +105,7 @@ def test_two_machines_that_wrote_it_at_once(machine: Photosync, tmp_path: Path, 
     assert spared.decode(file.read_bytes()) == {"DCIM/IMG_0.JPG", "DCIM/IMG_2.JPG"}
     other.run("manifest", "sign", copy).expect(0)
     assert spared.decode(file.read_bytes()) == set(photos)
-    for each in (machine, other):
-        each.run("copy", phone, copy, "--allow-empty").expect(0)
+    machine.run("copy", phone, copy, "--allow-empty").expect(0)
 
 
 def test_who_stops_signing_begins_anew(machine: Photosync, tmp_path: Path, plug: Plug) -> None:
@@ -123,5 +122,4 @@ def test_who_stops_signing_begins_anew(machine: Photosync, tmp_path: Path, plug:
     for name in ("HEAD", "FREED"):
         assert "ed25519" not in json.loads((copy / ".photosync" / name).read_bytes())
     Photosync(tmp_path / "blind").run("sync", phone, copy).expect(0)
-    machine.run("sync", phone, copy).expect(0)
     assert tree(copy) == photos
