@@ -84,5 +84,12 @@ def kind_of(root: str) -> tuple[Capabilities, bool]:
     return can, not kind.startswith("fuse.")
 
 
+def counts_room(root: str) -> bool:
+    """Whether the free room of a folder's file system is what it says: a FUSE program may make it up, and
+    elsewhere than on Linux (macOS counts blocks in 32 bits) large disks look nearly full."""
+    kind = posix.filesystem_type(root)
+    return bool(kind) and not kind.startswith("fuse.")
+
+
 def _processors() -> int:
     return max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

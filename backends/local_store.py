@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from photosync.backends import posix
-from photosync.backends.local_kinds import kind_of
+from photosync.backends.local_kinds import counts_room, kind_of
 from photosync.backends.local_tree import Tree
 from photosync.backends.local_upload import PARTIAL, LocalUpload, partial_of, temporary, token_of
 from photosync.engine.capabilities import Blob, Changes, Stored, Usage
@@ -346,12 +346,12 @@ class LocalStore:
 
     def room(self) -> int | None:
         """See `photosync.engine.capabilities.TellsRoom`."""
+        if not counts_room(self._tree.root):
+            return None
         try:
             found = self._statvfs()
         except OSError:
-            # Not every program that gives a file system answers; copying does not depend on it.
             return None
-        # fusefat, for one, says that it has no blocks at all.
         return found.f_bavail * found.f_frsize if found.f_blocks else None
 
     def _statvfs(self) -> os.statvfs_result:

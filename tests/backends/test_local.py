@@ -295,6 +295,17 @@ def test_a_file_system_that_does_not_tell_its_room(tmp_path: Path, monkeypatch: 
     assert store.room() is None
 
 
+@pytest.mark.parametrize("kind", ["fuse.fusefat", "fuse.rclone", ""])
+def test_room_that_may_be_made_up_is_not_believed(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(str(tmp_path))
+    monkeypatch.setattr(posix, "filesystem_type", lambda _path: kind)
+    assert store.room() is None
+    monkeypatch.setattr(posix, "filesystem_type", lambda _path: "fuseblk")
+    assert store.room() == store.about().free
+
+
 @pytest.mark.root
 @pytest.mark.row(21)
 def test_a_read_only_disk(tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ def test_too_many_files_are_told_beforehand(machine: Photosync, local: LocalFold
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.row(16)
 def test_two_hundred_thousand_files_in_one_folder(
     machine: Photosync, local: LocalFolder, tmp_path: Path
