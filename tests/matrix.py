@@ -1,6 +1,6 @@
 """The fault matrix: which fault is provoked by which tests, and the page that tells it.
 
-make matrix          writes docs/trust.md, and the table of routes in docs/phones.md
+make matrix          writes the matrix into docs/trust.md, and the table of routes in docs/phones.md
 """
 
 import contextlib
@@ -19,17 +19,13 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "trust.md"
 
 HEAD = """\
-# The fault matrix
+## The fault matrix
 
-What can go wrong, what must happen then, and which tests make it happen. Written by `make matrix` from the
-marks on the tests themselves; a test fails when this page does not agree with them. {tested} of {rows}
-faults are made to happen by at least one test, {partly} of those only in part, and {untested} by none; these
-say why. ★: only in the long suite (`make test-long`). How the simulation works, what it can see, and how to
-repeat its figures: [testing.md](testing.md). What somebody may do on purpose: [THREATS.md](../THREATS.md).
-
-`python -m pytest -m row` runs the tests of this page. `photosync-sim --seeds 10000` lives the simulated lives
-0 to 9,999, and `photosync-sim --bugs` shows within how many of them each planted bug is seen; what came of
-it last, and when: [the figures](testing.md#the-figures-and-how-to-repeat-them).
+What can go wrong, what must happen then, and which tests make it happen. From here on this page is
+written by `make matrix` from the marks on the tests themselves; a test fails when it does not agree with
+them. {tested} of {rows} faults are made to happen by at least one test, {partly} of those only in part, and
+{untested} by none; these say why. ★: only in the long suite (`make test-long`). `python -m pytest -m row`
+runs the tests of this page.
 
 | # | Fault | What must happen | Tests |
 |--:|---|---|---|
@@ -65,7 +61,7 @@ def by_row(items: Iterable[pytest.Item]) -> dict[int, set[Shown]]:
 
 
 def page(tests: dict[int, set[Shown]]) -> str:
-    """docs/trust.md.
+    """The fault matrix, as docs/trust.md has it.
 
     Raises:
         ValueError: a mark names no row, or a row is neither tested nor excused, or both.
@@ -82,6 +78,11 @@ def page(tests: dict[int, set[Shown]]) -> str:
     for number, (fault, expected) in ROWS.items():
         lines.append(f"| {number} | {fault} | {expected} | {_told(number, tests)} |\n")
     return "".join(lines)
+
+
+def above() -> str:
+    """What docs/trust.md says before the matrix, which people write."""
+    return PAGE.read_text().partition(HEAD.partition("\n")[0])[0]
 
 
 def _told(number: int, tests: dict[int, set[Shown]]) -> str:
@@ -128,5 +129,5 @@ def collect() -> list[pytest.Item]:
 
 if __name__ == "__main__":
     tests = collect()
-    PAGE.write_text(page(by_row(tests)))
+    PAGE.write_text(above() + page(by_row(tests)))
     routes.tell(tests)
