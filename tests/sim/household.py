@@ -46,6 +46,8 @@ from tests.sim.store import SimStore, Thing, World
 RETRIES = RetryPolicy(attempts=4)
 ROUNDS = 6
 """Calm runs after which everything has come to rest."""
+RENAMED = ".renamed"
+"""How names end that others gave at a destination: nobody's copy of anything, ``sync`` may trash it."""
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
@@ -351,9 +353,9 @@ class Household:
             model.extra[thing.data] += 1
             # Under a name that photosync never gave, it is nobody's copy of anything: ``sync`` may trash it.
             model.freed.discard(thing.data)
-            name = f"{path}.renamed"
+            name = path + RENAMED
             while name in there.things:
-                name += ".renamed"
+                name += RENAMED
             there.set(name, thing.data, thing.mtime_ns)
         if how == "edit":
             model.foreign.add(data)
@@ -482,7 +484,8 @@ class _Remover:
         self._check_intent(entry)
         for model in having:
             proven = entry.path in self._delivered[model.name]
-            if proven and thing.data in model.there.visible().values():
+            named = [data for path, data in model.there.visible().items() if not path.endswith(RENAMED)]
+            if proven and thing.data in named:
                 model.freed.add(thing.data)
         world.drop(entry.path)
         self._store._after("remove")

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tests.sim.places import DiskWorld, make, stays
 from tests.sim.store import CANARY
 
 MEMORY = 40_000
+SLIP = "an error that nobody planned"
+_SLIPS = re.compile(r"\b(AttributeError|NameError|TypeError)\b")
 HEAD = ".photosync/HEAD"
 
 
@@ -106,6 +109,8 @@ class Model:
         """Promises 3 and 19, at every word that is said."""
         assert CANARY not in repr(event), f"a secret was told: {event}"
         if isinstance(event, Finished):
+            said = str(event.outcome.error or "")
+            assert not _SLIPS.search(said), f"{SLIP}: {said}"
             self._claimed(event)
 
     def _claimed(self, event: Finished) -> None:
