@@ -32,8 +32,8 @@ def fit(plan: Plan, store: Store, begun: Callable[[Entry], bool]) -> tuple[Plan,
         size = action.source.size
         if most is not None and size > most:
             reason = (
-                f"has {human_size(size)}, and the file system of the destination takes files of at most "
-                f"{human_size(most)}. Choose another disk, or one that is formatted as exFAT."
+                f"has {size:,} bytes, and the file system of the destination takes files of at most "
+                f"{most:,}. Choose another disk, or one that is formatted as exFAT."
             )
         elif room is not None and size > room and not begun(action.source):
             reason = (

@@ -19,10 +19,10 @@ from photosync.engine.errors import AlreadyExists, Corrupt, PhotosyncError
 from photosync.engine.limits import Gate, parse_rate
 from photosync.engine.names import OURS
 from photosync.engine.retry import RetryPolicy
+from photosync.engine.sizes import human_size
 from photosync.engine.target import Target
 from photosync.engine.verify import Verify, reread
 from photosync.engine.workers import Workers, each
-from photosync.output import human_size
 from photosync.places import Kind as PlaceKind
 from photosync.places import Place, PlaceError, parse
 from photosync.session import Session

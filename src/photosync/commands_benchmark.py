@@ -77,7 +77,7 @@ class _People:
         if self._quiet:
             return
         from photosync.benchmark import Speed, latency
-        from photosync.output import human_size
+        from photosync.engine.sizes import human_size
 
         if not isinstance(found, Speed):
             middle, least, most = (1000 * value for value in latency(found))

@@ -136,7 +136,7 @@ def _show_buckets(name: str, found: list[str] | None) -> None:
 def _check(ctx: Context, name: str) -> None:
     from photosync import connect as signing
     from photosync.config import S3, unknown_remote
-    from photosync.output import human_size
+    from photosync.engine.sizes import human_size
     from photosync.places import parse
 
     session = ctx.session()

@@ -153,10 +153,11 @@ def prune(
     What is deleted can't be restored with --as-of any more.
     """
     from photosync.engine.filters import moment
+    from photosync.engine.sizes import human_size
     from photosync.engine.trash import bins, expired
     from photosync.failures import told
     from photosync.libraries import open_library
-    from photosync.output import human_size, json_line
+    from photosync.output import json_line
 
     ctx: Context = context.obj
     session = ctx.session()

@@ -72,7 +72,8 @@ def size(
     as_json: AsJson = False,
 ) -> None:
     """Count files and bytes below a place."""
-    from photosync.output import human_size, json_text
+    from photosync.engine.sizes import human_size
+    from photosync.output import json_text
 
     entries = _entries(context, place, given)[0]
     total = sum(entry.size for entry in entries)
@@ -84,7 +85,8 @@ def size(
 
 def about(context: typer.Context, place: PlaceText, as_json: AsJson = False) -> None:
     """Show the space that a place has, uses and offers."""
-    from photosync.output import human_size, json_text
+    from photosync.engine.sizes import human_size
+    from photosync.output import json_text
 
     ctx: Context = context.obj
     session = ctx.session()

@@ -104,8 +104,9 @@ def _snapshot(snapshots: "Snapshots", number: int | None, destination: str) -> "
 
 def log(context: typer.Context, destination: PlaceText, as_json: AsJson = False) -> None:
     """List the snapshots at a destination, newest first."""
+    from photosync.engine.sizes import human_size
     from photosync.failures import told
-    from photosync.output import human_size, json_line
+    from photosync.output import json_line
 
     ctx: Context = context.obj
     with (
@@ -168,8 +169,9 @@ def show(
     context: typer.Context, destination: PlaceText, snapshot: Number = None, as_json: AsJson = False
 ) -> None:
     """Show a snapshot's root and totals."""
+    from photosync.engine.sizes import human_size
     from photosync.failures import told
-    from photosync.output import human_size, json_line
+    from photosync.output import json_line
 
     ctx: Context = context.obj
     with (

@@ -12,9 +12,10 @@ from photosync.engine.filters import Filter
 from photosync.engine.names import printable
 from photosync.engine.removal import Fate, Removal
 from photosync.engine.report import Exit
+from photosync.engine.sizes import human_size
 from photosync.engine.workers import each
 from photosync.managing import Open, need_trash, opened, stamp, told, write_manifest
-from photosync.output import human_size, json_line
+from photosync.output import json_line
 from photosync.places import PlaceError
 from photosync.session import Session
 

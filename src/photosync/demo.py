@@ -18,7 +18,7 @@ def demo(folder: Path) -> int:
     Returns:
         The exit code of the first step that failed, else 0.
     """
-    from photosync.output import human_size
+    from photosync.engine.sizes import human_size
     from photosync.sample import build_sample
 
     folder = folder.resolve()

@@ -68,7 +68,7 @@ def _row(device: Device, details: object) -> dict[str, Any]:
 
 def people(row: Mapping[str, Any]) -> list[str]:
     """A row in lines for a terminal."""
-    from photosync.output import human_size
+    from photosync.engine.sizes import human_size
 
     kind, _, identity = row["identity"].partition(":")
     known = {"serial": f", serial {identity}", "uuid": f", volume {identity}"}.get(kind, "")

@@ -22,7 +22,7 @@ from typing import Any
 from photosync import mirrors, paths
 from photosync.config import S3, Config, ConfigError, Local, Remote, Smb, type_of
 from photosync.engine.capabilities import Dated
-from photosync.output import human_size
+from photosync.engine.sizes import human_size
 from photosync.places import Kind, PlaceSpec, open_place
 from photosync.secrets import Credentials
 from photosync.session import Session
@@ -181,7 +181,7 @@ def _folders(config: Config) -> Iterator[Finding]:
 
 
 def _folder(subject: str, path: Path, otherwise: str) -> Finding:
-    from photosync.output import human_size
+    from photosync.engine.sizes import human_size
 
     there = path
     while not there.exists() and there != there.parent:

@@ -21,11 +21,12 @@ from photosync.engine.media import Facts
 from photosync.engine.names import printable
 from photosync.engine.report import Exit
 from photosync.engine.retry import RetryPolicy
+from photosync.engine.sizes import human_size
 from photosync.engine.source import Source
 from photosync.engine.target import Target
 from photosync.engine.verify import Verify
 from photosync.engine.workers import Workers
-from photosync.output import human_size, json_line
+from photosync.output import json_line
 from photosync.places import Place, PlaceError
 from photosync.session import Session
 

@@ -16,10 +16,11 @@ from photosync.engine.names import Names, decode, match_key, printable
 from photosync.engine.replica import Replica, find_places
 from photosync.engine.report import Exit
 from photosync.engine.scan import Listing
+from photosync.engine.sizes import human_size
 from photosync.engine.sync import Job
 from photosync.engine.verify import Verify
 from photosync.libraries import Library, open_library
-from photosync.output import Json, Output, human_size, json_line
+from photosync.output import Json, Output, json_line
 from photosync.restores import replica_of
 from photosync.session import Session
 

@@ -19,10 +19,11 @@ from photosync.engine.limits import LimitError, Timetable
 from photosync.engine.media import NOTHING
 from photosync.engine.plan import Mode, Policy
 from photosync.engine.report import Exit
+from photosync.engine.sizes import human_size
 from photosync.engine.sync import Job
 from photosync.engine.taken import taken
 from photosync.engine.verify import Verify
-from photosync.output import Json, Output, human_size, json_line
+from photosync.output import Json, Output, json_line
 from photosync.places import ONE_FILE, Place, PlaceError
 from photosync.session import Session
 

@@ -19,10 +19,11 @@ from photosync.engine.nodes import ManifestError
 from photosync.engine.removal import HEAD, Fate, Removal
 from photosync.engine.report import Exit
 from photosync.engine.retry import RetryPolicy
+from photosync.engine.sizes import human_size
 from photosync.engine.target import Target
 from photosync.engine.verify import Verify
 from photosync.engine.workers import Workers
-from photosync.output import human_size, json_line, removal_record
+from photosync.output import json_line, removal_record
 from photosync.places import ONE_FILE, Place, PlaceError, parent, parse
 from photosync.places import Kind as PlaceKind
 from photosync.session import Session

@@ -21,8 +21,9 @@ from photosync.engine.journal import Journal
 from photosync.engine.limits import LimitError, parse_rate
 from photosync.engine.mirror import AbsentSource, Destination, MirrorReport, Staging
 from photosync.engine.report import Exit, Report, Tally
+from photosync.engine.sizes import human_size
 from photosync.jobs import SMALLEST_MEMORY, Options, make_job, refuse_overlap, refuse_stranger, show_plan
-from photosync.output import Json, Output, human_size
+from photosync.output import Json, Output
 from photosync.places import Place, PlaceError, parse
 from photosync.session import Session, locked
 

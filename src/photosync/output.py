@@ -12,7 +12,7 @@ from photosync.engine.mirror import MirrorReport
 from photosync.engine.names import printable
 from photosync.engine.removal import Removal
 from photosync.engine.report import Report
-from photosync.engine.sizes import human_size as human_size
+from photosync.engine.sizes import human_size
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

@@ -30,8 +30,9 @@ from photosync.engine.names import ANY, printable
 from photosync.engine.nodes import ManifestEntry
 from photosync.engine.replica import ManifestSource
 from photosync.engine.report import Report, Tally
+from photosync.engine.sizes import human_size
 from photosync.engine.workers import Seam
-from photosync.output import human_size, json_line
+from photosync.output import json_line
 from photosync.places import Place, PlaceError
 
 FOLDER = "DCIM/Restored"

@@ -16,11 +16,12 @@ from photosync.engine.nodes import ManifestEntry, NodeStore
 from photosync.engine.plan import Policy
 from photosync.engine.replica import ManifestSource, Replica, find_places, listed
 from photosync.engine.report import Exit, Report, Tally
+from photosync.engine.sizes import human_size
 from photosync.engine.snapshots import Snapshot
 from photosync.engine.sync import Job
 from photosync.jobs import refuse_overlap, show_plan
 from photosync.libraries import Library, open_library
-from photosync.output import Json, Output, human_size
+from photosync.output import Json, Output
 from photosync.phone_restores import PhoneRestore, is_phone, show_going
 from photosync.places import Place, PlaceError
 from photosync.session import Session

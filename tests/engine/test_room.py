@@ -88,5 +88,5 @@ def test_a_file_larger_than_the_file_system_takes(tmp_path: Path) -> None:
     report = rig.run()
     assert report.exit_code is Exit.NO_RETRY
     assert rig.outcomes["film.mp4"].status is Status.REFUSED
-    assert "takes files of at most 48.8 KiB" in (rig.outcomes["film.mp4"].error or "")
+    assert "takes files of at most 49,999." in (rig.outcomes["film.mp4"].error or "")
     assert rig.outcomes["short.mp4"].status is Status.VERIFIED
