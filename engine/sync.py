@@ -27,7 +27,7 @@ from photosync.engine.signing import FreedUntrusted
 from photosync.engine.source import Shared, Source
 from photosync.engine.target import Target
 from photosync.engine.transfer import Transfer
-from photosync.engine.workers import Cancelled, Seam, Workers, collector
+from photosync.engine.workers import Cancelled, Errand, Seam, Workers, collector
 
 T = TypeVar("T")
 
@@ -227,29 +227,19 @@ class _Run:
     def prepare(self, workers: Workers) -> Prepared:
         gates = self._gates_of(workers)
         self.emit(Phase("scan", self.pair.name))
-        with collector.paused():
-            source = self._scan_source(workers, gates[0])
-        self._guard(source)
-        looker = Looker(self._source(workers, gates[0]), self.pair.source_id, self.journal, self._looking)
-        source, facts = looker.choose(source, self.job.choice)
-        if not source.entries and self.job.choice is not None:
+        with Workers(self.seam, workers) as scope:
+            listed = Errand(scope, lambda: self._list_destination(scope, gates[1]), "list")
+            with collector.paused():
+                source = self._scan_source(scope, gates[0], listed.begin)
             self._guard(source)
-        with collector.paused():
-            destination = list_place(
-                self.pair.destination,
-                self.pair.destination_id,
-                self.journal,
-                workers,
-                gates[1],
-                self.job.settings.retries,
-                is_ours_among_plain if self.job.policy.plain_names else is_ours,
-            )
-        for error in destination.errors:
-            raise error.error
+            source, facts = self._looker(scope, gates[0]).choose(source, self.job.choice)
+            if not source.entries and self.job.choice is not None:
+                self._guard(source)
+            destination = listed.result()
         self._tell_remarks()
         self._guard_destination(destination)
         known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
-        contents = looker.prepare(source, known, self.job.policy.layout, facts)
+        contents = self._looker(workers, gates[0]).prepare(source, known, self.job.policy.layout, facts)
         self.emit(Phase("plan", self.pair.name))
         known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
         can = self.pair.destination.capabilities
@@ -319,8 +309,11 @@ class _Run:
 
         return replace(policy, in_scope=in_scope)
 
-    def _looking(self) -> None:
-        self.emit(Phase("look", self.pair.name))
+    def _looker(self, workers: Workers, gate: Gate) -> Looker:
+        def began() -> None:
+            self.emit(Phase("look", self.pair.name))
+
+        return Looker(self._source(workers, gate), self.pair.source_id, self.journal, began)
 
     def _source(self, workers: Workers, gate: Gate) -> Source:
         def progress(path: str, size: int) -> None:
@@ -332,14 +325,36 @@ class _Run:
         origin = store.origin if isinstance(store, Shared) else store
         return Source(origin, workers, gate, self.job.settings.retries, progress)
 
-    def _scan_source(self, workers: Workers, gate: Gate) -> Listing:
+    def _list_destination(self, workers: Workers, gate: Gate) -> Listing:
+        with collector.paused():
+            listing = list_place(
+                self.pair.destination,
+                self.pair.destination_id,
+                self.journal,
+                workers,
+                gate,
+                self.job.settings.retries,
+                is_ours_among_plain if self.job.policy.plain_names else is_ours,
+            )
+        for error in listing.errors:
+            raise error.error
+        return listing
+
+    def _scan_source(self, workers: Workers, gate: Gate, begun: Callable[[], None]) -> Listing:
+        """Everything at the source.
+
+        Args:
+            begun: called when it is there, and often again.
+        """
         store, wanted = self.pair.source, self.job.filter
 
         def wants(entry: Entry) -> bool:
             return wanted is not None and wanted.wants(entry.path, entry.size, entry.mtime_ns)
 
         def retried(run: Callable[[], Files], doing: str) -> Files:
-            return retry.call(run, doing, workers, gate, self.job.settings.retries)
+            files = retry.call(run, doing, workers, gate, self.job.settings.retries)
+            begun()
+            return files
 
         listing = scan.walk(
             store,

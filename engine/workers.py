@@ -221,9 +221,12 @@ class Workers:
         try:
             if error is None:
                 self.join()
-            else:
-                self.cancel()
-                self._wait()
+                return
+            self.cancel()
+            self._wait()
+            if isinstance(error, Cancelled):
+                # What stopped the body is what a thread failed of.
+                self._raise()
         finally:
             if self._within is not None:
                 self._within._part_with(self)
@@ -240,6 +243,9 @@ class Workers:
             self.cancel()
             self._wait()
             raise
+        self._raise()
+
+    def _raise(self) -> None:
         if self._errors:
             errors, self._errors = self._errors, []
             if len(errors) == 1:
@@ -300,6 +306,36 @@ class Channel(Generic[T]):
                 # Not by a name of its own: it would be kept until there is another.
                 given = [self._items.popleft()]
             yield given.pop()
+
+
+class Errand(Generic[R]):
+    """Something that a thread finds out while its scope does something else.
+
+    Args:
+        workers: the scope.
+        run: what it raises cancels the scope.
+        name: of the thread.
+    """
+
+    def __init__(self, workers: Workers, run: Callable[[], R], name: str) -> None:
+        self._workers, self._run, self._name = workers, run, name
+        self._found: Channel[R] = Channel(workers)
+        self._begun = False
+
+    def begin(self) -> None:
+        """Starts it, unless it was; only from the thread that waits for it."""
+        if not self._begun:
+            self._begun = True
+            self._workers.start(lambda: self._found.put(self._run()), self._name)
+
+    def result(self) -> R:
+        """What was found out; begins, and waits, if need be. To be asked for once.
+
+        Raises:
+            Cancelled: it failed, or the scope was cancelled; the scope tells which.
+        """
+        self.begin()
+        return next(iter(self._found))
 
 
 def each(workers: Workers, threads: int, items: Sequence[T], run: Callable[[T], R], name: str) -> list[R]:

@@ -1,10 +1,12 @@
 """A whole run: guards, listings, and what the report says of them."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from photosync.engine.capabilities import Changes
 from photosync.engine.entry import Entry
 from photosync.engine.errors import Permanent, SafetyGuard, Transient
 from photosync.engine.filters import Filter
@@ -144,6 +146,92 @@ def test_a_source_that_is_not_there(tmp_path: Path) -> None:
     rig = Rig(tmp_path, source_setup=lambda store: setattr(store, "list_folder", missing))
     with pytest.raises(FileNotFoundError, match="/media/phone"):
         rig.run()
+
+
+@pytest.mark.parametrize("personality", ["disk", "objects", "feed"])
+def test_both_sides_are_listed_at_once(tmp_path: Path, personality: str) -> None:
+    rig = Rig(tmp_path, personality)
+    for number in range(5):
+        rig.photo(f"{number}/a", b"1")
+    rig.run()
+    rig.setup = rig.source_setup = lambda store: _slow(rig, store, 10)
+    report = rig.run()
+    assert report.status == "nothing"
+    # Six folders of the source, and of a disk two more; one side after the other would be 130 seconds there.
+    assert 60 <= report.seconds <= 80
+
+
+def test_nothing_is_asked_of_the_destination_before_the_source_is_there(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def missing(path: str) -> list[Entry]:
+        raise FileNotFoundError(2, "No such file or directory", "/media/phone")
+
+    def listed(path: str) -> list[Entry]:
+        asked.append(path)
+        return []
+
+    rig = Rig(tmp_path, setup=lambda store: setattr(store, "list_folder", listed))
+    rig.source_setup = lambda store: setattr(store, "list_folder", missing)
+    with pytest.raises(FileNotFoundError, match="/media/phone"):
+        rig.run()
+    assert asked == []
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_destination_that_cannot_be_listed_ends_the_listing_of_the_source(
+    tmp_path: Path, seed: int
+) -> None:
+    rig = Rig(tmp_path)
+    for number in range(100):
+        rig.photo(f"{number}/a", b"1")
+
+    def fail(_path: str) -> list[Entry]:
+        raise Permanent("odd")
+
+    rig.source_setup = lambda store: _slow(rig, store, 10)
+    rig.setup = lambda store: setattr(store, "list_folder", fail)
+    report = rig.run(seed=seed)
+    assert str(report.fatal).startswith("odd")
+    assert report.seconds <= 30
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_source_that_is_not_believed_ends_the_listing_of_the_destination(tmp_path: Path, seed: int) -> None:
+    rig = Rig(tmp_path)
+    for number in range(100):
+        rig.photo(f"{number}/a", b"1")
+    rig.run()
+    rig.phone.things.clear()
+    rig.setup = lambda store: _slow(rig, store, 10)
+    report = rig.run(seed=seed)
+    assert isinstance(report.fatal, SafetyGuard)
+    assert report.seconds <= 30
+
+
+def _slow(rig: Rig, store: SimStore, seconds: float) -> None:
+    """Makes each of a store's listings take time."""
+    flat, folder, changes = store.list_tree, store.list_folder, store.changes
+
+    def wait() -> None:
+        scheduler = rig.scheduler
+        until = scheduler.monotonic() + seconds
+        while scheduler.monotonic() < until:
+            scheduler.park(until - scheduler.monotonic())
+
+    def list_tree() -> Iterator[Entry]:
+        wait()
+        return flat()
+
+    def list_folder(path: str) -> list[Entry]:
+        wait()
+        return folder(path)
+
+    def changed(cursor: str | None) -> Changes:
+        wait()
+        return changes(cursor)
+
+    store.list_tree, store.list_folder, store.changes = list_tree, list_folder, changed  # type: ignore[method-assign]
 
 
 @pytest.mark.row(27)

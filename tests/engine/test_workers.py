@@ -10,7 +10,7 @@ from photosync.engine import workers as module
 from photosync.engine.errors import Permanent
 from photosync.engine.senders import Senders
 from photosync.engine.width import Width
-from photosync.engine.workers import ByteBudget, Cancelled, Channel, Threads, Workers
+from photosync.engine.workers import ByteBudget, Cancelled, Channel, Errand, Threads, Workers
 from tests.engine.rig import simulate
 from tests.sim.scheduler import Scheduler
 
@@ -60,6 +60,33 @@ def test_an_error_of_the_body_cancels_the_threads() -> None:
         workers.start(wait, "waits")
         raise ValueError("body")
     assert seen == [True]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_errand_is_run_beside_its_scope_and_fails_it(seed: int) -> None:
+    def body(seam: Scheduler) -> None:
+        began = seam.monotonic()
+        with Workers(seam) as workers:
+            errand = Errand(workers, lambda: workers.sleep(10) or 7, "asks")
+            errand.begin()
+            errand.begin()
+            workers.sleep(9)
+            assert errand.result() == 7
+        assert seam.monotonic() == began + 10
+
+        def fail() -> int:
+            workers.sleep(5)
+            raise Permanent("odd")
+
+        with pytest.raises(Permanent, match="odd"), Workers(seam) as workers:  # noqa: PT012
+            errand = Errand(workers, fail, "fails")
+            errand.begin()
+            workers.sleep(1000)
+        assert seam.monotonic() == began + 15
+        with pytest.raises(Permanent, match="odd"), Workers(seam) as workers:
+            Errand(workers, fail, "fails").result()
+
+    simulate(body, seed)
 
 
 @pytest.mark.parametrize("seed", range(20))
