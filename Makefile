@@ -10,6 +10,8 @@ HOURS ?= 24
 TARGETS ?=
 RUNS ?= 5
 NAMES ?=
+# photosync as people install it, without what is here for its development.
+INSTALLED = PYTHONWARNINGS=ignore $(VENV)/installed/bin/python -m pip install --quiet
 
 # The page is made anew whenever it is asked for.
 .PHONY: docs/capabilities.md help demo test test-long lint format bench bench-quick matrix fuzz audit load soak clean
@@ -42,6 +44,11 @@ $(VENV)/bench-ready: $(VENV)/ready
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --group bench
 	@touch $@
 
+$(VENV)/installed/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)/installed
+	$(INSTALLED) .
+	@touch $@
+
 demo: $(VENV)/demo-ready
 	$(BIN)/photosync demo .demo
 
@@ -61,11 +68,15 @@ docs/capabilities.md: $(VENV)/ready
 	$(BIN)/python -m photosync.testing.table > $@
 
 # RUNS and NAMES choose less: make bench RUNS=3 NAMES="photos mid".
-bench: $(VENV)/bench-ready
+bench: $(VENV)/bench-ready $(VENV)/installed/ready
+	@rm -rf build
+	$(INSTALLED) --no-deps --force-reinstall .
 	$(BIN)/python -m benchmarks $(NAMES) --runs $(RUNS) --json docs/benchmarks.json --svg docs/benchmarks.svg \
 		--markdown docs/benchmarks.md
 
-bench-quick: $(VENV)/bench-ready
+bench-quick: $(VENV)/bench-ready $(VENV)/installed/ready
+	@rm -rf build
+	$(INSTALLED) --no-deps --force-reinstall .
 	$(BIN)/python -m benchmarks --quick
 
 matrix: $(VENV)/ready

@@ -13,9 +13,14 @@ from pathlib import Path
 from benchmarks.measure import Cost
 from benchmarks.places import Ready
 
+INSTALLED = Path(sys.prefix, "installed", "bin", "photosync")
+"""photosync as people install it, see `make bench`: what is here for its development, they do not import."""
+
 
 def found(program: str) -> str | None:
     """Path of a program, of this environment first; None if it is not installed."""
+    if program == "photosync" and INSTALLED.exists():
+        return str(INSTALLED)
     beside = Path(sys.executable).parent / program
     return str(beside) if beside.exists() else shutil.which(program)
 

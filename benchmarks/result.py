@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import found
+from benchmarks.peers import INSTALLED, found
 from benchmarks.rounds import Goal, Row, Verdict
 
 _VERSIONS = {
@@ -111,13 +111,18 @@ def machine(scratch: Path) -> dict[str, str]:
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "files on": _file_system(scratch),
         "Python": platform.python_version(),
-        "photosync": version("photosync-engine"),
+        "photosync": f"{version('photosync-engine')}, {_way()}",
     }
     for program, arguments in _VERSIONS.items():
         path = found(program)
         told[program] = _first_line([path, *arguments]) if path else "not installed"
     told["aws"] = told["aws"].partition(" Python")[0]
     return told
+
+
+def _way() -> str:
+    here = found("photosync") == str(INSTALLED)
+    return "as people install it" if here else "with all that is here for its development"
 
 
 def _processor() -> str:
