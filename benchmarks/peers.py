@@ -155,6 +155,28 @@ AWS = Peer(
     checks="CRC, server checks it", most=1,
 )  # fmt: skip
 
+_DIGESTS = "BLAKE3, XXH3, SHA-256"
+
+
+def _alone(name: str, way: str, checks: str, *threads: str) -> Peer:
+    program = str(Path(__file__).with_name("bare.py"))
+    return Peer(
+        name, "python", lambda place: ("-I", program, way, "source", place.plain, *threads), checks=checks
+    )
+
+
+ALONE = "the work alone"
+ALONE_UNREAD = "the work alone, not read back"
+ALONE_S3 = _alone(ALONE, "s3", f"{_DIGESTS}; server checks SHA-256 of the signed body; nothing else is done")
+ALONE_S3_FAR = _alone(ALONE, "s3", ALONE_S3.checks, "64")
+ALONE_LOCAL = _alone(
+    ALONE, "disk", f"{_DIGESTS} in stream; fsync; every file read back from the disk; nothing else is done"
+)
+ALONE_LOCAL_UNREAD = _alone(
+    ALONE_UNREAD, "unread", f"{_DIGESTS} in stream; fsync; not read back; nothing else is done"
+)
+ALONE_CLONE = _alone(ALONE, "clone", f"blocks shared; {_DIGESTS} of the clone; fsync; nothing else is done")
+
 PHOTOSYNC_LOCAL = Peer(
     "photosync", "photosync", _photosync(),
     checks="BLAKE3, XXH3, SHA-256 in stream; fsync; every file read back from the disk",

@@ -92,7 +92,8 @@ def _measured(said: dict[str, Any]) -> Measured:
     rows = tuple(Row(**row) for row in said.pop("rows"))
     verdicts = tuple(
         Verdict(**{**each, "goal": Goal(**{**each["goal"], "against": tuple(each["goal"]["against"])}),
-                   "values": tuple(each["values"]), "cpu": tuple(each["cpu"])})
+                   "values": tuple(each["values"]), "cpu": tuple(each["cpu"]),
+                   "alone": tuple(each.get("alone", ()))})
         for each in said.pop("verdicts")
     )  # fmt: skip
     load, missing = tuple(said.pop("load")), tuple(said.pop("missing"))

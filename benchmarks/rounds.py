@@ -129,6 +129,7 @@ class Goal:
             photosync is at most ``limit`` times the peer's; "seconds" and "MB": photosync's median of wall
             time or memory is at most that.
         own: row of photosync's.
+        alone: row of a program that does nothing but the work (`benchmarks.bare`), or "".
     """
 
     text: str
@@ -137,6 +138,7 @@ class Goal:
     against: tuple[str, ...] = ()
     kind: str = "ratio"
     own: str = "photosync"
+    alone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ class Verdict:
         peer: which one it was compared with, "" for none.
         met: None if it cannot be told, for the reason ``why``.
         why: as said.
+        alone: what the work alone would reach, in the goal's terms.
     """
 
     goal: Goal
@@ -159,6 +162,7 @@ class Verdict:
     met: bool | None
     why: str = ""
     cpu: tuple[float, ...] = ()
+    alone: tuple[float, ...] = ()
 
     @property
     def value(self) -> float | None:
@@ -183,7 +187,9 @@ def judge(goal: Goal, workload: str, rows: Mapping[tuple[str, str, str], Row]) -
     best = min(sound, key=lambda row: median(row.wall))
     if goal.kind == "ratio":
         values, cpu = _over(best.wall, own.wall), _over(best.cpu, own.cpu)
-        return Verdict(goal, workload, values, best.peer, median(values) >= goal.limit, cpu=cpu)
+        bare = rows.get((workload, goal.step, goal.alone))
+        alone = _over(best.wall, bare.wall) if bare is not None and not bare.wrong else ()
+        return Verdict(goal, workload, values, best.peer, median(values) >= goal.limit, cpu=cpu, alone=alone)
     values, cpu = _over(own.wall, best.wall), _over(own.cpu, best.cpu)
     return Verdict(goal, workload, values, best.peer, median(values) <= goal.limit, cpu=cpu)
 

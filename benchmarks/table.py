@@ -7,6 +7,7 @@ from benchmarks.result import Measured, Result
 from benchmarks.rounds import Row, Verdict
 
 HEAD = ("step", "program", "wall s", "CPU s", "peak MB", "read MB", "requests", "sent with")
+GOALS = ("goal", "asked", "measured", "of CPU", "the work alone", "beside", "")
 _FOREWORD = """\
 Written by `make bench`; [Speed](performance.md) says what the figures mean and where time goes. Medians of
 interleaved rounds, (least–most). *CPU* is user and system time of the whole process, *peak* its largest
@@ -16,8 +17,11 @@ where it does. After each run the destination is compared with the source; a run
 voids its row."""
 _ABOUT_GOALS = """\
 Peer's wall clock over photosync's, round by round, beside the fastest of the peers that the goal names; or
-as the unit says; *of CPU* the same of processor time, which other work on the machine disturbs less. Read
-ratios within a workload only: between machines and days, seconds mean nothing."""
+as the unit says; *of CPU* the same of processor time, which other work on the machine disturbs less; *the
+work alone* what a bare loop reaches that does to every byte what photosync promises of it, on all
+processors, and nothing else (`benchmarks/bare.py`): where that misses a goal, hardly any program that keeps
+the promises can meet it on this machine. Read ratios within a workload only: between machines and days,
+seconds mean nothing."""
 _UNITS = {"ratio": ("≥", " ×"), "times": ("≤", " ×"), "seconds": ("≤", " s"), "MB": ("≤", " MB")}
 
 
@@ -56,12 +60,22 @@ def _most(requests: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def told(verdict: Verdict) -> list[str]:
-    """A goal: what it asks, what was measured (and of CPU), beside whom, and whether that is enough."""
+    """A goal: what it asks, what was measured (and of CPU), what the work alone would reach, beside whom, and
+    whether that is enough."""
     sign, unit = _UNITS[verdict.goal.kind]
     values = f"{_spread(verdict.values)}{unit}" if verdict.values else ""
     outcome = verdict.why if verdict.met is None else "met" if verdict.met else "missed"
     cpu = f"{_spread(verdict.cpu)}{unit}" if verdict.cpu else ""
-    return [verdict.goal.text, f"{sign} {verdict.goal.limit:g}{unit}", values, cpu, verdict.peer, outcome]
+    alone = f"{_spread(verdict.alone)}{unit}" if verdict.alone else ""
+    return [
+        verdict.goal.text,
+        f"{sign} {verdict.goal.limit:g}{unit}",
+        values,
+        cpu,
+        alone,
+        verdict.peer,
+        outcome,
+    ]
 
 
 def terminal(measured: Measured) -> str:
@@ -73,7 +87,7 @@ def terminal(measured: Measured) -> str:
     if measured.verdicts:
         lines += [
             "",
-            *_aligned([["goal", "asked", "measured", "of CPU", "beside", ""], *map(told, measured.verdicts)]),
+            *_aligned([list(GOALS), *map(told, measured.verdicts)]),
         ]
     lines += [f"  missing: {program}" for program in measured.missing]
     return "\n".join(lines)
@@ -110,8 +124,8 @@ def _page(result: Result, names: Sequence[str]) -> Iterator[str]:
     yield ""
     yield _ABOUT_GOALS
     yield ""
-    yield "| workload | goal | asked | measured | of CPU | beside | |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    yield _line(["workload", *GOALS])
+    yield _line(["---"] * (len(GOALS) + 1))
     for measured in result.workloads:
         for verdict in measured.verdicts:
             yield _line([f"[{measured.name}](#{measured.name})", *told(verdict)])

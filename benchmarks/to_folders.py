@@ -19,7 +19,7 @@ from benchmarks.trees import Files, Tree, difference, is_own, tree_of
 
 CONTESTANTS = (
     peers.PHOTOSYNC_LOCAL, peers.PHOTOSYNC_UNCHECKED, peers.RCLONE_LOCAL, peers.TUNED_LOCAL, peers.RSYNC,
-    peers.CP,
+    peers.CP, peers.ALONE_LOCAL, peers.ALONE_LOCAL_UNREAD,
 )  # fmt: skip
 SLOW = 30e6
 """Bytes a second of the slow source: a phone's cable."""
@@ -51,7 +51,10 @@ def reflink(here: Bench) -> Iterator[Round]:
         for files in (many, some):
             where = folder / str(files.size)
             source = Source(where, dict(files.make(where / "source")), files)
-            contestants = (peers.PHOTOSYNC_LOCAL, peers.RCLONE_LOCAL, peers.TUNED_LOCAL, peers.CP_REFLINK)
+            contestants = (
+                peers.PHOTOSYNC_LOCAL, peers.RCLONE_LOCAL, peers.TUNED_LOCAL, peers.CP_REFLINK,
+                peers.ALONE_CLONE,
+            )  # fmt: skip
             rounds.append(_copies(contestants, source, where, files.title))
 
         def turns(number: int) -> Iterator[Go]:

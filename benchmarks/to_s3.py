@@ -14,7 +14,11 @@ Opened = Callable[[Bench], contextlib.AbstractContextManager[Round]]
 
 FIRST, AGAIN, ADDED = "first run", "no change", "one added"
 ALL = (peers.PHOTOSYNC_S3, peers.RCLONE_S3, peers.TUNED_S3, peers.S5CMD, peers.AWS)
-ALL_BIG = (peers.PHOTOSYNC_S3, peers.RCLONE_S3_SOME, peers.TUNED_S3_BIG, peers.S5CMD, peers.AWS)
+COPIES = (*ALL, peers.ALONE_S3)
+BIG_COPIES = (
+    peers.PHOTOSYNC_S3, peers.RCLONE_S3_SOME, peers.TUNED_S3_BIG, peers.S5CMD, peers.AWS, peers.ALONE_S3,
+)  # fmt: skip
+FAR_COPIES = (peers.PHOTOSYNC_S3, peers.TUNED_S3_FAR, peers.S5CMD, peers.ALONE_S3_FAR)
 
 
 def copies(contestants: Sequence[Peer], files: Files, quick: Files, milliseconds: float = 0) -> Opened:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from benchmarks import of_engine, peers, places, to_clouds, to_folders, to_s3
 from benchmarks.discard import missing as no_compiler
 from benchmarks.of_engine import BEGUN, LISTED
+from benchmarks.peers import ALONE
 from benchmarks.rounds import Goal
-from benchmarks.to_s3 import ADDED, AGAIN, ALL, FIRST, Opened
+from benchmarks.to_s3 import ADDED, AGAIN, FIRST, Opened
 from benchmarks.trees import Files
 
 RCLONE = ("rclone", "rclone tuned")
@@ -48,21 +49,27 @@ WORKLOADS = (
     Workload(
         "photos", f"{PHOTOS.title} to S3", _DISCARDED, _S3_PROGRAMS, 55,
         (
-            Goal("SHA-256 checked by the server, beside rclone", FIRST, 2.2, RCLONE),
-            Goal("the same, beside s5cmd", FIRST, 2.0, ("s5cmd",)),
-            Goal("MD5 sent (photosync sends SHA-256 instead, never MD5)", FIRST, 1.7, RCLONE),
+            Goal("SHA-256 checked by the server, beside rclone", FIRST, 2.2, RCLONE, alone=ALONE),
+            Goal("the same, beside s5cmd", FIRST, 2.0, ("s5cmd",), alone=ALONE),
+            Goal(
+                "MD5 sent (photosync sends SHA-256 instead, never MD5)", FIRST, 1.7, RCLONE, alone=ALONE
+            ),
         ),
-        to_s3.copies(ALL, PHOTOS, PHOTOS_QUICK), no_compiler,
+        to_s3.copies(to_s3.COPIES, PHOTOS, PHOTOS_QUICK), no_compiler,
     ),
     Workload(
         "mid", f"{MID.title} to S3", _DISCARDED, _S3_PROGRAMS, 40,
-        (Goal("SHA-256 checked by the server, beside rclone", FIRST, 1.6, RCLONE),),
-        to_s3.copies(ALL, MID, MID_QUICK), no_compiler,
+        (Goal("SHA-256 checked by the server, beside rclone", FIRST, 1.6, RCLONE, alone=ALONE),),
+        to_s3.copies(to_s3.COPIES, MID, MID_QUICK), no_compiler,
     ),
     Workload(
         "big", f"{BIG.title} to S3 in parts", _DISCARDED, _S3_PROGRAMS, 90,
-        (Goal("in parts, checksums checked by the server, beside s5cmd", FIRST, 1.6, ("s5cmd",)),),
-        to_s3.copies(to_s3.ALL_BIG, BIG, BIG_QUICK),
+        (
+            Goal(
+                "in parts, checksums checked by the server, beside s5cmd", FIRST, 1.6, ("s5cmd",), alone=ALONE
+            ),
+        ),
+        to_s3.copies(to_s3.BIG_COPIES, BIG, BIG_QUICK),
         no_compiler,
     ),
     Workload(
@@ -72,10 +79,8 @@ WORKLOADS = (
     Workload(
         "latency", f"{PHOTOS.title} to S3 at 30 ms a request",
         f"{_DISCARDED}; rclone with its 4 transfers would take 75 s and is left out", ("rclone", "s5cmd"), 50,
-        (Goal("beside s5cmd with 256 workers", FIRST, 1.3, ("s5cmd",)),),
-        to_s3.copies(
-            (peers.PHOTOSYNC_S3, peers.TUNED_S3_FAR, peers.S5CMD), PHOTOS, Files(100, 100_000), 30
-        ),
+        (Goal("beside s5cmd with 256 workers", FIRST, 1.3, ("s5cmd",), alone=ALONE),),
+        to_s3.copies(to_s3.FAR_COPIES, PHOTOS, Files(100, 100_000), 30),
         no_compiler,
     ),
     Workload(
@@ -101,8 +106,11 @@ WORKLOADS = (
         "local", f"{PHOTOS.title} on a disk", "a folder beside the source; contents compared",
         _FOLDER_PROGRAMS, 150,
         (
-            Goal("read back, beside rclone with its defaults", FIRST, 1.2, ("rclone",)),
-            Goal("hashed in stream, beside cp", FIRST, 0.9, ("cp",), own="photosync --verify none"),
+            Goal("read back, beside rclone with its defaults", FIRST, 1.2, ("rclone",), alone=ALONE),
+            Goal(
+                "hashed in stream, beside cp", FIRST, 0.9, ("cp",),
+                own="photosync --verify none", alone=peers.ALONE_UNREAD,
+            ),
         ),
         to_folders.local,
     ),
@@ -119,8 +127,8 @@ WORKLOADS = (
         "reflink", f"{PHOTOS.title} and {MID.title} within an XFS that shares blocks",
         "a loop device; contents compared", ("rclone", "cp"), 140,
         (
-            Goal(f"{PHOTOS.title}, beside rclone", PHOTOS.title, 2.5, RCLONE),
-            Goal(f"{MID.title}, beside rclone", MID.title, 2.5, RCLONE),
+            Goal(f"{PHOTOS.title}, beside rclone", PHOTOS.title, 2.5, RCLONE, alone=ALONE),
+            Goal(f"{MID.title}, beside rclone", MID.title, 2.5, RCLONE, alone=ALONE),
         ),
         to_folders.reflink, to_folders.no_xfs,
     ),

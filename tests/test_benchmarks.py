@@ -111,6 +111,7 @@ def test_goals_are_held_to_the_fastest_sound_peer() -> None:
             row("slow", 9.0, 9.0, 9.0),
             row("fast", 4.0, 3.0, 5.0),
             row("void", 0.1, 0.1, 0.1, wrong="left a file out"),
+            row("bare", 1.0, 1.5, 0.5),
         )
     }
     goal = Goal("", "first run", 2.0, ("slow", "fast", "void"))
@@ -122,6 +123,14 @@ def test_goals_are_held_to_the_fastest_sound_peer() -> None:
     assert judge(replace(goal, kind="MB", limit=4.0), "w", rows).met is False
     assert judge(replace(goal, against=("void",)), "w", rows).met is None
     assert judge(replace(goal, own="absent"), "w", rows).met is None
+    assert judge(replace(goal, alone="bare"), "w", rows).alone == (4.0, 2.0, 10.0)
+    assert judge(replace(goal, alone="void"), "w", rows).alone == ()
+
+
+@pytest.mark.parametrize("bare", [peers.ALONE_LOCAL, peers.ALONE_LOCAL_UNREAD], ids=lambda peer: peer.name)
+def test_the_work_alone_leaves_a_whole_copy(tmp_path: Path, bare: Peer) -> None:
+    found = measured(tmp_path, bare, HONEST, goal=Goal("", "first run", 0, ("honest",), own=bare.name))
+    assert found.is_sound, found.rows
 
 
 @needs_compiler
