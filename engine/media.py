@@ -5,9 +5,10 @@ pictures to get at their metadata, or trust the file. These decode nothing, read
 nothing where they understand nothing: `look` raises for no content whatever.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+import msgspec
 
 from photosync.engine import bmff
 from photosync.engine.tiff import Exif, Tiff
@@ -52,11 +53,11 @@ class Facts:
     def dumps(self) -> str:
         """As JSON, without what is not known."""
         known = {name: value for name in self.__slots__ if (value := getattr(self, name))}
-        return json.dumps(known)
+        return msgspec.json.encode(known).decode()
 
     @classmethod
     def loads(cls, text: str) -> "Facts":
-        return cls(**json.loads(text))
+        return cls(**msgspec.json.decode(text))
 
 
 NOTHING = Facts()

@@ -93,10 +93,10 @@ def _local(moment: datetime.datetime, source: str) -> Taken | None:
 
 def _from_epoch(seconds: float, source: str) -> Taken | None:
     try:
-        moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+        moment = datetime.datetime.fromtimestamp(seconds)
     except (OverflowError, ValueError, OSError):
         return None
-    return _local(moment, source)
+    return None if moment.year < _EARLIEST else Taken(moment, source, seconds)
 
 
 def _from_name(name: str) -> Taken | None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from photosync.engine.events import Event, Finished, MayUnplug, Moved, Notice, Phase, Planned, Status
 from photosync.engine.mirror import MirrorReport
 from photosync.engine.names import printable
@@ -44,12 +46,10 @@ class Output(Protocol):
 
 def json_text(record: dict[str, Any]) -> str:
     """One JSON object on one line; undecodable bytes of names become escapes (\\udcff)."""
-    text = json.dumps(record, ensure_ascii=False)
     try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return json.dumps(record)
-    return text
+        return msgspec.json.encode(record).decode()
+    except (UnicodeEncodeError, OverflowError):
+        return json.dumps(record, separators=(",", ":"))
 
 
 def json_line(record: dict[str, Any]) -> None:

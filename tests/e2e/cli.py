@@ -62,7 +62,7 @@ class Done:
 
     def _errors(self) -> str:
         """Lines that tell an error: among thousands they would not be within the end of the output."""
-        return "\n".join(line for line in self.out.splitlines() if '"error": "' in line)[:4000]
+        return "\n".join(line for line in self.out.splitlines() if '"error":"' in line)[:4000]
 
 
 def program(name: str) -> str:
