@@ -419,7 +419,8 @@ class _Planner:
     ) -> Copy | Compare | Move:
         """What becomes of a new file that goes by the name ``to``; ``shown``: beside that, with the rest of
         its photo."""
-        kept = [*self._kept_beside(to, entry), *self._twins(to, entry)]
+        twins = self._twins(to, entry)
+        kept = [*self._kept_beside(to, entry), *twins]
         if shown is not None:
             plain = self.there.get(match_key(to, self.rules))
             if plain is not None and plain.size == entry.size:
@@ -442,14 +443,15 @@ class _Planner:
         self.claimed.add(place)
         if kept:
             kept = [each for each in kept if match_key(each.path, self.rules) != place]
+        origin = renamed.match(entry) if existing is None else None
+        if origin is not None:
+            self.claimed.add(match_key(origin.stored, self.rules))
+        if elsewhere is not None and (not kept or twins):
+            # Whatever has the name that a layout gives it today, it may have got another one before.
+            kept += elsewhere.match(entry)
+        if origin is not None:
+            return Move(entry, to, origin, f"renamed from {origin.path}", tuple(kept))
         if existing is None:
-            origin = renamed.match(entry)
-            if origin is not None:
-                self.claimed.add(match_key(origin.stored, self.rules))
-            if not kept and elsewhere is not None:
-                kept = elsewhere.match(entry)
-            if origin is not None:
-                return Move(entry, to, origin, f"renamed from {origin.path}", tuple(kept))
             return self._found(entry, to, kept) if kept else Copy(entry, to, "new")
         if existing.size == entry.size:
             made = self._comparison(entry, existing, "a file of that name and size is there")

@@ -413,6 +413,26 @@ def test_what_is_not_the_photo_that_was_renamed_is_sought_elsewhere(tmp_path: Pa
     assert (b"first" in rig.files().values()) is (mode is Mode.COPY)
 
 
+@pytest.mark.parametrize("personality", ["disk", "feed"])
+@pytest.mark.parametrize("other", [b"other", b"longer!"])
+def test_a_photo_whose_new_name_another_one_has_is_sought_where_a_layout_had_put_it(
+    tmp_path: Path, personality: str, other: bytes
+) -> None:
+    """The phone changed its times, and the state was lost: by today's times it goes where a copy of a photo
+    lies that the phone does not have any more."""
+    rig = Rig(tmp_path, personality)
+    policy = Policy(stamp="s", layout=Layout.parse("{taken:%Y}/{name}"))
+    rig.photo("A/IMG_1.JPG", b"first", mtime_ns=10**18)
+    rig.photo("B/IMG_1.JPG", other, mtime_ns=11 * 10**17)
+    rig.run(policy=policy)
+    (tmp_path / "journal.sqlite").unlink()
+    rig.phone.drop("B/IMG_1.JPG")
+    rig.photo("A/IMG_1.JPG", b"first", mtime_ns=11 * 10**17)
+    assert rig.run(policy=policy).clean
+    assert sorted(rig.files().values()) == sorted([b"first", other])
+    assert rig.run(policy=policy).status == "nothing"
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 def test_what_the_rules_take_for_another_name_is_looked_at_once(tmp_path: Path, mode: Mode) -> None:
     """Somebody stored a file whose name is the same by the rules, though the place tells them apart."""

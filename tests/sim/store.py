@@ -97,6 +97,8 @@ class World:
     attached: bool = True
     shown: dict[str, set[bytes]] = field(default_factory=dict)
     before: dict[str, Thing] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
+    """Changed, and not told yet by the change feed when it was last asked."""
 
     def remember(self) -> None:
         """What is there now is what stale listings show from now on."""
@@ -233,6 +235,7 @@ class SimStore:
         if self._chance(self.faults.stale):
             seen = max(int(cursor or 0), len(log) - self.scheduler.dice.randint(1, 3))
             log = log[: self.world.lagging(seen)]
+        self.world.hidden = frozenset(self.world.log[len(log) :])
         if cursor is None:
             here = [self._entry(path, thing) for path, thing in self.world.things.items()]
             return Changes(here, [], str(len(log)), full=True)
