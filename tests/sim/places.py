@@ -35,6 +35,7 @@ class DiskWorld:
         self.personality, self.name = personality, name
         self.attached = True
         self.log: list[str] = []
+        self.hidden: frozenset[str] = frozenset()
 
         def named(path: str) -> None:
             if path.startswith(f"{ROOT}/"):
