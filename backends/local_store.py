@@ -18,7 +18,7 @@ from photosync.backends.local_kinds import counts_room, kind_of
 from photosync.backends.local_tree import Tree
 from photosync.backends.local_upload import PARTIAL, LocalUpload, partial_of, temporary, token_of
 from photosync.engine.capabilities import Blob, Changes, Stored, Usage
-from photosync.engine.entry import Entry, Files, Kind
+from photosync.engine.entry import Entry, Kind, Listed
 from photosync.engine.errors import (
     AlreadyExists,
     Corrupt,
@@ -124,7 +124,7 @@ class LocalStore:
         files = self.list_folder_files(path)
         return [*files.entries(), *files.others]
 
-    def list_folder_files(self, path: str) -> Files:
+    def list_folder_files(self, path: str) -> Listed:
         """As `list_folder`; see `photosync.engine.capabilities.ListsFolderFiles`."""
         self._count("list")
         return self._tree.files(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from photosync.backends import local_tree
 from photosync.backends.s3 import S3Backend
 from photosync.backends.s3_store import S3Store
 from tests.servers import ftpd, smbd, sshd, webdav
@@ -13,6 +14,17 @@ from tests.servers.seaweed import Seaweed, binary, seaweed
 from tests.servers.tls_proxy import ThrowawayCA
 
 _numbers = itertools.count()
+
+
+@pytest.fixture(params=["compiled", "in Python"])
+def listing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Local disks are listed by the part in C, or as where that could not be compiled."""
+    way: str = request.param
+    if way == "in Python":
+        monkeypatch.setattr(local_tree, "_listing", None)
+    elif local_tree._listing is None:
+        pytest.skip("photosync.backends._folder is not compiled: install gcc, libc6-dev, python3-dev")
+    return way
 
 
 @dataclass(frozen=True)

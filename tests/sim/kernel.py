@@ -398,7 +398,7 @@ def mounted(kernel: Kernel, scheduler: Scheduler | None) -> Iterator[None]:
     fake_fcntl = SimpleNamespace(flock=kernel.flock, LOCK_EX=fcntl.LOCK_EX, LOCK_NB=fcntl.LOCK_NB)
     stands_in: dict[str, Any] = {"os": kernel, "open": opened}
     with (
-        patch.multiple(local_tree, os=kernel),
+        patch.multiple(local_tree, os=kernel, _listing=None),
         patch.multiple(local_upload, secrets=secrets, threading=locks, create=True, **stands_in),
         patch.multiple(
             local_store,
