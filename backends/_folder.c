@@ -49,7 +49,8 @@ typedef struct {
 } Folder;
 
 static int append(Text *text, const char *bytes, size_t size) {
-    if (size > text->room - text->used) {
+    /* Also for nothing at all: memcpy wants to be told where. */
+    if (size >= text->room - text->used) {
         size_t room = 2 * text->room + size + 4096;
         char *larger = realloc(text->bytes, room);
         if (larger == NULL) return NO_MEMORY;

@@ -289,26 +289,27 @@ def test_memory_is_given_back(tmp_path: Path) -> None:
 
 
 def test_other_threads_go_on(library: FuseLibrary, tmp_path: Path) -> None:
-    make(tmp_path / "behind", "a", "b", "c")
+    """Another one sees how far a listing is, with some files looked at and some not."""
+    make(tmp_path / "behind", *"abcdefgh")
     library.set(latency=0.05)
-    counted, done = 0, threading.Event()
-
-    def count() -> None:
-        nonlocal counted
-        while not done.wait(0.001):
-            counted += 1
-
-    thread = threading.Thread(target=count)
     fd = os.open(library.mount, os.O_RDONLY)
+    seen: set[int] = set()
+    before, done = library.counters()["stats"], threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.001):
+            seen.add(library.counters()["stats"])
+
+    thread = threading.Thread(target=look)
     thread.start()
     try:
-        before = counted
         assert _folder.listing(fd, b"", True)
-        assert counted > before + 1
     finally:
         done.set()
         thread.join()
         os.close(fd)
+    # The folder itself, looked at while it is opened, is one.
+    assert len(seen & set(range(before + 1, library.counters()["stats"]))) > 2
 
 
 def test_ctrl_c_is_heard(library: FuseLibrary, tmp_path: Path) -> None:
