@@ -195,7 +195,7 @@ class Columns(Sequence[Entry]):
         self._runs = None
 
     def extend_packed(self, files: PackedFiles) -> None:
-        """Appends files, without what is listed beside them."""
+        """Appends files, at least one, without what is listed beside them."""
         row = len(self._ends)
         if row and files.paths[: files.path_bytes[0] - 1] <= self._last:
             self._starts.append(row)
