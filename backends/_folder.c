@@ -1,7 +1,7 @@
 /* What is in an open folder, as columns: what `photosync.backends.local_tree` does in Python, in less time.
  *
- * scandir and lstat cost Python 2 microseconds a file, for objects that nobody keeps, and hand the
- * interpreter's lock over twice. Here names are read, sorted and looked at while other threads run, and
+ * scandir and lstat cost Python 2 microseconds a file, much of it for objects that nobody keeps, and hand
+ * the interpreter's lock over twice. Here names are read, sorted and looked at while other threads run, and
  * columns leave as bytes. Whatever is out of the ordinary is left to the Python code. */
 
 #define Py_LIMITED_API 0x030B0000

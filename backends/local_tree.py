@@ -25,6 +25,11 @@ _SIZE, _MODIFIED, _CHANGED = map(attrgetter, ("st_size", "st_mtime_ns", "st_ctim
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
+def compiled() -> bool:
+    """Whether folders are listed by the part in C."""
+    return _listing is not None
+
+
 class Tree:
     """Opens folders component by component from the root's descriptor (``openat``, ``O_NOFOLLOW``).
 
