@@ -1,8 +1,9 @@
 """System calls over simulated disks: what the code of local disks runs on when it is simulated.
 
 `mounted` puts a `Kernel` where `photosync.backends.local_*` and `photosync.backends.posix` find Python's
-``os``, ``fcntl``, ``open``, ``io``, ``secrets`` and ``threading``; not a line of theirs is replaced. Every
-call that others could notice is an effect at which another thread may go on, or the process may die.
+``os``, ``fcntl``, ``open``, ``io``, ``secrets`` and ``threading``; not a line of theirs is replaced, but the
+part in C, which would ask the real system, is taken for not compiled. Every call that others could notice is
+an effect at which another thread may go on, or the process may die.
 """
 
 import contextlib
