@@ -33,6 +33,10 @@ def library(tmp_path: Path) -> Iterator[FuseLibrary]:
         yield found
 
 
+def memory() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
 def in_python(call: Callable[[], Any]) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local_tree, "_whole", None)
@@ -148,6 +152,19 @@ def test_what_a_mount_tells_wrong(library: FuseLibrary, tmp_path: Path, faults: 
     assert len(os.listdir("/proc/self/fd")) == fd_count
 
 
+def test_what_ends_too_early_is_not_kept(library: FuseLibrary, tmp_path: Path) -> None:
+    (tmp_path / "behind/file").write_bytes(bytes(MOST))
+    library.set(ends_at={"file": MOST - 1})
+
+    def used(times: int) -> int:
+        for _ in range(times):
+            assert _file.whole(os.fsencode(library.mount), b"file", MOST) is None
+        return memory()
+
+    before = used(5)
+    assert used(60) - before < 10 << 20
+
+
 @pytest.mark.parametrize("how", ["grow", "shrink", "rewrite", "vanish"])
 def test_what_changes_while_it_is_read(library: FuseLibrary, tmp_path: Path, how: str) -> None:
     (tmp_path / "behind/file").write_bytes(b"photo" * 1000)
@@ -182,7 +199,7 @@ def test_nothing_stays_open_or_in_memory(tmp_path: Path) -> None:
             assert len(found[1]) == MOST
             for path, most in ((b"a/file", 10), (b"a/pipe", MOST), (b"a/none", MOST), (b"b/c", MOST)):
                 assert _file.whole(os.fsencode(tmp_path), path, most) is None
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+        return memory()
 
     before = used(20)
     assert used(200) - before < 10 << 20

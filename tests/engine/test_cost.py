@@ -32,7 +32,7 @@ CALLS = {
     "copy to a disk": 249.9,
     "disk, no change": 19.5,
 }
-"""Calls a file, as recorded where the parts in C are compiled. A change that saves a tenth or more belongs here, too."""
+"""Calls a file, recorded with the parts in C. A change that saves a tenth or more belongs here, too."""
 FEW, MANY = 20, 70
 OURS = tuple(
     os.path.dirname(sys.modules[name].__file__ or "") + os.sep
