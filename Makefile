@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+BUILT_FROM := pyproject.toml setup.py backends/_file.c backends/_folder.c
 SEEDS ?= 200
 JOBS ?= 2
 MINUTES ?= 1
@@ -28,13 +29,13 @@ help:
 	@echo "make audit      sbom.json, and known weaknesses of dependencies (asks PyPI's service)"
 	@echo "make format     format the code"
 
-$(VENV)/demo-ready: pyproject.toml
+$(VENV)/demo-ready: $(BUILT_FROM)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[samples]'
 	@touch $@
 
-$(VENV)/ready: pyproject.toml
+$(VENV)/ready: $(BUILT_FROM)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable . --group dev
@@ -98,7 +99,7 @@ soak: $(VENV)/ready
 	$(BIN)/python -m tests.load.soak --hours $(HOURS)
 
 # What users install, without the tools of development.
-$(VENV)/runtime/ready: pyproject.toml $(VENV)/ready
+$(VENV)/runtime/ready: $(BUILT_FROM) $(VENV)/ready
 	$(PYTHON) -m venv $(VENV)/runtime
 	$(VENV)/runtime/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)/runtime/bin/python -m pip install --quiet '.[sftp,webdav,s3crt,smb,adb,ptp,auto,notify,samples,crypt]'
@@ -115,4 +116,4 @@ format: $(VENV)/ready
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .demo build dist *.egg-info
+	rm -rf $(VENV) .demo build dist *.egg-info backends/*.so

@@ -4,17 +4,30 @@ import contextlib
 import errno
 import os
 import stat
+from array import array
 from collections.abc import Iterator
 from operator import attrgetter
 
 from photosync.backends import posix
-from photosync.engine.entry import Entry, Files, join
+from photosync.engine.entry import NO_DIGESTS, Entry, Files, Listed, PackedFiles, join
 from photosync.engine.errors import AlreadyExists, DeviceGone, NameRefused
 from photosync.engine.names import check_relative, printable
 
-_NAME = attrgetter("name")
+try:
+    from photosync.backends import _file, _folder
+except ImportError:
+    # They could not be compiled where photosync was installed. Python code does the same, and takes longer.
+    _whole, _listing = None, None
+else:
+    _whole, _listing = _file.whole, _folder.listing
+
 _SIZE, _MODIFIED, _CHANGED = map(attrgetter, ("st_size", "st_mtime_ns", "st_ctime_ns"))
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def compiled() -> bool:
+    """Whether the parts in C are there."""
+    return _listing is not None
 
 
 class Tree:
@@ -39,11 +52,33 @@ class Tree:
         """What a ``stat`` below the root says."""
         return posix.entry_of(path, found, self._change_times)
 
-    def files(self, path: str) -> Files:
+    def whole(self, path: str, most: int) -> tuple[Entry, bytes] | None:
+        """A file of at most so many bytes, as it was before and after it was read, which is the same.
+
+        Returns:
+            None where that can't be had at once; whatever the reason is, opening it says.
+        """
+        found = _whole(os.fsencode(self.root), os.fsencode(check_relative(path)), most) if _whole else None
+        # Which device it is, is for opening to say.
+        if found is None or found[0] != self._device:
+            return None
+        _, data, modified, modified_ns, changed, changed_ns = found
+        modified_ns += modified * 10**9
+        version = changed * 10**9 + changed_ns if self._change_times else modified_ns
+        return Entry(path, len(data), modified_ns, NO_DIGESTS, str(version)), data
+
+    def files(self, path: str) -> Listed:
         """What is in a folder, its files sorted by name; raises as `folder`."""
-        inside, names, found, others = join(path, ""), [], [], []
-        with self.folder(path) as folder, os.scandir(folder) as children:
-            for child in sorted(children, key=_NAME):
+        inside = join(path, "")
+        with self.folder(path) as folder:
+            found = _listing(folder, os.fsencode(inside), self._change_times) if _listing else None
+            # What that finds out of the ordinary is listed anew, by what knows every case.
+            return _packed(inside, found) if found else self._one_by_one(inside, folder)
+
+    def _one_by_one(self, inside: str, folder: int) -> Files:
+        names, found, others = [], [], []
+        with os.scandir(folder) as children:
+            for child in sorted(children, key=_in_bytes):
                 try:
                     seen = child.stat(follow_symlinks=False)
                 except FileNotFoundError:
@@ -157,6 +192,23 @@ class Tree:
         # Also by whoever loses the race to make it.
         os.fsync(fd)
         return self._enter(fd, name, path, make=False)
+
+
+def _in_bytes(child: "os.DirEntry[str]") -> bytes:
+    return os.fsencode(child.name)
+
+
+def _packed(inside: str, found: "_folder.Listing") -> Listed:
+    paths, path_bytes, sizes, times, versions, version_bytes, odd = found
+    others = [posix.entry_of_no_file(inside + os.fsdecode(name), mode) for name, mode in odd]
+    packed = PackedFiles(
+        paths, array("q", path_bytes), array("q", sizes), array("q", times),
+        versions, array("q", version_bytes), others,
+    )  # fmt: skip
+    if paths.isascii():
+        return packed
+    decoded = [os.fsdecode(path) for path in paths[:-1].split(b"\0")]
+    return Files(decoded, packed.sizes, packed.times, versions[1:].decode().split("="), others)
 
 
 def _make(root: str) -> None:

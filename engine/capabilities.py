@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from photosync.engine.entry import NO_DIGESTS, Entry, Files
+from photosync.engine.entry import NO_DIGESTS, Entry, Files, Listed
 from photosync.engine.names import ANY, NameRules
 
 Buffer = bytes | bytearray | memoryview
@@ -343,7 +343,7 @@ class TellsRoom(Protocol):
 class ListsFolderFiles(Protocol):
     """A store that can list a folder without an `Entry` for each file."""
 
-    def list_folder_files(self, path: str) -> Files:
+    def list_folder_files(self, path: str) -> Listed:
         """As `Store.list_folder`; the folder's files may come sorted by path, which saves time."""
         ...
 

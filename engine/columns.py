@@ -14,7 +14,7 @@ from typing import overload
 
 import msgspec
 
-from photosync.engine.entry import NO_DIGESTS, Entry, Files, Kind
+from photosync.engine.entry import NO_DIGESTS, Entry, Files, Kind, PackedFiles
 from photosync.engine.journal_rows import path_of
 
 Row = tuple[str, int, int | None, str | None]
@@ -64,6 +64,13 @@ class _Tokens:
         )
         del self._ends[row]
         self._data += text.encode()
+
+    def extend_packed(self, row: int, values: bytes, sizes: Iterable[int]) -> None:
+        """Sets those of a row and the ones behind it, as in `PackedFiles`; nothing is set there yet."""
+        self._ends.extend(repeat(len(self._data), row - len(self._ends)))
+        self._ends.extend(accumulate(sizes, initial=len(self._data)))
+        del self._ends[row]
+        self._data += values
 
     def take(self, row: int, other: "_Tokens", start: int, stop: int) -> None:
         """Sets those of a row and the ones behind it as they are in some rows of another column."""
@@ -185,6 +192,20 @@ class Columns(Sequence[Entry]):
         self._versions.extend(row, files.versions)
         if files.digests is not None:
             self._digests.extend(row, files.digests)
+        self._runs = None
+
+    def extend_packed(self, files: PackedFiles) -> None:
+        """Appends files, at least one, without what is listed beside them."""
+        row = len(self._ends)
+        if row and files.paths[: files.path_bytes[0] - 1] <= self._last:
+            self._starts.append(row)
+        self._last = files.paths[-files.path_bytes[-1] : -1]
+        self._ends.extend(accumulate(files.path_bytes, initial=len(self._paths)))
+        del self._ends[row]
+        self._paths += files.paths
+        self._sizes += files.sizes
+        self._times += files.times
+        self._versions.extend_packed(row, files.versions, files.version_bytes)
         self._runs = None
 
     def sorted(self) -> "Columns":

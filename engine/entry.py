@@ -1,6 +1,7 @@
 """One file as a listing shows it."""
 
 import json
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -87,6 +88,44 @@ class Files:
         rows = zip(self.paths, self.sizes, times, known, self.versions, strict=True)
         for path, size, mtime_ns, digests, version in rows:
             yield Entry(path, size, mtime_ns, digests, version)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedFiles:
+    """Files of one folder, column by column, in the form in which `photosync.engine.columns` keeps them.
+
+    Attributes:
+        paths: as in `Entry`, NUL behind each; ASCII, in ascending order, none twice. The last part of each is
+            a name, neither "." nor ".."; what is before it is the same for all.
+        path_bytes: how many each takes, its NUL included.
+        sizes, times: as in `Entry`, none of them less or more than an entry's may be.
+        versions: as in `Entry`, ASCII, ``=`` before each.
+        version_bytes: how many each takes, its ``=`` included.
+        others: whatever is no plain file.
+    """
+
+    paths: bytes
+    path_bytes: "array[int]"
+    sizes: "array[int]"
+    times: "array[int]"
+    versions: bytes
+    version_bytes: "array[int]"
+    others: Sequence[Entry] = ()
+
+    def unpacked(self) -> Files:
+        """The same as lists of texts."""
+        if not self.paths:
+            return Files((), (), (), (), self.others)
+        paths, versions = self.paths[:-1].decode().split("\0"), self.versions[1:].decode().split("=")
+        return Files(paths, self.sizes, self.times, versions, self.others)
+
+    def entries(self) -> Iterator[Entry]:
+        """The files one by one, without ``others``."""
+        return self.unpacked().entries()
+
+
+Listed = Files | PackedFiles
+"""Files of a listing, in either form."""
 
 
 def join(folder: str, name: str) -> str:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 
 from photosync.engine.capabilities import ListsFolderFiles, ListsTreeFiles, Readable, Store
 from photosync.engine.columns import Columns
-from photosync.engine.entry import LARGEST, Entry, Files, Kind
+from photosync.engine.entry import LARGEST, Entry, Files, Kind, Listed, PackedFiles
 from photosync.engine.errors import Fatal, NameRefused, Permanent, PhotosyncError, Transient, classify
 from photosync.engine.journal import Journal
 from photosync.engine.names import OURS, all_plain, check_relative, is_ours
 
+_OURS = OURS.encode()
 DEEPEST = 2048
 """Folders within folders; more than a path of a POSIX system can name."""
 
@@ -98,14 +99,28 @@ class _Collector:
         else:
             self.others.append(entry)
 
-    def add_files(self, files: Files) -> None:
-        """Adds the files of `Files`, without what is listed beside them."""
+    def add_files(self, files: Listed) -> None:
+        """Adds files, without what is listed beside them."""
+        if isinstance(files, PackedFiles):
+            if self._is_packed_plain(files):
+                self.entries.extend_packed(files)
+                return
+            files = files.unpacked()
         text = "\0".join(files.paths)
         if self._is_plain(text, files):
             self.entries.extend(files, text)
         else:
             for entry in files.entries():
                 self.add(entry)
+
+    def _is_packed_plain(self, files: PackedFiles) -> bool:
+        """As `_is_plain`; what `PackedFiles` promise need not be asked."""
+        return (
+            self.wants is everything
+            and files.paths != b""
+            and all_plain(files.paths[: files.path_bytes[0] - 1].decode())
+            and (self._is_source or _OURS not in files.paths.lower())
+        )
 
     def _is_plain(self, text: str, files: Files) -> bool:
         """Whether `add` would do the same with each of the files: append it as it is.
@@ -152,7 +167,7 @@ def walk(
     wants: Callable[[Entry], bool] = everything,
     enters: Callable[[str], bool] = every_folder,
     own: Callable[[str], bool] = is_ours,
-    retry: Callable[[Callable[[], Files], str], Files] = lambda run, _doing: run(),
+    retry: Callable[[Callable[[], Listed], str], Listed] = lambda run, _doing: run(),
 ) -> Listing:
     """Lists a store folder by folder.
 
@@ -207,7 +222,7 @@ def walk(
     return found.listing()
 
 
-def _folder(store: Readable, path: str) -> Files:
+def _folder(store: Readable, path: str) -> Listed:
     if isinstance(store, ListsFolderFiles):
         return store.list_folder_files(path)
     return Files((), (), None, (), store.list_folder(path))

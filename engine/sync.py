@@ -9,7 +9,7 @@ from photosync.engine import record, retry, room, scan, spared
 from photosync.engine.actions import Compare, Move, Plan
 from photosync.engine.capabilities import Probes, Remarks, Repeats, Settles, Store, Sweeps
 from photosync.engine.choosing import Choice
-from photosync.engine.entry import Entry, Files, Kind
+from photosync.engine.entry import Entry, Kind, Listed
 from photosync.engine.errors import Fatal, PhotosyncError, SafetyGuard, classify
 from photosync.engine.events import Event, Finished, Listener, Moved, Notice, Phase, Planned, Status
 from photosync.engine.filters import Filter
@@ -351,7 +351,7 @@ class _Run:
         def wants(entry: Entry) -> bool:
             return wanted is not None and wanted.wants(entry.path, entry.size, entry.mtime_ns)
 
-        def retried(run: Callable[[], Files], doing: str) -> Files:
+        def retried(run: Callable[[], Listed], doing: str) -> Listed:
             files = retry.call(run, doing, workers, gate, self.job.settings.retries)
             begun()
             return files

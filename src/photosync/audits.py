@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from photosync.engine import audit, manifest, retry, scan, sync
 from photosync.engine.audit import Finding, Result
-from photosync.engine.entry import Entry, Files
+from photosync.engine.entry import Entry, Listed
 from photosync.engine.filters import Filter
 from photosync.engine.limits import Gate
 from photosync.engine.names import printable
@@ -54,7 +54,7 @@ def check_places(
         def wants(entry: Entry) -> bool:
             return wanted is not None and wanted.wants(entry.path, entry.size, entry.mtime_ns)
 
-        def retried(run: Callable[[], Files], doing: str) -> Files:
+        def retried(run: Callable[[], Listed], doing: str) -> Listed:
             return retry.call(run, doing, workers, gates[0], retries)
 
         here = scan.walk(

@@ -89,14 +89,20 @@ def examine(session: Session) -> Iterator[Finding]:
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[[^]]*\])?(?:>=(?P<least>[\d.]+))?[^;]*(?:;(?P<marker>.*))?")
 _NOT_FOR_USERS = ("samples",)
+_COMPILED = "disks are listed, and small files read, by compiled code"
+_NOT_COMPILED = (
+    "disks are listed by Python code, which takes nearly twice as long; to have it compiled, install a C "
+    "compiler and Python's headers (Debian: gcc, libc6-dev, python3-dev), then photosync again"
+)
 _EXTRA = re.compile(r"extra == [\"']([\w-]+)[\"']")
 
 
 def _versions() -> Iterator[Finding]:
-    from photosync.backends import afc_library
+    from photosync.backends import afc_library, local_tree
 
     ours = f"photosync {metadata.version(DISTRIBUTION)}, Python {'.'.join(map(str, sys.version_info[:3]))}"
     yield Finding("versions", "photosync", Level.OK, ours)
+    yield Finding("versions", "disks", Level.OK, _COMPILED if local_tree.compiled() else _NOT_COMPILED)
     extras: dict[str, bool] = {}
     for text in metadata.requires(DISTRIBUTION) or ():
         found = _REQUIREMENT.match(text)

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from photosync import doctor, paths
-from photosync.backends import afc_library
+from photosync.backends import afc_library, local_tree
 from photosync.config import Config, Dropbox, Local, Remote, Webdav, save
 from photosync.doctor import Finding, Level, examine
 from photosync.secrets import Secrets
@@ -73,6 +73,13 @@ def test_versions_are_compared_with_what_is_required(monkeypatch: pytest.MonkeyP
     assert "missing" in found["nothing-of-that-name"].text
     assert "installed: sftp" in found["optional"].text
     assert "pip install 'photosync-engine[adb]'" in found["optional"].text
+
+
+def test_how_disks_are_listed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_tree, "_listing", None)
+    assert "python3-dev" in only("versions", "disks").text
+    monkeypatch.setattr(local_tree, "_listing", lambda *_: None)
+    assert only("versions", "disks").text == doctor._COMPILED
 
 
 @pytest.mark.parametrize("library", [None, "libimobiledevice-1.0.so.6"])

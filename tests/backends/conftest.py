@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from photosync.backends import local_tree
 from photosync.backends.s3 import S3Backend
 from photosync.backends.s3_store import S3Store
 from tests.servers import ftpd, smbd, sshd, webdav
@@ -13,6 +14,18 @@ from tests.servers.seaweed import Seaweed, binary, seaweed
 from tests.servers.tls_proxy import ThrowawayCA
 
 _numbers = itertools.count()
+
+
+@pytest.fixture(params=["compiled", "in Python"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Local disks are read by the parts in C, or as where those could not be compiled."""
+    chosen: str = request.param
+    if chosen == "in Python":
+        monkeypatch.setattr(local_tree, "_listing", None)
+        monkeypatch.setattr(local_tree, "_whole", None)
+    elif not local_tree.compiled():
+        pytest.skip("photosync.backends._folder is not compiled: install gcc, libc6-dev, python3-dev")
+    return chosen
 
 
 @dataclass(frozen=True)

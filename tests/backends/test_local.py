@@ -10,7 +10,7 @@ import socket
 import stat
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -72,6 +72,7 @@ def send(store: LocalStore, path: str, data: bytes, indexes: list[int]) -> str:
 # confinement
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.row(28)
 def test_a_linked_folder_is_never_followed(store: LocalStore, root: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
@@ -118,6 +119,7 @@ def test_a_linked_file_is_never_opened(store: LocalStore, root: Path, tmp_path: 
     assert names(tmp_path) == ["disk", "disk/dangling.jpg", "disk/link.jpg", "secret.jpg"]
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.row(19)
 def test_pipes_sockets_and_devices_are_listed_and_never_opened(store: LocalStore, root: Path) -> None:
     os.mkfifo(root / "pipe")
@@ -148,6 +150,7 @@ class Chdir:
         os.chdir(self._back)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.row(79)
 def test_names_that_are_no_unicode(store: LocalStore, root: Path) -> None:
     (root / os.fsdecode(b"\xff.jpg")).write_bytes(b"photo")
@@ -314,6 +317,7 @@ def test_a_read_only_disk(tmp_path: Path) -> None:
         assert isinstance(result, ReadOnly)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.root
 @pytest.mark.row(4, 27)
 def test_another_device_under_the_same_path(tmp_path: Path) -> None:
@@ -334,6 +338,7 @@ def test_another_device_under_the_same_path(tmp_path: Path) -> None:
     assert names(root) == []
 
 
+@pytest.mark.usefixtures("way")
 def test_a_root_that_vanishes(store: LocalStore, root: Path) -> None:
     store.put([blob("DCIM/a.jpg")])
     shutil.rmtree(root)
@@ -364,17 +369,6 @@ def test_two_threads_make_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     store.start_upload("b.mp4", PART, None)
     assert races == []
     assert "a.jpg" in names(root)
-
-
-def test_a_folder_that_cannot_be_listed_is_an_error(
-    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_fd: int) -> Iterator[object]:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(os, "scandir", fail)
-    with pytest.raises(OSError, match="Input/output"):
-        store.list_folder("")
 
 
 @pytest.mark.row(24)
@@ -584,6 +578,7 @@ def test_an_upload_left_behind_keeps_no_file_open(store: LocalStore) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.usefixtures("way")
 def test_nothing_stays_open(store: LocalStore) -> None:
     before = len(os.listdir("/proc/self/fd"))
     store.put([blob("a/b/c.jpg"), blob("a/b/c.jpg"), blob("a/d.jpg"), blob("../x")])

@@ -22,7 +22,10 @@ PACKAGES = {
     "photosync/backends": "backends",
     "photosync/testing": "tests/contract",
 }
-LEFT_OUT = (".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".demo", ".*_cache", ".hypothesis")
+LEFT_OUT = (
+    ".git", ".venv", "build", "dist", "*.egg-info", "*.so", "__pycache__", ".demo", ".*_cache", ".hypothesis",
+)  # fmt: skip
+COMPILED = {f"photosync/backends/{name}.abi3.so" for name in ("_file", "_folder")}
 
 
 @pytest.fixture(scope="module")
@@ -42,28 +45,31 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment that holds the wheel; what it depends on is lent by this one."""
-    folder = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (wheel,) = built.glob("*.whl")
+    return environment(wheel, tmp_path_factory.mktemp("environment"))
+
+
+@pytest.fixture(scope="module")
+def without_compiler(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sdist, installed where nothing can be compiled."""
+    (sdist,) = built.glob("*.tar.gz")
+    return environment(sdist, tmp_path_factory.mktemp("environment"), CC="false")
+
+
+def environment(what: Path, folder: Path, **variables: str) -> Path:
+    """A virtual environment that holds photosync; what it depends on is lent by this one."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / "bin/python"
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "--quiet",
-            "--python",
-            python,
-            "install",
-            "--no-deps",
-            "--no-index",
-            wheel,
-        ],
-        check=True,
-    )
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pip", "--quiet", "--python", python, "install",
+            "--no-deps", "--no-index", "--no-build-isolation", "--no-cache-dir", what,
+        ],
+        env=os.environ | variables, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
     return folder
 
 
@@ -88,6 +94,9 @@ def test_the_wheel_holds_every_module_and_nothing_else(built: Path) -> None:
     assert modules == in_tree()
     assert "photosync/py.typed" in names
     assert {name.partition("/")[0] for name in names} == {"photosync", metadata.partition("/")[0]}
+    assert {Path(name).suffix for name in names if name.startswith("photosync/")} <= {
+        ".py", ".pyi", ".typed", ".so",
+    }  # fmt: skip
     assert any(name.endswith("licenses/LICENSE") for name in names)
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     assert f"Version: {project['version']}" in said
@@ -100,7 +109,19 @@ def test_the_sdist_holds_what_the_wheel_is_made_of(built: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     for package, folder in PACKAGES.items():
         assert f"{folder}/__init__.py" in names, package
-    assert {"LICENSE", "README.md", "pyproject.toml"} <= names
+    assert {"LICENSE", "README.md", "pyproject.toml", "setup.py"} <= names
+    assert {"backends/_file.c", "backends/_folder.c"} <= names
+    assert not [name for name in names if name.endswith(".so")]
+
+
+def test_the_part_in_c_serves_every_later_python(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if name.endswith(".so")}
+    if not names:
+        pytest.skip("nothing can be compiled here: install gcc, libc6-dev, python3-dev")
+    assert names == COMPILED
+    assert "-cp311-abi3-" in wheel.name
 
 
 def test_every_module_can_be_imported(installed: Path, tmp_path: Path) -> None:
@@ -120,7 +141,8 @@ def test_every_module_can_be_imported(installed: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == len(in_tree()) - 1
+    compiled = list(installed.glob("lib/python*/site-packages/photosync/**/*.so"))
+    assert int(done.stdout) == len(in_tree()) - 1 + len(compiled)
 
 
 def test_backends_are_found_by_fsspec(installed: Path, tmp_path: Path) -> None:
@@ -139,13 +161,17 @@ def test_backends_are_found_by_fsspec(installed: Path, tmp_path: Path) -> None:
     assert done.stdout.count("photosync.backends.") == 4
 
 
-def test_the_command_copies(installed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["installed", "without_compiler"])
+def test_the_command_copies(way: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    place: Path = request.getfixturevalue(way)
+    if way == "without_compiler":
+        assert not list(place.glob("lib/python*/site-packages/photosync/**/*.so"))
     machine = Photosync(tmp_path / "machine")
     phone = write(tmp_path / "phone", {"DCIM/IMG_1.JPG": b"one", "DCIM/IMG_2.JPG": b""})
 
     def run(*arguments: str | Path) -> str:
         process = subprocess.Popen(
-            [installed / "bin/photosync", *arguments],
+            [place / "bin/photosync", *arguments],
             cwd=machine.home, env=machine.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         return finish(process).expect(0).out

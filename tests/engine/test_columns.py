@@ -1,12 +1,13 @@
 """Files in columns are the files that went in, and are found among them as in a dictionary."""
 
+from array import array
 from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photosync.engine.columns import Columns
-from photosync.engine.entry import LARGEST, Entry, Files, Kind
+from photosync.engine.entry import LARGEST, Entry, Files, Kind, PackedFiles
 from photosync.engine.journal import key
 from photosync.engine.names import ANY, DRIVE, DROPBOX, POSIX, S3, NameRules, decode, match_key
 from photosync.engine.there import Claims, There
@@ -60,8 +61,29 @@ plain = st.builds(
 )
 
 
+def of_one_folder(entries: list[Entry]) -> list[tuple[str, Entry]]:
+    """They have names of one folder, in order."""
+    return sorted({f"b.jpg/{entry.path.replace('/', '-')}": entry for entry in entries}.items())
+
+
+def packed_files(entries: list[Entry]) -> PackedFiles:
+    paths, versions = ([getattr(e, name).encode() for e in entries] for name in ("path", "version"))
+    return PackedFiles(
+        b"".join(path + b"\0" for path in paths),
+        array("q", [len(path) + 1 for path in paths]),
+        array("q", [entry.size for entry in entries]),
+        array("q", [entry.mtime_ns or 0 for entry in entries]),
+        b"".join(b"=" + version for version in versions),
+        array("q", [len(version) + 1 for version in versions]),
+    )
+
+
 @given(
-    st.lists(st.tuples(st.sampled_from(["times", "none", "one by one"]), st.lists(plain | files, max_size=6)))
+    st.lists(
+        st.tuples(
+            st.sampled_from(["times", "none", "packed", "one by one"]), st.lists(plain | files, max_size=6)
+        )
+    )
 )
 @unhurried
 def test_columns_are_appended_as_their_rows_are(pages: list[tuple[str, list[Entry]]]) -> None:
@@ -70,11 +92,19 @@ def test_columns_are_appended_as_their_rows_are(pages: list[tuple[str, list[Entr
         of = [
             e for e in entries if e.path.isascii() and e.version is not None and not e.digests and not e.note
         ]
-        if how == "times":
+        if how in ("times", "packed"):
             of = [entry for entry in of if entry.mtime_ns is not None]
         if how == "one by one" or not of:
             for entry in entries:
                 packed.append(entry)
+                singly.append(entry)
+            continue
+        if how == "packed":
+            of = [Entry(path, e.size, e.mtime_ns, version=str(e.size)) for path, e in of_one_folder(of)]
+            together = packed_files(of)
+            assert list(together.entries()) == of
+            packed.extend_packed(together)
+            for entry in of:
                 singly.append(entry)
             continue
         times = [entry.mtime_ns for entry in of if entry.mtime_ns is not None] if how == "times" else None

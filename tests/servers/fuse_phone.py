@@ -52,6 +52,7 @@ class Faults:
         mtime_shift: nanoseconds added to the times told.
         bad_folders: folders whose listing raises EIO.
         hidden: paths left out of listings (and found when asked for).
+        twice: paths told twice by listings.
         stale: listings stay as they were when this was first set.
         changes: path → (offset, what happens to the file once a read reaches it): "grow", "shrink" to that
             offset, "rewrite" (other content, same size), "vanish".
@@ -76,6 +77,7 @@ class Faults:
     mtime_shift: int = 0
     bad_folders: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
+    twice: frozenset[str] = frozenset()
     stale: bool = False
     changes: dict[str, tuple[int, str]] = field(default_factory=dict)
     spoils_writing: bool = False
@@ -334,7 +336,9 @@ def _phone_operations(mfusepy: Any, source: str, read_only: bool, ready: Any) ->
                 inside = path[1:] + "/" if path != "/" else ""
                 shown = [name for name in names if inside + name not in faults.hidden]
                 self.bites("hidden", len(shown) < len(names))
-                return [".", "..", *shown]
+                again = [name for name in shown if inside + name in faults.twice]
+                self.bites("twice", bool(again))
+                return [".", "..", *shown, *again]
 
         def readlink(self, path: str) -> str:
             with self.operation(path) as real:

@@ -1,0 +1,13 @@
+"""The parts in C; everything else is told in pyproject.toml, whose table for it is still experimental."""
+
+from setuptools import Extension, setup
+
+setup(
+    # Optional: where there is no compiler, or no header of Python's, photosync does without.
+    ext_modules=[
+        Extension(f"photosync.backends.{name}", [f"backends/{name}.c"], optional=True, py_limited_api=True)
+        for name in ("_file", "_folder")
+    ],
+    # Built once for this and all later versions of Python, as the source says, too.
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)
