@@ -6,7 +6,7 @@ import os
 import stat
 from array import array
 from collections.abc import Iterator
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from photosync.backends import posix
 from photosync.engine.entry import Entry, Files, Listed, PackedFiles, join
@@ -21,6 +21,7 @@ except ImportError:
 else:
     _listing = _folder.listing
 
+_FIRST = itemgetter(0)
 _SIZE, _MODIFIED, _CHANGED = map(attrgetter, ("st_size", "st_mtime_ns", "st_ctime_ns"))
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -63,7 +64,8 @@ class Tree:
     def _one_by_one(self, inside: str, folder: int) -> Files:
         names, found, others = [], [], []
         with os.scandir(folder) as children:
-            for child in sorted(children, key=_in_bytes):
+            in_bytes = [(os.fsencode(child.name), child) for child in children]
+            for _, child in sorted(in_bytes, key=_FIRST):
                 try:
                     seen = child.stat(follow_symlinks=False)
                 except FileNotFoundError:
@@ -177,10 +179,6 @@ class Tree:
         # Also by whoever loses the race to make it.
         os.fsync(fd)
         return self._enter(fd, name, path, make=False)
-
-
-def _in_bytes(child: "os.DirEntry[str]") -> bytes:
-    return os.fsencode(child.name)
 
 
 def _packed(inside: str, found: "_folder.Listing") -> Listed:
