@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-BUILT_FROM := pyproject.toml setup.py backends/_file.c backends/_folder.c
+BUILT_FROM := pyproject.toml setup.py backends/_folder.c
 SEEDS ?= 200
 JOBS ?= 2
 MINUTES ?= 1
@@ -116,4 +116,4 @@ format: $(VENV)/ready
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .demo build dist *.egg-info backends/*.so
+	rm -rf $(VENV) .demo build dist *.egg-info backends/_folder*.so

@@ -33,32 +33,7 @@ from photosync.engine.names import OURS, check_relative, printable
 LOCK = "lock"
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _PACKS = f"{OURS}/packs"
-_SMALL = 256 << 10
-"""Bytes of a file that costs more calls than it costs time to read."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-class SmallReader:
-    """A regular file that was read when it was opened.
-
-    Args:
-        entry: what it looked like before and after.
-        data: all of it.
-    """
-
-    def __init__(self, entry: Entry, data: bytes) -> None:
-        self._entry = entry
-        self._data = data
-
-    def read(self, size: int, /) -> bytes:
-        data, self._data = self._data[:size], self._data[size:]
-        return data
-
-    def stat(self) -> Entry | None:
-        return self._entry
-
-    def close(self) -> None:
-        self._data = b""
 
 
 class LocalReader:
@@ -165,7 +140,7 @@ class LocalStore:
         with self._parent(path) as (folder, name):
             return self._tree.entry(path, os.stat(name, dir_fd=folder, follow_symlinks=False))
 
-    def open(self, path: str, offset: int = 0) -> LocalReader | SmallReader:
+    def open(self, path: str, offset: int = 0) -> LocalReader:
         """Opens a regular file.
 
         Raises:
@@ -173,9 +148,6 @@ class LocalStore:
             NameRefused: it is a link, pipe or device, or a link leads to it.
         """
         self._count("open")
-        small = None if offset else self._tree.whole(path, _SMALL)
-        if small is not None:
-            return SmallReader(*small)
         fd, found = self._open(path)
         if offset:
             os.lseek(fd, offset, os.SEEK_SET)

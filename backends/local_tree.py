@@ -6,27 +6,28 @@ import os
 import stat
 from array import array
 from collections.abc import Iterator
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from photosync.backends import posix
-from photosync.engine.entry import NO_DIGESTS, Entry, Files, Listed, PackedFiles, join
+from photosync.engine.entry import Entry, Files, Listed, PackedFiles, join
 from photosync.engine.errors import AlreadyExists, DeviceGone, NameRefused
 from photosync.engine.names import check_relative, printable
 
 try:
-    from photosync.backends import _file, _folder
+    from photosync.backends import _folder
 except ImportError:
-    # They could not be compiled where photosync was installed. Python code does the same, and takes longer.
-    _whole, _listing = None, None
+    # It could not be compiled where photosync was installed. Python code finds the same, and takes longer.
+    _listing = None
 else:
-    _whole, _listing = _file.whole, _folder.listing
+    _listing = _folder.listing
 
+_FIRST = itemgetter(0)
 _SIZE, _MODIFIED, _CHANGED = map(attrgetter, ("st_size", "st_mtime_ns", "st_ctime_ns"))
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def compiled() -> bool:
-    """Whether the parts in C are there."""
+    """Whether folders are listed by the part in C."""
     return _listing is not None
 
 
@@ -52,21 +53,6 @@ class Tree:
         """What a ``stat`` below the root says."""
         return posix.entry_of(path, found, self._change_times)
 
-    def whole(self, path: str, most: int) -> tuple[Entry, bytes] | None:
-        """A file of at most so many bytes, as it was before and after it was read, which is the same.
-
-        Returns:
-            None where that can't be had at once; whatever the reason is, opening it says.
-        """
-        found = _whole(os.fsencode(self.root), os.fsencode(check_relative(path)), most) if _whole else None
-        # Which device it is, is for opening to say.
-        if found is None or found[0] != self._device:
-            return None
-        _, data, modified, modified_ns, changed, changed_ns = found
-        modified_ns += modified * 10**9
-        version = changed * 10**9 + changed_ns if self._change_times else modified_ns
-        return Entry(path, len(data), modified_ns, NO_DIGESTS, str(version)), data
-
     def files(self, path: str) -> Listed:
         """What is in a folder, its files sorted by name; raises as `folder`."""
         inside = join(path, "")
@@ -78,7 +64,8 @@ class Tree:
     def _one_by_one(self, inside: str, folder: int) -> Files:
         names, found, others = [], [], []
         with os.scandir(folder) as children:
-            for child in sorted(children, key=_in_bytes):
+            in_bytes = [(os.fsencode(child.name), child) for child in children]
+            for _, child in sorted(in_bytes, key=_FIRST):
                 try:
                     seen = child.stat(follow_symlinks=False)
                 except FileNotFoundError:
@@ -192,10 +179,6 @@ class Tree:
         # Also by whoever loses the race to make it.
         os.fsync(fd)
         return self._enter(fd, name, path, make=False)
-
-
-def _in_bytes(child: "os.DirEntry[str]") -> bytes:
-    return os.fsencode(child.name)
 
 
 def _packed(inside: str, found: "_folder.Listing") -> Listed:

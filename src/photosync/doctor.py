@@ -89,7 +89,7 @@ def examine(session: Session) -> Iterator[Finding]:
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[[^]]*\])?(?:>=(?P<least>[\d.]+))?[^;]*(?:;(?P<marker>.*))?")
 _NOT_FOR_USERS = ("samples",)
-_COMPILED = "disks are listed, and small files read, by compiled code"
+_COMPILED = "disks are listed by compiled code"
 _NOT_COMPILED = (
     "disks are listed by Python code, which takes nearly twice as long; to have it compiled, install a C "
     "compiler and Python's headers (Debian: gcc, libc6-dev, python3-dev), then photosync again"

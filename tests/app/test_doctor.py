@@ -79,7 +79,7 @@ def test_how_disks_are_listed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_tree, "_listing", None)
     assert "python3-dev" in only("versions", "disks").text
     monkeypatch.setattr(local_tree, "_listing", lambda *_: None)
-    assert only("versions", "disks").text == doctor._COMPILED
+    assert only("versions", "disks").text.endswith("by compiled code")
 
 
 @pytest.mark.parametrize("library", [None, "libimobiledevice-1.0.so.6"])

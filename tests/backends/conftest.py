@@ -17,15 +17,14 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(params=["compiled", "in Python"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Local disks are read by the parts in C, or as where those could not be compiled."""
-    chosen: str = request.param
-    if chosen == "in Python":
+def listing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Local disks are listed by the part in C, or as where that could not be compiled."""
+    way: str = request.param
+    if way == "in Python":
         monkeypatch.setattr(local_tree, "_listing", None)
-        monkeypatch.setattr(local_tree, "_whole", None)
-    elif not local_tree.compiled():
+    elif local_tree._listing is None:
         pytest.skip("photosync.backends._folder is not compiled: install gcc, libc6-dev, python3-dev")
-    return chosen
+    return way
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def dropbox_account() -> Iterator[DropboxBackend]:
 
 class TestLocal(StoreContract):
     @pytest.fixture
-    def reopen(self, tmp_path: Path, way: str) -> Callable[[], Store]:
+    def reopen(self, tmp_path: Path, listing: str) -> Callable[[], Store]:
         return lambda: LocalBackend().store(str(tmp_path / "disk" / "photos"))
 
 

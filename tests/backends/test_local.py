@@ -72,7 +72,7 @@ def send(store: LocalStore, path: str, data: bytes, indexes: list[int]) -> str:
 # confinement
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("listing")
 @pytest.mark.row(28)
 def test_a_linked_folder_is_never_followed(store: LocalStore, root: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
@@ -119,7 +119,7 @@ def test_a_linked_file_is_never_opened(store: LocalStore, root: Path, tmp_path: 
     assert names(tmp_path) == ["disk", "disk/dangling.jpg", "disk/link.jpg", "secret.jpg"]
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("listing")
 @pytest.mark.row(19)
 def test_pipes_sockets_and_devices_are_listed_and_never_opened(store: LocalStore, root: Path) -> None:
     os.mkfifo(root / "pipe")
@@ -150,7 +150,7 @@ class Chdir:
         os.chdir(self._back)
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("listing")
 @pytest.mark.row(79)
 def test_names_that_are_no_unicode(store: LocalStore, root: Path) -> None:
     (root / os.fsdecode(b"\xff.jpg")).write_bytes(b"photo")
@@ -317,7 +317,7 @@ def test_a_read_only_disk(tmp_path: Path) -> None:
         assert isinstance(result, ReadOnly)
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("listing")
 @pytest.mark.root
 @pytest.mark.row(4, 27)
 def test_another_device_under_the_same_path(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_another_device_under_the_same_path(tmp_path: Path) -> None:
     assert names(root) == []
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("listing")
 def test_a_root_that_vanishes(store: LocalStore, root: Path) -> None:
     store.put([blob("DCIM/a.jpg")])
     shutil.rmtree(root)
@@ -578,7 +578,7 @@ def test_an_upload_left_behind_keeps_no_file_open(store: LocalStore) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("listing")
 def test_nothing_stays_open(store: LocalStore) -> None:
     before = len(os.listdir("/proc/self/fd"))
     store.put([blob("a/b/c.jpg"), blob("a/b/c.jpg"), blob("a/d.jpg"), blob("../x")])

@@ -2,8 +2,8 @@
 
 `mounted` puts a `Kernel` where `photosync.backends.local_*` and `photosync.backends.posix` find Python's
 ``os``, ``fcntl``, ``open``, ``io``, ``secrets`` and ``threading``; not a line of theirs is replaced, but the
-parts in C, which would ask the real system, are taken for not compiled. Every call that others could notice
-is an effect at which another thread may go on, or the process may die.
+part in C, which would ask the real system, is taken for not compiled. Every call that others could notice is
+an effect at which another thread may go on, or the process may die.
 """
 
 import contextlib
@@ -399,7 +399,7 @@ def mounted(kernel: Kernel, scheduler: Scheduler | None) -> Iterator[None]:
     fake_fcntl = SimpleNamespace(flock=kernel.flock, LOCK_EX=fcntl.LOCK_EX, LOCK_NB=fcntl.LOCK_NB)
     stands_in: dict[str, Any] = {"os": kernel, "open": opened}
     with (
-        patch.multiple(local_tree, os=kernel, _listing=None, _whole=None),
+        patch.multiple(local_tree, os=kernel, _listing=None),
         patch.multiple(local_upload, secrets=secrets, threading=locks, create=True, **stands_in),
         patch.multiple(
             local_store,
