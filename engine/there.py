@@ -127,9 +127,9 @@ class Claims:
     def add(self, place: str) -> None:
         self._places.add(place)
 
-    def settle(self, row: int) -> None:
-        """Claims a row of what is there."""
-        self._settled[row] = 1
+    def settle(self, row: int, count: int = 1) -> None:
+        """Claims a row of what is there, or some that follow each other."""
+        self._settled[row : row + count] = b"\1" * count
 
     def __contains__(self, place: str) -> bool:
         if place in self._places:
