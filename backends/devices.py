@@ -29,7 +29,6 @@ from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from photosync.backends.device_facts import Facts, Mount, Usb, mount_at
-from photosync.backends.mount_worker import NoAnswer, ask_all
 from photosync.engine.errors import PhotosyncError
 from photosync.engine.names import OURS
 
@@ -185,6 +184,8 @@ def is_plugged_in(device: Device, facts: Facts) -> bool | None:
 
 def trouble(error: Exception, path: str) -> str:
     """What a person should do about a mount that can't be looked at."""
+    from photosync.backends.mount_worker import NoAnswer
+
     again = "Unplug the device, plug it in again and unlock it"
     if isinstance(error, PhotosyncError) and not isinstance(error, NoAnswer):
         return str(error)  # the route's own words
@@ -329,6 +330,9 @@ def plain(serial: str) -> str:
 
 
 def _ask(questions: Mapping[str, Sequence[object]], facts: Facts) -> dict[str, object | Exception]:
+    # Every run on this machine's folders asks whether they are a phone's; few look for phones.
+    from photosync.backends.mount_worker import ask_all
+
     return ask_all(f"{__name__}:operations", questions, facts.patience)
 
 

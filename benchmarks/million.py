@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from photosync.engine.capabilities import Store
@@ -61,7 +61,7 @@ def plan(count: str) -> None:
     """
     from photosync.engine.capabilities import Capabilities
     from photosync.engine.entry import Entry
-    from photosync.engine.journal import Delivery
+    from photosync.engine.journal import GROUP, Delivered
     from photosync.engine.plan import Policy, make_plan
     from photosync.engine.scan import Listing, flat
 
@@ -70,17 +70,20 @@ def plan(count: str) -> None:
     def entry(number: int) -> Entry:
         return Entry(path_of(number), 3_000_000 + number, 1_700_000_000_000_000_000 + number)
 
-    def known() -> Iterator[Delivery]:
-        for number in range(total - CHANGES):
-            path, at = path_of(number), 1_700_000_000_000_000_000 + number
-            yield Delivery(path, 3_000_000 + number, at, None, "0" * 64, path, None, "server-hash:sha256")
+    def row(number: int) -> tuple[Any, ...]:
+        path, at = path_of(number).encode(), 1_700_000_000_000_000_000 + number
+        return path, 3_000_000 + number, at, None, "0" * 64, path, None, "server-hash:sha256"
+
+    def known() -> Iterator[list[tuple[Any, ...]]]:
+        for start in range(0, total - CHANGES, GROUP):
+            yield [row(number) for number in range(start, min(start + GROUP, total - CHANGES))]
 
     def listing(files: int) -> Listing:
         made_up = SimpleNamespace(list_tree=lambda: map(entry, range(files)))
         return flat(cast("Store", made_up), check=lambda: None)
 
     source, there = _timed("list", lambda: (listing(total), listing(total - CHANGES)))
-    found = _timed("plan", lambda: make_plan(source, there, known(), Policy(), Capabilities()))
+    found = _timed("plan", lambda: make_plan(source, there, Delivered(known), Policy(), Capabilities()))
     print(len(found.actions))
 
 

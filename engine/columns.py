@@ -5,6 +5,7 @@ a gigabyte, and what compares them looks at the columns.
 """
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -95,6 +96,10 @@ class _Tokens:
         ends = self._ends[start:stop]
         starts = [self._ends[start - 1] if start else 0, *ends[:-1]]
         data, missing = self._data, stop - start - len(ends)
+        part = data[starts[0] : ends[-1]] if ends else b""
+        if not missing and part.isascii() and part.count(b"=") == len(ends) == len({*starts, ends[-1]}) - 1:
+            # None is missing, and each has no "=" but the one before it.
+            return part.decode().split("=")[1:]
         found = [
             decoded(data[begin + 1 : end]) if end > begin else None
             for begin, end in zip(starts, ends, strict=True)
@@ -311,24 +316,48 @@ class Columns(Sequence[Entry]):
         first = self._ends[start - 1] if start else 0
         return path_of(bytes(self._paths[first : self._ends[stop - 1] - 1])) if stop > start else ""
 
+    def names(self, start: int, stop: int) -> bytearray:
+        """The paths of some rows, as `photosync.engine.journal.key` makes them, NUL behind each."""
+        return self._paths[self._ends[start - 1] if start else 0 : self._ends[stop - 1]]
+
+    def sizes(self, start: int, stop: int) -> list[int]:
+        """The sizes of some rows."""
+        return self._sizes[start:stop].tolist()
+
+    def times(self, start: int, stop: int) -> list[int | None]:
+        """The times of some rows."""
+        times = self._times[start:stop]
+        return [None if time == _NO_TIME else time for time in times] if self._timeless else [*times]
+
+    def versions(self, start: int, stop: int) -> list[str | None]:
+        """The versions of some rows."""
+        return list(self._versions.texts(start, stop))
+
+    def behind(self, name: bytes, start: int = 0) -> int:
+        """The first row from ``start`` on whose path sorts behind one; of columns that are `sorted`."""
+        return bisect_right(range(len(self)), name, start, key=self._key)
+
     def paths(self, start: int = 0, stop: int | None = None) -> Iterator[str]:
         """The paths of all or some rows."""
         stop = len(self) if stop is None else stop
         steps = range(start, stop, _STEP)
         return chain.from_iterable(self.text(at, min(at + _STEP, stop)).split("\0") for at in steps)
 
-    def rows(self) -> Iterator[Row]:
-        """All rows, for what would be slower with entries."""
-        return chain.from_iterable(
-            self._some(start, min(start + _STEP, len(self))) for start in range(0, len(self), _STEP)
-        )
+    def rows(self, start: int = 0, stop: int | None = None) -> Iterator[Row]:
+        """All or some rows, for what would be slower with entries."""
+        stop = len(self) if stop is None else stop
+        steps = range(start, stop, _STEP)
+        return chain.from_iterable(self._some(at, min(at + _STEP, stop)) for at in steps)
 
     def _some(self, start: int, stop: int) -> Iterable[Row]:
-        times: Iterable[int | None] = self._times[start:stop]
-        if self._timeless:
-            times = [None if time == _NO_TIME else time for time in self._times[start:stop]]
         paths = self.text(start, stop).split("\0")
-        return zip(paths, self._sizes[start:stop], times, self._versions.texts(start, stop), strict=True)
+        return zip(
+            paths,
+            self._sizes[start:stop],
+            self.times(start, stop),
+            self._versions.texts(start, stop),
+            strict=True,
+        )
 
     def runs(self) -> list[Run]:
         """All rows, by folder: those of one follow each other, but for what lies in folders below it."""

@@ -28,7 +28,7 @@ from photosync.engine.journal_deliveries import Deliveries
 from photosync.engine.journal_file import GROUP, INTERVAL, JournalError
 from photosync.engine.journal_frees import Frees
 from photosync.engine.journal_listings import Listings
-from photosync.engine.journal_rows import Delivery, Known, PastRun, PendingUpload, key
+from photosync.engine.journal_rows import Delivered, Delivery, Known, PastRun, PendingUpload, delivery_of, key
 from photosync.engine.journal_runs import Runs
 from photosync.engine.journal_sources import Sources
 from photosync.engine.journal_uploads import Uploads
@@ -37,12 +37,14 @@ from photosync.engine.media import Facts
 __all__ = [
     "GROUP",
     "INTERVAL",
+    "Delivered",
     "Delivery",
     "Journal",
     "JournalError",
     "Known",
     "PastRun",
     "PendingUpload",
+    "delivery_of",
     "key",
     "peek",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from photosync.engine.journal_file import Write
 from photosync.engine.journal_kept import Kept
 from photosync.engine.journal_manifests import Manifests
-from photosync.engine.journal_rows import Delivery, delivery_of, key, path_of
+from photosync.engine.journal_rows import Delivered, Delivery, delivery_of, key, path_of
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS deliveries (
@@ -29,18 +29,19 @@ CREATE TABLE IF NOT EXISTS proofs (
 class Deliveries(Kept, Manifests):
     """A part of `photosync.engine.journal.Journal`."""
 
-    def deliveries(self, source: str, destination: str) -> Iterator[Delivery]:
+    def deliveries(self, source: str, destination: str) -> Delivered:
         """Everything delivered from one source to one destination, sorted by `key` of the path.
 
         Rows are fetched as they are consumed; nothing may be written to the journal meanwhile.
         """
-        rows = self._stream(
-            "SELECT path, size, mtime_ns, version, content, stored, stored_version, evidence "
-            "FROM deliveries WHERE source = ? AND destination = ? ORDER BY path",
-            self._place(source),
-            self._place(destination),
+        return Delivered(
+            lambda: self._groups(
+                "SELECT path, size, mtime_ns, version, content, stored, stored_version, evidence "
+                "FROM deliveries WHERE source = ? AND destination = ? ORDER BY path",
+                self._place(source),
+                self._place(destination),
+            )
         )
-        yield from map(delivery_of, rows)
 
     def delivery(self, source: str, destination: str, path: str) -> Delivery | None:
         """What was delivered of one source file."""

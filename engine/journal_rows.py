@@ -1,7 +1,8 @@
 """What the journal hands out, and how it is written in SQLite."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -100,6 +101,20 @@ def delivery_of(row: Sequence[Any]) -> Delivery:
         stored_version,
         evidence,
     )
+
+
+class Delivered(Iterable[Delivery]):
+    """Deliveries, sorted by `key` of the path; fetched when they are iterated over, anew each time.
+
+    Args:
+        fetch: their rows as `delivery_of` takes them, some at a time.
+    """
+
+    def __init__(self, fetch: Callable[[], Iterator[list[tuple[Any, ...]]]]) -> None:
+        self.groups = fetch
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return map(delivery_of, chain.from_iterable(self.groups()))
 
 
 def fingerprint_of(size: Any, digests: Any, packed: Any) -> Fingerprint:

@@ -7,8 +7,6 @@ allocate before it decompresses anything.
 
 from collections.abc import Iterable, Iterator
 
-import zstandard
-
 from photosync.engine.nodes import MAX_NODE, Damaged
 
 _LEVEL = 1  # digests don't compress and paths compress at any level: higher levels cost time only
@@ -16,6 +14,9 @@ _LEVEL = 1  # digests don't compress and paths compress at any level: higher lev
 
 def pack(frames: Iterable[bytes]) -> bytes:
     """The frames, each compressed with its size and a checksum, one after another."""
+    # Here and below, because a run that finds everything there opens no pack.
+    import zstandard
+
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True, write_content_size=True)
     return b"".join([compressor.compress(frame) for frame in frames])
 
@@ -29,6 +30,8 @@ def unpack(data: bytes, what: str) -> Iterator[bytes]:
     Raises:
         Damaged: not a sequence of whole frames, or a frame that would not fit into `MAX_NODE`.
     """
+    import zstandard
+
     decompressor = zstandard.ZstdDecompressor()
     start = 0
     while start < len(data):
@@ -43,6 +46,8 @@ def unpack(data: bytes, what: str) -> Iterator[bytes]:
 
 def _frame_end(data: bytes, start: int) -> int:
     """Where the frame that begins at ``start`` ends, by walking its block headers (RFC 8878, 3.1.1)."""
+    import zstandard
+
     head = data[start : start + 18]
     parameters = zstandard.get_frame_parameters(head)
     # an absent size is reported as a number far above the bound

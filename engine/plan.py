@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 from unicodedata import normalize
 
 from photosync.engine.actions import (
@@ -46,7 +47,7 @@ from photosync.engine.capabilities import Capabilities
 from photosync.engine.columns import Columns, Row
 from photosync.engine.entry import Entry, Kind
 from photosync.engine.errors import NameRefused, SafetyGuard
-from photosync.engine.journal import Delivery, key
+from photosync.engine.journal import Delivered, Delivery, delivery_of, key
 from photosync.engine.layout import Layout
 from photosync.engine.media import NOTHING, Facts
 from photosync.engine.names import NameRules, Names, decode, is_shortened, match_key
@@ -171,6 +172,7 @@ class _Planner:
         self.edited: list[tuple[Entry, Entry]] = []
         self.declined = frozenset(source.declined)
         self.unchanged = 0
+        self.trusting = not (policy.checksum or policy.anew)
 
     def plan(self, known: Iterable[Delivery]) -> Plan:
         new: list[Entry] = []
@@ -214,20 +216,83 @@ class _Planner:
     ) -> Iterator[tuple[Entry | None, Delivery | None]]:
         """Files of the source and deliveries, without those that are on both sides as they were delivered.
 
-        Nearly all files are so in nearly all runs: they are told by comparing columns, and nothing is made of
-        them.
+        Nearly all files are so in nearly all runs: they are told by comparing columns, some hundred rows at
+        once where all of these are so, and nothing is made of them.
 
         Args:
             logical: gets what names stand for that are not plain.
         """
-        trusting = not (self.policy.checksum or self.policy.anew)
+        if not isinstance(known, Delivered):
+            yield from self._one_by_one(
+                known, range(len(self.entries)), range(len(self.there.columns)), logical
+            )
+            return
+        at = there = 0
+        for rows in known.groups():
+            if self._as_delivered(rows, at, there):
+                here = self.there.columns.text(there, there + len(rows))
+                if "%" in here or not here.isascii():
+                    self._name(here.split("\0"), logical)
+                self.unchanged += len(rows)
+                self.claimed.settle(there, len(rows))
+                at, there = at + len(rows), there + len(rows)
+                continue
+            last = rows[-1][0]
+            some = range(at, self.entries.behind(last, at))
+            those = range(there, self.there.columns.behind(last, there))
+            yield from self._one_by_one(map(delivery_of, rows), some, those, logical)
+            at, there = some.stop, those.stop
+        yield from ((self.entries.entry(*each), None) for each in enumerate(self.entries.rows(at), at))
+
+    def _as_delivered(self, rows: Sequence[tuple[Any, ...]], at: int, there: int) -> bool:
+        """Whether some deliveries are one by one what the source has from a row on, and what is there from
+        a row on, and nothing else is between them.
+
+        Decides of all of them together what `_one_by_one` decides of each.
+
+        Args:
+            rows: as `photosync.engine.journal.delivery_of` takes them.
+            at: of the source.
+            there: of the destination.
+        """
+        if not self.trusting or self.there.shadowed():
+            return False
+        here, stop, end = self.there.columns, at + len(rows), there + len(rows)
+        if stop > len(self.entries) or end > len(here):
+            return False
+        paths, sizes, times, versions, _, stored, stored_versions, evidence = zip(*rows, strict=True)
+        if stored != paths or (self.policy.prove and NONE in evidence):
+            return False
+        # No path of a listing holds NUL: with equal bytes, they are as many.
+        names = b"\0".join((*paths, b""))
+        return (
+            names == self.entries.names(at, stop) == here.names(there, end)
+            and list(sizes) == self.entries.sizes(at, stop) == here.sizes(there, end)
+            and list(times) == self.entries.times(at, stop)
+            and list(versions) == self.entries.versions(at, stop)
+            and list(stored_versions) == here.versions(there, end)
+        )
+
+    def _name(self, paths: Iterable[str], logical: dict[str, str]) -> None:
+        """Tells what names of unchanged files stand for that are not plain."""
+        for path in paths:
+            if "%" in path or not path.isascii():
+                place = match_key(path, self.rules)
+                if not _is_plain(path, place):
+                    logical[place] = path if is_shortened(path) else decode(path)
+
+    def _one_by_one(
+        self, known: Iterable[Delivery], some: range, those: range, logical: dict[str, str]
+    ) -> Iterator[tuple[Entry | None, Delivery | None]]:
+        """`_unsettled` for rows ``some`` of the source, and ``those`` of the destination."""
         prove, hidden = self.policy.prove, self.there.shadowed()
-        theirs = enumerate(self.there.columns.rows())
+        theirs = enumerate(self.there.columns.rows(those.start, those.stop), those.start)
         at, there = next(theirs, (0, _NOBODY))
-        for number, row, delivery in _join(self.entries.rows(), known):
-            if number is None or row is None:
+        for shift, row, delivery in _join(self.entries.rows(some.start, some.stop), known):
+            if shift is None or row is None:
                 yield None, delivery
                 continue
+            number = some.start + shift
             if delivery is None:
                 yield self.entries.entry(number, row), None
                 continue
@@ -242,16 +307,14 @@ class _Planner:
                 and mtime_ns == delivery.mtime_ns
                 and version == delivery.version
                 and there[3] == delivery.stored_version
-                and trusting
+                and self.trusting
                 and not (prove and delivery.evidence == NONE)
                 and at not in hidden
             ):
                 self.unchanged += 1
                 self.claimed.settle(at)
                 if "%" in path or not path.isascii():
-                    place = match_key(path, self.rules)
-                    if not _is_plain(path, place):
-                        logical[place] = path if is_shortened(path) else decode(path)
+                    self._name((path,), logical)
             else:
                 yield self.entries.entry(number, row), delivery
 

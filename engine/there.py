@@ -127,9 +127,9 @@ class Claims:
     def add(self, place: str) -> None:
         self._places.add(place)
 
-    def settle(self, row: int) -> None:
-        """Claims a row of what is there."""
-        self._settled[row] = 1
+    def settle(self, row: int, count: int = 1) -> None:
+        """Claims a row of what is there, or some that follow each other."""
+        self._settled[row : row + count] = b"\1" * count
 
     def __contains__(self, place: str) -> bool:
         if place in self._places:
@@ -139,8 +139,18 @@ class Claims:
 
     def free(self, text: str = "") -> Iterator[tuple[str, Entry]]:
         """What is there and not claimed, by its key; only of paths that hold a text."""
-        for row, path in self._there.files():
-            if not self._settled[row] and text in path:
+        for row, path in self._unsettled():
+            if text in path:
                 place = self._there.place(path)
                 if place not in self._places:
                     yield place, self._there.columns[row]
+
+    def _unsettled(self) -> Iterator[tuple[int, str]]:
+        """What `There.files` gives, without the rows that are claimed."""
+        if self._there.shadowed():
+            yield from (each for each in self._there.files() if not self._settled[each[0]])
+            return
+        row = self._settled.find(0)
+        while row >= 0:
+            yield row, self._there.columns.path(row)
+            row = self._settled.find(0, row + 1)

@@ -6,6 +6,7 @@ Everything happens in a folder of its own, ``.photosync-benchmark-…``, that is
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -239,7 +240,10 @@ def _remove(session: Session, place: Place) -> bool:
                 with suppress(FileNotFoundError):
                     target.call(lambda path=path: target.store.delete(path), f"removing {path}")  # type: ignore[misc]
         with suppress(FileNotFoundError):
-            place.fs.rm(place.root, recursive=True)
+            if place.is_local:
+                shutil.rmtree(place.root)
+            else:
+                place.fs.rm(place.root, recursive=True)
     except Exception:  # noqa: BLE001 - filesystems raise what they like; the person is told what stays
         return False
     return True

@@ -3,50 +3,73 @@
 import logging
 import signal
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from photosync import (
-    commands_benchmark,
-    commands_connect,
-    commands_jobs,
-    commands_key,
-    commands_library,
-    commands_look,
-    commands_manage,
-    commands_manifest,
-    commands_mirror,
-    commands_setup,
-    commands_transfer,
-)
 from photosync.context import Context
+
+MODULES = {
+    "transfer": ("copy", "sync", "move", "check"),
+    "mirror": ("mirror",),
+    "jobs": ("run", "jobs", "runs", "watch", "install-service"),
+    "look": ("ls", "lsjson", "size", "about", "devices"),
+    "manage": ("delete", "dedupe", "cat", "mkdir"),
+    "manifest": ("verify", "log", "diff", "manifest"),
+    "key": ("key",),
+    "library": ("restore", "heal", "prune", "free-up"),
+    "connect": ("connect", "authorize", "disconnect"),
+    "setup": ("config", "doctor", "version", "demo"),
+    "benchmark": ("benchmark",),
+}
+"""Which of ``commands_*`` has which commands, as they are listed."""
+
+
+class Commands(TyperGroup):
+    """Commands that are made when they are asked for: to make them all takes longer than many a run."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.commands:
+            homes = [module for module, names in MODULES.items() if cmd_name in names]
+            # Who mistyped is told of all that are like it.
+            self._make(homes or MODULES)
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        self._make(MODULES)
+        return super().list_commands(ctx)
+
+    def _make(self, modules: Iterable[str]) -> None:
+        for module in modules:
+            made = typer.Typer(rich_markup_mode=None)
+            import_module(f"photosync.commands_{module}").register(made)
+            self.commands.update(get_group(made).commands)
+        self.commands = {
+            name: self.commands[name] for names in MODULES.values() for name in names if name in self.commands
+        }
+
 
 app = typer.Typer(
     name="photosync",
+    cls=Commands,
     help="Copies every photo on a phone, whole and proven, wherever you choose.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-commands_transfer.register(app)
-commands_mirror.register(app)
-commands_jobs.register(app)
-commands_look.register(app)
-commands_manage.register(app)
-commands_manifest.register(app)
-commands_key.register(app)
-commands_library.register(app)
-commands_connect.register(app)
-commands_setup.register(app)
-commands_benchmark.register(app)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        commands_setup.version()
+        from photosync.commands_setup import version
+
+        version()
         raise typer.Exit
 
 

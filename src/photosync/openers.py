@@ -3,13 +3,11 @@
 Backends and their SDKs are loaded here, when a place is opened and not before.
 """
 
-import difflib
 import hashlib
 import json
 import logging
 import os
 import posixpath
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -84,16 +82,15 @@ def _record(spec: PlaceSpec, keys: Keys) -> Credentials:
 
 
 def _open_local(spec: PlaceSpec, remote: Local) -> Place:
-    from photosync.backends.local import LocalBackend
+    from photosync.backends.local_store import LocalStore
 
     path = spec.path
     if remote.root:
         path = os.path.join(remote.root, *_parts(spec.path, spec.text))
     root = os.path.abspath(os.path.expanduser(path))
-    fs = LocalBackend()
     identity = os.path.realpath(root)
-    store = _sparing_phones(fs.store(root), identity)
-    return Place(spec.name, store, fs, spec.text, identity, remote, root=root)
+    store = _sparing_phones(LocalStore(root), identity)
+    return Place(spec.name, store, None, spec.text, identity, remote, root=root)
 
 
 def _sparing_phones(store: Store, path: str) -> Store:
@@ -309,6 +306,8 @@ def _open_smb(spec: PlaceSpec, remote: Smb, keys: Keys) -> Place:
 
 
 def _open_webdav(spec: PlaceSpec, remote: Webdav, keys: Keys) -> Place:
+    import ssl
+
     import fsspec
     import httpx
 
@@ -430,6 +429,8 @@ def _known(protocol: str) -> str:
         return protocol
     if protocol == "drive":
         raise PlaceError(_TO_DRIVE)
+    import difflib
+
     close = difflib.get_close_matches(protocol, known, 3)
     raise PlaceError(
         f"{protocol}:// is no protocol that fsspec knows here. "

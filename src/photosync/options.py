@@ -25,7 +25,7 @@ LogFile = Annotated[Path | None, typer.Option("--log-file", metavar="FILE", help
 AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on stdout, the report last.")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Names:
     """Which files, by name."""
 
@@ -58,7 +58,7 @@ class Names:
         return Filter.parse(**chosen, ignore_case=ignore_case, now_ns=time.time_ns())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Filters(Names):
     """Which files, by name, size and age."""
 
@@ -76,7 +76,7 @@ class Filters(Names):
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Choosing:
     """Which photos, by what they say of themselves."""
 
@@ -120,7 +120,7 @@ class Choosing:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Saying:
     """How much to tell."""
 
@@ -137,7 +137,7 @@ class Saying:
         return ctx
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Running:
     """Whether anything is done, and for whom it is told."""
 
@@ -145,7 +145,7 @@ class Running:
     as_json: AsJson = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Room:
     """How much at once."""
 
@@ -158,7 +158,7 @@ class Room:
     ] = "128M"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pace(Room):
     """How fast, and how it is proven."""
 
@@ -179,7 +179,7 @@ class Pace(Room):
     ] = "auto"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparing:
     """What is read again."""
 
@@ -191,7 +191,7 @@ class Comparing:
     ] = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Placing(Comparing):
     """Where new files go, and what is read again."""
 
@@ -201,7 +201,7 @@ class Placing(Comparing):
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Believing:
     """What looks wrong and is no error, or the other way round."""
 
@@ -225,17 +225,17 @@ class Believing:
     ] = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Looking(Choosing, Filters):
     """Options of commands that list; the last named come first in their help."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tending(Saying, Filters, Running):
     """Options of ``delete`` and ``dedupe``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Signing:
     """Who vouches for the manifest."""
 
@@ -245,12 +245,12 @@ class Signing:
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Moving(Saying, Signing, Comparing, Pace, Filters, Running):
     """Options of ``move``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Copying(Saying, Believing, Signing, Pace, Placing, Choosing, Filters, Running):
     """Options of ``copy``, ``sync`` and ``mirror``."""
 

@@ -69,12 +69,12 @@ class Place:
     Attributes:
         name: as `PlaceSpec.name`.
         store: what the engine works with.
-        fs: the fsspec filesystem behind it; None for a phone.
+        fs: the fsspec filesystem behind it; None for a phone and for a folder of this machine.
         text: as the user wrote it.
         identity: the same for the same place however it was written, for keys of kept state; no secrets.
         remote: as `PlaceSpec.remote`.
         device: identity of the phone; "" for other places.
-        root: path of the place within ``fs``.
+        root: path of the place within ``fs``, or on this machine.
     """
 
     name: str
