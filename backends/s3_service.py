@@ -207,6 +207,8 @@ class Service:
         from botocore.config import Config
         from botocore.session import Session
 
+        from photosync.backends import s3_models
+
         account = self._account
         addressing: Any = {"addressing_style": account.addressing_style or "auto"}
         config = Config(
@@ -226,6 +228,7 @@ class Service:
         )
         with translated("signing in to S3"):
             session = Session(profile=account.profile)
+            s3_models.install(session)
             self._ca_bundle = ca_bundle(session.get_config_variable("ca_bundle"))
             parsers = session.get_component("response_parser_factory")
             parsers.set_parser_defaults(timestamp_parser=timestamp)

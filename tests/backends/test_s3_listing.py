@@ -58,8 +58,8 @@ _ROOTS = [
 ]  # fmt: skip
 _AROUND = [
     "<Name>b</Name>", "<Prefix>a&amp;b</Prefix>", "<A>", "</A>", "<A><B>x</B></A>", "<!--", "-->",
-    "<![CDATA[", "]]>", "\n", "<CommonPrefixes><Prefix>p%2F/</Prefix></CommonPrefixes>", "<Contents/>", "text",
-    "&x;", "<Contents><Key>z</Key><Size>1</Size></Contents>",
+    "<![CDATA[", "]]>", "\n", "<CommonPrefixes><Prefix>p%2F/</Prefix></CommonPrefixes>", "<Contents/>",
+    "text", "&x;", "<Contents><Key>z</Key><Size>1</Size></Contents>",
     "<Contents x='y'><Key>z</Key><Size>1</Size></Contents>",
 ]  # fmt: skip
 
