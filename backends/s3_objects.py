@@ -4,8 +4,12 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from xml.etree import ElementTree
 
+from photosync.backends.s3_columns import Listed, parse_columns
 from photosync.backends.s3_errors import translated
+from photosync.backends.s3_following import Following
+from photosync.backends.s3_pages import whole_page
 from photosync.backends.s3_service import Service
 from photosync.engine.capabilities import Buffer
 from photosync.engine.entry import NO_DIGESTS, Entry, Files, Kind
@@ -80,12 +84,22 @@ class Pages:
         prefix: only keys that begin so.
         delimiter: "/" for one folder, "" for everything below.
         most: keys on a page.
+        columns: a page may have its objects as ``Listed`` (`photosync.backends.s3_columns.Listed`) instead of
+            ``Contents``.
     """
 
     def __init__(
-        self, service: Service, bucket: str, prefix: str, delimiter: str = "", most: int = 1000
+        self,
+        service: Service,
+        bucket: str,
+        prefix: str,
+        delimiter: str = "",
+        most: int = 1000,
+        columns: bool = False,
     ) -> None:
         self._service = service
+        self._columns = columns
+        self._following: Following | None = None
         self._doing = f"listing {bucket}/{prefix}"
         self._parameters: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": most}
         if delimiter:
@@ -99,9 +113,7 @@ class Pages:
     def __next__(self) -> dict[str, Any]:
         if self._done:
             raise StopIteration
-        page = self._service.call("list_objects_v2", self._doing, **self._parameters)
-        if any("Key" not in found or "Size" not in found for found in page.get("Contents", ())):
-            raise Transient(f"{self._doing}: the service did not say the name and size of everything")
+        page = self._page()
         if page.get("IsTruncated"):
             token = page.get("NextContinuationToken")
             if not token or token in self._seen:
@@ -113,6 +125,27 @@ class Pages:
         else:
             self._done = True
         return page
+
+    def _page(self) -> dict[str, Any]:
+        token = self._parameters.get("ContinuationToken")
+        page: dict[str, Any]
+        if token is None:
+            page, self._following = self._service.first_page(self._doing, **self._parameters)
+        elif self._following is not None:
+            page = self._service.further_page(self._following, self._read, self._doing, **self._parameters)
+        else:
+            page = self._service.call("list_objects_v2", self._doing, **self._parameters)
+        if any("Key" not in found or "Size" not in found for found in page.get("Contents", ())):
+            raise Transient(f"{self._doing}: the service did not say the name and size of everything")
+        return page
+
+    def _read(self, body: bytes) -> dict[str, Any] | None:
+        if self._columns and (found := parse_columns(body)):
+            return {**found[0], "Listed": found[1]}
+        try:
+            return whole_page(body)
+        except (ElementTree.ParseError, ValueError, KeyError):
+            return None
 
 
 def is_marker(found: Mapping[str, Any]) -> bool:
@@ -150,6 +183,23 @@ def files_of(paths: Sequence[str], objects: Sequence[Mapping[str, Any]]) -> File
         ])  # fmt: skip
     versions = [found["ETag"].strip('"') for found in objects]
     return Files(paths, [found["Size"] for found in objects], None, versions)
+
+
+def files_listed(listed: Listed, skip: int) -> Files:
+    """The same of objects that came as columns.
+
+    Args:
+        skip: letters of the keys that are no part of the paths.
+    """
+    paths = [key[skip:] for key in listed.keys]
+    tiers = listed.tiers
+    if all_plain("\0".join(paths)) and (tiers is None or ARCHIVED.isdisjoint(tiers)):
+        return Files(paths, listed.sizes, None, listed.versions)
+    rows = zip(listed.sizes, listed.versions, tiers or [""] * len(paths), strict=True)
+    return files_of(paths, [
+        {"Key": key, "Size": size, "ETag": version, "StorageClass": tier}
+        for key, (size, version, tier) in zip(listed.keys, rows, strict=True)
+    ])  # fmt: skip
 
 
 def odd(path: str) -> str:

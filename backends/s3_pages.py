@@ -8,6 +8,7 @@ empty page, and everything else about the request (signing, errors, redirects) s
 import contextlib
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
 _EMPTY = b"<ListBucketResult/>"
@@ -63,6 +64,21 @@ def parse_page(body: bytes) -> dict[str, Any]:
             page[name] = (element.text or "").strip() == "true"
         elif name in ("NextContinuationToken", "EncodingType"):
             page[name] = element.text
+    return page
+
+
+def whole_page(body: bytes) -> dict[str, Any]:
+    """As `parse_page`, with the keys as they are; elsewhere botocore decodes them.
+
+    Raises:
+        Exception: as `parse_page`.
+    """
+    page = parse_page(body)
+    if page.pop("EncodingType", None) == "url":
+        for found in page["Contents"]:
+            found["Key"] = unquote_plus(found["Key"])
+        for found in page["CommonPrefixes"]:
+            found["Prefix"] = unquote_plus(found["Prefix"])
     return page
 
 

@@ -2,11 +2,13 @@
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from photosync.backends.s3_errors import status_of, translated
+from photosync.backends.s3_following import Following
 from photosync.backends.s3_lane import Lane
 from photosync.backends.s3_options import Keeping
 from photosync.backends.s3_pages import take_page, timestamp
@@ -111,6 +113,39 @@ class Service:
                 raise Permanent(text) from error.__cause__
             raise
 
+    def first_page(self, doing: str, **parameters: Any) -> tuple[dict[str, Any], Following | None]:
+        """Makes a ListObjectsV2, and says what asks for the pages behind it.
+
+        Args:
+            doing, parameters: as for `call`; no ``ContinuationToken``.
+        """
+        self._asking.following = None
+        page = self.call("list_objects_v2", doing, **parameters)
+        return page, self._asking.following
+
+    def further_page(
+        self, following: Following, read: Callable[[bytes], Any], doing: str, **parameters: Any
+    ) -> Any:
+        """Makes a ListObjectsV2 for a further page.
+
+        Args:
+            following: of the first page.
+            read: makes a page of a body; None: it is no page.
+            doing, parameters: as for `call`, with ``ContinuationToken``.
+        """
+        with translated(doing):
+            answer = following.answer(parameters["ContinuationToken"])
+            self.server_date = answer.headers.get("date", self.server_date)
+            page = read(answer.content) if answer.status_code == 200 else None
+        if page is not None:
+            return page
+        # botocore knows what is wrong with an answer: it gets this one, and asks for another if it sees fit.
+        self._asking.answer = answer
+        try:
+            return self.call("list_objects_v2", doing, **parameters)
+        finally:
+            self._asking.answer = None
+
     def attempt(self, operation: str, doing: str, **parameters: Any) -> tuple[int, dict[str, Any]]:
         """Makes one request whose refusal is an answer as well.
 
@@ -172,6 +207,8 @@ class Service:
         from botocore.config import Config
         from botocore.session import Session
 
+        from photosync.backends import s3_models
+
         account = self._account
         addressing: Any = {"addressing_style": account.addressing_style or "auto"}
         config = Config(
@@ -191,6 +228,7 @@ class Service:
         )
         with translated("signing in to S3"):
             session = Session(profile=account.profile)
+            s3_models.install(session)
             self._ca_bundle = ca_bundle(session.get_config_variable("ca_bundle"))
             parsers = session.get_component("response_parser_factory")
             parsers.set_parser_defaults(timestamp_parser=timestamp)
@@ -216,6 +254,7 @@ class Service:
         client.meta.events.register_last("before-call.s3", _hurry)
         client.meta.events.register("before-send.s3", self._count)
         client.meta.events.register("after-call.s3", self._note_date)
+        client.meta.events.register("needs-retry.s3.ListObjectsV2", self._note_listing)
         client.meta.events.register("before-call.s3.HeadBucket", self._look_for_region)
         for ending in ("after-call", "after-call-error"):
             client.meta.events.register(f"{ending}.s3.HeadBucket", self._found_region)
@@ -224,8 +263,20 @@ class Service:
         client.meta.events.register_first("before-parse.*.ListObjectsV2", take_page)
         return client
 
-    def _count(self, event_name: str, **_: Any) -> None:
-        self.count(event_name.rpartition(".")[2])
+    def _count(self, event_name: str, **_: Any) -> Any:
+        answer = getattr(self._asking, "answer", None)
+        if answer is None:
+            self.count(event_name.rpartition(".")[2])
+        self._asking.answer = None
+        return answer
+
+    def _note_listing(
+        self, endpoint: Any, operation: Any, request_dict: dict[str, Any], response: Any, **_: Any
+    ) -> None:
+        # Of several tries, as after a redirect, the last one is the good one.
+        if response is not None and response[0].status_code == 200:
+            events = self._made.meta.events
+            self._asking.following = Following(events, endpoint, operation, request_dict)
 
     def _look_for_region(self, **_: Any) -> None:
         # botocore asks so for a bucket's region whenever it is redirected, by this request as well.

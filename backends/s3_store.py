@@ -16,6 +16,7 @@ from photosync.backends.s3_objects import (
     Pages,
     body,
     entry_of,
+    files_listed,
     files_of,
     head_entry,
     is_marker,
@@ -183,10 +184,13 @@ class S3Store:
 
     def list_tree_files(self) -> Iterator[Files]:
         """As `list_tree`; see `photosync.engine.capabilities.ListsTreeFiles`."""
-        return map(self._files, Pages(self._service, self._bucket, self._prefix))
+        return map(self._files, Pages(self._service, self._bucket, self._prefix, columns=True))
 
     def _files(self, page: Mapping[str, Any]) -> Files:
-        objects, skip = page.get("Contents", ()), len(self._prefix)
+        skip = len(self._prefix)
+        if "Listed" in page:
+            return files_listed(page["Listed"], skip)
+        objects = page.get("Contents", ())
         return files_of([found["Key"][skip:] for found in objects], objects)
 
     def changes(self, cursor: str | None) -> Changes:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from photosync import config, handover, oauth, places, rclone_file, rclone_import, schedule
-from photosync.backends import adb_listing, gio_listing, s3_pages
+from photosync.backends import adb_listing, gio_listing, s3_columns, s3_pages
 from photosync.backends.adb_client import Answer
 from photosync.backends.drive_tree import Tree
 from photosync.backends.dropbox_listing import _unpack
@@ -304,6 +304,10 @@ def _page(data: bytes) -> None:
     s3_pages.take_page(response, taken_out)
     for found in taken_out.get("Contents", ()):  # type: ignore[attr-defined]
         assert isinstance(found["Size"], int)
+    if (columns := s3_columns.parse_columns(data)) is not None:
+        page = s3_pages.whole_page(data)
+        assert columns[1].keys == [found["Key"] for found in page["Contents"]]
+        assert columns[1].sizes == [found["Size"] for found in page["Contents"]]
 
 
 def _cursor(data: bytes) -> None:
