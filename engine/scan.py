@@ -208,6 +208,7 @@ def walk(
             found.errors.append(ListingError(folder, failure))
             continue
         found.add_files(files)
+        inner = []
         for entry in files.others:
             if entry.kind is not Kind.FOLDER or entry.path.rpartition("/")[0] != folder:
                 # A folder that claims to lie elsewhere could lead out of the root, or round in circles.
@@ -218,7 +219,9 @@ def walk(
                 )
                 found.errors.append(ListingError(folder, why))
             elif found.enters(entry.path) and enters(entry.path):
-                pending.append(entry.path)
+                inner.append(entry.path)
+        # The first is listed next, so that files mostly come in order.
+        pending += reversed(inner)
     return found.listing()
 
 
@@ -251,6 +254,7 @@ def fed(store: Store, journal: Journal, place: str, own: Callable[[str], bool] =
     found = _Collector(everything, own=own)
     for files in journal.listed_files(place):
         found.add_files(files)
+        inner = []
         for entry in files.others:
             found.add(entry)
     return found.listing()
