@@ -219,6 +219,23 @@ def test_further_pages_go_to_the_address_of_the_first_one(
     assert {(one.path, one.headers["host"]) for one in asked} == {(path, f"{host}:{port}")}
 
 
+def test_further_pages_go_to_the_region_that_the_first_one_was_sent_to() -> None:
+    asked: list[Request] = []
+
+    def answer(request: Request) -> Answer:
+        asked.append(request)
+        if "/eu-west-3/" not in request.headers["authorization"]:
+            body = b"<Error><Code>PermanentRedirect</Code><Message>no</Message></Error>"
+            return Answer(301, body, {"x-amz-bucket-region": "eu-west-3"})
+        return _key("a", _MORE[request.query.get("continuation-token", "")])
+
+    with canned(answer) as backend:
+        store = backend.store("bucket")
+        assert [files.paths for files in store.list_tree_files()] == [["a"], ["a"], ["a"]]
+    assert [one.query.get("continuation-token", "") for one in asked] == ["", *_MORE]
+    assert store.requests == {"ListObjectsV2": 4}
+
+
 def test_without_signing_in_further_pages_are_unsigned_too() -> None:
     asked: list[Request] = []
 
