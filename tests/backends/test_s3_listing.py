@@ -1,5 +1,7 @@
 """Pages behind the first: asked for as the first was, and read as columns, with nothing lost or made up."""
 
+import socket
+from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
@@ -186,6 +188,52 @@ def test_further_pages_are_asked_for_as_the_first_one(options: dict[str, object]
         for name in ("x-amz-security-token", "x-amz-request-payer", "user-agent"):
             assert other.headers.get(name) == first.headers.get(name)
     assert ("x-amz-security-token" in first.headers) == ("token" in options)
+
+
+@pytest.mark.parametrize(
+    ("style", "base", "path", "host"),
+    [("virtual", "", "/", "bucket.service.test"), ("path", "/base", "/base/bucket", "service.test")],
+)
+def test_further_pages_go_to_the_address_of_the_first_one(
+    style: str, base: str, path: str, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Request] = []
+    real = socket.getaddrinfo
+
+    def resolve(name: Any, *rest: Any, **options: Any) -> Any:
+        return real("127.0.0.1" if str(name).endswith("service.test") else name, *rest, **options)
+
+    def answer(request: Request) -> Answer:
+        asked.append(request)
+        return _key("a", _MORE[request.query.get("continuation-token", "")])
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with canned(answer) as backend:
+        port = str(backend._account.endpoint_url).rpartition(":")[2]
+        named = S3Backend(
+            key="k", secret="s", endpoint_url=f"http://service.test:{port}{base}", region_name="x",
+            addressing_style=style, skip_instance_cache=True,
+        )  # fmt: skip
+        list(named.store("bucket").list_tree_files())
+    assert [one.query.get("continuation-token", "") for one in asked] == list(_MORE)
+    assert {(one.path, one.headers["host"]) for one in asked} == {(path, f"{host}:{port}")}
+
+
+def test_further_pages_go_to_the_region_that_the_first_one_was_sent_to() -> None:
+    asked: list[Request] = []
+
+    def answer(request: Request) -> Answer:
+        asked.append(request)
+        if "/eu-west-3/" not in request.headers["authorization"]:
+            body = b"<Error><Code>PermanentRedirect</Code><Message>no</Message></Error>"
+            return Answer(301, body, {"x-amz-bucket-region": "eu-west-3"})
+        return _key("a", _MORE[request.query.get("continuation-token", "")])
+
+    with canned(answer) as backend:
+        store = backend.store("bucket")
+        assert [files.paths for files in store.list_tree_files()] == [["a"], ["a"], ["a"]]
+    assert [one.query.get("continuation-token", "") for one in asked] == ["", *_MORE]
+    assert store.requests == {"ListObjectsV2": 4}
 
 
 def test_without_signing_in_further_pages_are_unsigned_too() -> None:
