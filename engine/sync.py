@@ -34,7 +34,7 @@ T = TypeVar("T")
 SHRUNKEN_FROM = 20
 """A source with fewer files than this at the last run may shrink as it likes."""
 FEW = 500
-"""Of so many copies of its own a run leaves it to the next one to hear from a change feed: that asks anyway."""
+"""Of so many copies of its own a run leaves it to the next one to hear from a change feed."""
 
 
 @dataclass(frozen=True, slots=True)
