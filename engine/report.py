@@ -43,6 +43,11 @@ class Tally:
     suspicious: int = 0
     adopted: int = 0
 
+    @property
+    def ended(self) -> int:
+        """Files that were not unchanged, however they ended."""
+        return sum(self.counts.values()) - self.counts[Status.UNCHANGED]
+
     def add(self, outcome: Outcome) -> None:
         self.counts[outcome.status] += 1
         self.bytes += outcome.sent

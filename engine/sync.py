@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 SHRUNKEN_FROM = 20
 """A source with fewer files than this at the last run may shrink as it likes."""
+FEW = 500
+"""Of so many copies of its own a run leaves it to the next one to hear from a change feed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,7 +465,7 @@ class _Run:
                 Notice("error", f"the manifest at {pair.name} was not brought up to date: {error}{remedy}")
             )
             return
-        if written and pair.destination.capabilities.change_feed:
+        if written and pair.destination.capabilities.change_feed and self.tally.ended > FEW:
             transfer.target.call(
                 lambda: scan.drain(pair.destination, self.journal, pair.destination_id),
                 f"asking {pair.name} what changed",

@@ -444,3 +444,17 @@ def test_what_the_rules_take_for_another_name_is_looked_at_once(tmp_path: Path, 
     rig.run(mode)
     assert rig.run(mode).status == "nothing"
     assert rig.files() == {"a/1SS.jpg": b"mine", "a/1ß.jpg": b"theirs", "a/2.jpg": b"else"}
+
+
+def test_few_files_of_its_own_are_for_the_next_run_to_hear_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("photosync.engine.sync.FEW", 2)
+    asked = []
+    rig = Rig(tmp_path, "feed")
+    for count in (3, 5, 8, 8):
+        for number in range(count):
+            rig.photo(f"{number}", b"%d" % number)
+        asked.append(rig.run().requests["changes"])
+    assert asked == [2, 1, 2, 1]
+    assert rig.files() == {f"{number}": b"%d" % number for number in range(8)}
