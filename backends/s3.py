@@ -19,9 +19,8 @@ from photosync.backends.s3_objects import Pages, version_of
 from photosync.backends.s3_options import Keeping
 from photosync.backends.s3_pages import timestamp
 from photosync.backends.s3_service import Account, Service
-from photosync.backends.s3_store import S3Store
+from photosync.backends.s3_store import S3Store, open_store
 from photosync.engine.errors import Permanent, SourceChanged, Unsupported
-from photosync.engine.names import check_relative
 
 _SECRETS = frozenset({"key", "secret", "token"})
 
@@ -96,10 +95,7 @@ class S3Backend(AbstractFileSystem):  # type: ignore[misc]
             Permanent: no bucket is named.
             NameRefused: the prefix has an empty or dotted component.
         """
-        bucket, prefix = self._split(root)
-        if not bucket:
-            raise Permanent("which bucket? A place on S3 is bucket or bucket/folder.")
-        return S3Store(Service(self._account), bucket, f"{check_relative(prefix)}/" if prefix else "")
+        return open_store(self._account, str(self._strip_protocol(root)))
 
     # Looking
 

@@ -29,7 +29,7 @@ from photosync.backends.s3_objects import (
     version_of,
 )
 from photosync.backends.s3_probe import probe_crc64, probe_multipart, probe_put
-from photosync.backends.s3_service import IN_FLIGHT, Service
+from photosync.backends.s3_service import IN_FLIGHT, Account, Service
 from photosync.backends.s3_signing import PARAMETER
 from photosync.backends.s3_upload import S3Upload, Target, start
 from photosync.backends.unchanged import same_bytes
@@ -59,6 +59,19 @@ _DECLARED = Capabilities(
 
 AT_BEST = replace(_DECLARED, names=S3, hashes=("sha256",), exclusive=True)
 """What is declared of a service that honours everything it is asked for."""
+
+
+def open_store(account: Account, root: str) -> "S3Store":
+    """The store at ``bucket`` or ``bucket/prefix``, with a connection and a count of its own.
+
+    Raises:
+        Permanent: no bucket is named.
+        NameRefused: the prefix has an empty or dotted component.
+    """
+    bucket, _, prefix = root.partition("/")
+    if not bucket:
+        raise Permanent("which bucket? A place on S3 is bucket or bucket/folder.")
+    return S3Store(Service(account), bucket, f"{check_relative(prefix)}/" if prefix else "")
 
 
 class S3Store:

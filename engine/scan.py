@@ -208,7 +208,7 @@ def walk(
             found.errors.append(ListingError(folder, failure))
             continue
         found.add_files(files)
-        inner = []
+        inner: list[str] = []
         for entry in files.others:
             if entry.kind is not Kind.FOLDER or entry.path.rpartition("/")[0] != folder:
                 # A folder that claims to lie elsewhere could lead out of the root, or round in circles.
@@ -254,7 +254,6 @@ def fed(store: Store, journal: Journal, place: str, own: Callable[[str], bool] =
     found = _Collector(everything, own=own)
     for files in journal.listed_files(place):
         found.add_files(files)
-        inner = []
         for entry in files.others:
             found.add(entry)
     return found.listing()

@@ -242,7 +242,7 @@ def _remove(session: Session, place: Place) -> bool:
         with suppress(FileNotFoundError):
             if place.is_local:
                 shutil.rmtree(place.root)
-            else:
+            elif place.fs is not None:
                 place.fs.rm(place.root, recursive=True)
     except Exception:  # noqa: BLE001 - filesystems raise what they like; the person is told what stays
         return False

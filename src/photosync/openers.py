@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import posixpath
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -192,7 +193,9 @@ def buckets(spec: PlaceSpec, remote: S3, keys: Keys) -> list[str]:
         NotSignedIn: the keys are not accepted.
         Permanent: they may not list buckets, which says nothing about what they may do in one.
     """
-    fs, _ = _s3_backend(spec, remote, keys)
+    from photosync.backends.s3 import S3Backend
+
+    fs = S3Backend(**_s3_options(spec, remote, keys), skip_instance_cache=True)
     try:
         return [str(name) for name in fs.ls("", detail=False)]
     finally:
@@ -202,14 +205,29 @@ def buckets(spec: PlaceSpec, remote: S3, keys: Keys) -> list[str]:
 def _open_s3(spec: PlaceSpec, remote: S3, keys: Keys) -> Place:
     if not (root := _below(spec, remote.root)):
         raise PlaceError(f"{spec.text}: a bucket is missing after it: BUCKET/folder")
-    fs, host = _s3_backend(spec, remote, keys)
-    return Place(spec.name, fs.store(root), fs, spec.text, f"s3://{host}/{root}", remote, root=root)
+    from photosync.backends.s3_options import Keeping
+    from photosync.backends.s3_service import Account
+    from photosync.backends.s3_store import open_store
+
+    options = _s3_options(spec, remote, keys)
+    keeping = Keeping(
+        remote.storage_class or None,
+        remote.sse or None,
+        remote.sse_kms_key_id or None,
+        remote.object_lock_mode or None,
+        _days_from_now(remote.object_lock_days),
+        remote.requester_pays,
+    )
+    endpoint = (
+        options["endpoint_url"] or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    )
+    host = endpoint.partition("://")[2].strip("/") if endpoint else "aws"
+    store = open_store(Account(**options, keeping=keeping), root)
+    return Place(spec.name, store, None, spec.text, f"s3://{host}/{root}", remote, root=root)
 
 
-def _s3_backend(spec: PlaceSpec, remote: S3, keys: Keys) -> tuple[Any, str]:
-    """The filesystem, and the name of the service's host."""
-    from photosync.backends.s3 import S3Backend
-
+def _s3_options(spec: PlaceSpec, remote: S3, keys: Keys) -> dict[str, Any]:
+    """How to reach and sign in to the service, in the words of both `Account` and `S3Backend`."""
     record = _record(spec, keys)
     options: dict[str, Any] = {
         "key": record.get("access_key_id"),
@@ -219,20 +237,8 @@ def _s3_backend(spec: PlaceSpec, remote: S3, keys: Keys) -> tuple[Any, str]:
         "endpoint_url": remote.endpoint or None,
         "region_name": remote.region or None,
         "addressing_style": remote.addressing_style,
-        "storage_class": remote.storage_class or None,
-        "sse": remote.sse or None,
-        "sse_kms_key_id": remote.sse_kms_key_id or None,
-        "object_lock_mode": remote.object_lock_mode or None,
-        "object_lock_until": _days_from_now(remote.object_lock_days),
-        "requester_pays": remote.requester_pays,
     }
-    if spec.kind is Kind.URL:
-        options |= _s3_settings()
-    fs = S3Backend(**options, skip_instance_cache=True)
-    endpoint = (
-        options["endpoint_url"] or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    )
-    return fs, endpoint.partition("://")[2].strip("/") if endpoint else "aws"
+    return options | _s3_settings() if spec.kind is Kind.URL else options
 
 
 def _days_from_now(days: int) -> datetime | None:
@@ -241,6 +247,11 @@ def _days_from_now(days: int) -> datetime | None:
 
 def _s3_settings() -> dict[str, Any]:
     """What fsspec.config says about ``s3://``, in s3fs's words; the rest comes from AWS's own settings."""
+    folder = os.environ.get("FSSPEC_CONFIG_DIR") or os.path.expanduser("~/.config/fsspec")
+    told = os.path.isdir(folder) or any(name.startswith("FSSPEC_") for name in os.environ)
+    if not told and "fsspec" not in sys.modules:
+        # Loading it only to find nothing would take a twentieth of a second.
+        return {}
     from fsspec.config import conf
 
     settings = conf.get("s3", {})

@@ -69,7 +69,7 @@ class Place:
     Attributes:
         name: as `PlaceSpec.name`.
         store: what the engine works with.
-        fs: the fsspec filesystem behind it; None for a phone and for a folder of this machine.
+        fs: the fsspec filesystem behind it; None for a phone, a folder of this machine, and S3.
         text: as the user wrote it.
         identity: the same for the same place however it was written, for keys of kept state; no secrets.
         remote: as `PlaceSpec.remote`.

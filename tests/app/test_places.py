@@ -245,7 +245,7 @@ def test_s3_takes_its_own_keys_and_its_endpoint_names_it(monkeypatch: pytest.Mon
     remote = S3(endpoint="http://127.0.0.1:9", region="r1", root="bucket", addressing_style="path")
     place = open_place(spec(remote, "/a//b/"), secrets)
     assert place.identity == "s3://127.0.0.1:9/bucket/a/b"
-    account = place.fs._account
+    account = place.store._service._account
     assert (account.key, account.secret, account.endpoint_url) == ("AK", CANARY, "http://127.0.0.1:9")
     assert opened("s3://bucket/a").identity == "s3://aws/bucket/a"
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://s3.example/")
@@ -262,11 +262,11 @@ def test_s3_is_told_how_to_keep_objects() -> None:
         object_lock_days=30,
         requester_pays=True,
     )
-    keeping = open_place(spec(remote), Secrets()).fs._account.keeping
+    keeping = open_place(spec(remote), Secrets()).store._service._account.keeping
     assert (keeping.storage_class, keeping.sse, keeping.sse_kms_key_id) == ("STANDARD_IA", "aws:kms", "k")
     assert (keeping.object_lock_mode, keeping.requester_pays) == ("GOVERNANCE", True)
     assert 29 <= (keeping.object_lock_until - datetime.now(UTC)).days <= 30
-    assert open_place(spec(S3(root="bucket")), Secrets()).fs._account.keeping == Keeping()
+    assert open_place(spec(S3(root="bucket")), Secrets()).store._service._account.keeping == Keeping()
 
 
 def test_s3_addresses_honour_fsspecs_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +274,7 @@ def test_s3_addresses_honour_fsspecs_configuration(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(fsspec.config.conf, "s3", conf)
     place = opened("s3://bucket/x")
     assert place.identity == "s3://127.0.0.1:9/bucket/x"
-    assert place.fs._account.secret == CANARY
+    assert place.store._service._account.secret == CANARY
 
 
 def test_s3_without_a_bucket_is_explained() -> None:
