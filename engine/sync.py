@@ -229,19 +229,20 @@ class _Run:
     def prepare(self, workers: Workers) -> Prepared:
         gates = self._gates_of(workers)
         self.emit(Phase("scan", self.pair.name))
-        with Workers(self.seam, workers) as scope:
-            listed = Errand(scope, lambda: self._list_destination(scope, gates[1]), "list")
-            with collector.paused():
-                source = self._scan_source(scope, gates[0], listed.begin)
+        # In the scope that the gates are of: cancelled, it wakes whoever waits at one of them.
+        listed = Errand(workers, lambda: self._list_destination(workers, gates[1]), "list")
+        with collector.paused():
+            source = self._scan_source(workers, gates[0], listed.begin)
+        self._guard(source)
+        looker = self._looker(workers, gates[0])
+        source, facts = looker.choose(source, self.job.choice)
+        if not source.entries and self.job.choice is not None:
             self._guard(source)
-            source, facts = self._looker(scope, gates[0]).choose(source, self.job.choice)
-            if not source.entries and self.job.choice is not None:
-                self._guard(source)
-            destination = listed.result()
+        destination = listed.result()
         self._tell_remarks()
         self._guard_destination(destination)
         known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
-        contents = self._looker(workers, gates[0]).prepare(source, known, self.job.policy.layout, facts)
+        contents = looker.prepare(source, known, self.job.policy.layout, facts)
         self.emit(Phase("plan", self.pair.name))
         known = self.journal.deliveries(self.pair.source_id, self.pair.destination_id)
         can = self.pair.destination.capabilities

@@ -209,6 +209,26 @@ def test_a_source_that_is_not_believed_ends_the_listing_of_the_destination(tmp_p
     assert report.seconds <= 30
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_source_that_is_not_believed_does_not_wait_until_the_destination_may_be_asked_again(
+    tmp_path: Path, seed: int
+) -> None:
+    rig = Rig(tmp_path)
+    for number in range(100):
+        rig.photo(f"{number}/a", b"1")
+    rig.run()
+    rig.phone.things.clear()
+
+    def later(_path: str) -> list[Entry]:
+        raise Transient("busy", retry_after=100)
+
+    rig.source_setup = lambda store: _slow(rig, store, 1)
+    rig.setup = lambda store: setattr(store, "list_folder", later)
+    report = rig.run(seed=seed)
+    assert isinstance(report.fatal, SafetyGuard)
+    assert report.seconds <= 5
+
+
 def _slow(rig: Rig, store: SimStore, seconds: float) -> None:
     """Makes each of a store's listings take time."""
     flat, folder, changes = store.list_tree, store.list_folder, store.changes
