@@ -141,7 +141,7 @@ def test_unplugged_early(machine: Photosync, plug: Plug, three: list[Where], tmp
         lines = []
         for line in process.stdout:
             lines.append(line.decode())
-            if '"event": "unplug"' in lines[-1]:
+            if '"event":"unplug"' in lines[-1]:
                 rig.unplug("enodev")
                 break
         else:
@@ -187,7 +187,7 @@ def test_killed_after_unplugging(
     with process:
         assert process.stdout is not None
         for line in process.stdout:
-            if b'"event": "unplug"' in line:
+            if b'"event":"unplug"' in line:
                 break
         rig.unplug("enodev")
         process.send_signal(how)

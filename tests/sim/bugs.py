@@ -373,7 +373,7 @@ BUGS: dict[Plant, int] = {
     leftovers_not_synced: 120,
     overwrite: 100,
     temporary_names_collide: 20,
-    omit_listing_errors: 30,
+    omit_listing_errors: 60,
     incomplete_listing_trashes: 200,
     trash_skipped: 20,
     freed_unasked: 40,
