@@ -38,7 +38,7 @@ def _workload(measured: Measured, top: int) -> Iterator[str]:
     yield _text(10, top + 14, f"{measured.name}: {measured.title}", weight="bold")
     top += 24
     for verdict in measured.verdicts:
-        goal, asked, value, _, peer, outcome = told(verdict)
+        goal, asked, value, _, _, peer, outcome = told(verdict)
         text = (
             f"{goal}: {asked} asked, {value or 'nothing'} measured{f' ({peer})' if peer else ''}: {outcome}"
         )

@@ -17,6 +17,7 @@ import pytest
 from benchmarks import peers
 from benchmarks.__main__ import measure
 from benchmarks.bench import Bench, Round, go
+from benchmarks.chart import chart
 from benchmarks.discard import KEY, SECRET, discard
 from benchmarks.discard import missing as no_compiler
 from benchmarks.peers import Peer
@@ -97,6 +98,7 @@ def test_an_honest_copy_counts_and_what_is_missing_is_named(tmp_path: Path) -> N
     assert max(row.peak) < 32 << 20, "a small program's memory is its own, not that of who started it"
     assert found.missing == ("no-such-program",)
     assert "missing: no-such-program" in terminal(found)
+    assert "60 s" in chart(Result({}, (found,)))
     assert "Not installed, so missing: no-such-program." in page(Result({}, (found,)))
 
 
