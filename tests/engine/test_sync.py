@@ -198,11 +198,7 @@ def test_a_destination_that_cannot_be_listed_ends_the_listing_of_the_source(
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_source_that_is_not_believed_ends_the_listing_of_the_destination(tmp_path: Path, seed: int) -> None:
-    rig = Rig(tmp_path)
-    for number in range(100):
-        rig.photo(f"{number}/a", b"1")
-    rig.run()
-    rig.phone.things.clear()
+    rig = _emptied(tmp_path)
     rig.setup = lambda store: _slow(rig, store, 10)
     report = rig.run(seed=seed)
     assert isinstance(report.fatal, SafetyGuard)
@@ -213,11 +209,7 @@ def test_a_source_that_is_not_believed_ends_the_listing_of_the_destination(tmp_p
 def test_a_source_that_is_not_believed_does_not_wait_until_the_destination_may_be_asked_again(
     tmp_path: Path, seed: int
 ) -> None:
-    rig = Rig(tmp_path)
-    for number in range(100):
-        rig.photo(f"{number}/a", b"1")
-    rig.run()
-    rig.phone.things.clear()
+    rig = _emptied(tmp_path)
 
     def later(_path: str) -> list[Entry]:
         raise Transient("busy", retry_after=100)
@@ -227,6 +219,16 @@ def test_a_source_that_is_not_believed_does_not_wait_until_the_destination_may_b
     report = rig.run(seed=seed)
     assert isinstance(report.fatal, SafetyGuard)
     assert report.seconds <= 5
+
+
+def _emptied(folder: Path) -> Rig:
+    """A phone that has nothing left of what was copied from it."""
+    rig = Rig(folder)
+    for number in range(100):
+        rig.photo(f"{number}/a", b"1")
+    rig.run()
+    rig.phone.things.clear()
+    return rig
 
 
 def _slow(rig: Rig, store: SimStore, seconds: float) -> None:
